@@ -1,0 +1,3 @@
+//! From a protocol to operations.
+
+pub mod http;
