@@ -1,1 +1,117 @@
-fn main() {}
+//! What a clone needs done: `cargo xtask --help`.
+
+mod bench;
+mod bindings;
+mod counts;
+mod dist;
+mod process;
+mod programs;
+mod setup;
+mod suites;
+mod tree;
+
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use process::{Outcome, run};
+use setup::{Consent, Extent, setup};
+use suites::Selection;
+use tree::{Tree, cargo};
+
+#[derive(Parser)]
+#[command(about = "Latchstring's own chores", arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install what building and testing need, where it is missing
+    Setup {
+        /// Install system packages without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Set up, build, and start the tray app
+    Run {
+        /// Install system packages without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Live through the inbox incident in a made-up mailbox
+    Demo {
+        /// Handed to `latch demo`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Set up, build, and run every test
+    Test {
+        /// Only these suites
+        suites: Vec<String>,
+        /// Also what takes long to compile: cargo-deny and the release bundle
+        #[arg(long)]
+        all: bool,
+        /// Install system packages without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// What the CI runs
+    Ci,
+    /// Generate the windows' TypeScript types
+    Bindings,
+    /// Measure beside nginx, mitmproxy and the bare libraries
+    Bench {
+        /// Install system packages without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Build a Debian package
+    Dist {
+        /// Install system packages without asking
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match Tree::find().and_then(|tree| perform(&tree, Arguments::parse().chore)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            if !why.is_empty() {
+                eprintln!("xtask: {why}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(tree: &Tree, chore: Chore) -> Outcome {
+    match chore {
+        Chore::Setup { yes } => setup(tree, Extent::Tests, consent(yes)),
+        Chore::Run { yes } => {
+            setup(tree, Extent::Build, consent(yes))?;
+            run(&mut Command::new(programs::build(tree)?))
+        }
+        Chore::Demo { arguments } => {
+            run(cargo().args(["run", "--quiet", "-p", "latch", "--", "demo"]).args(arguments).current_dir(tree.root()))
+        }
+        Chore::Test { suites, all, yes } => suites::test(tree, &Selection { names: suites, all }, consent(yes)),
+        Chore::Ci => suites::test(tree, &Selection { names: Vec::new(), all: false }, Consent::Given),
+        Chore::Bindings => bindings::write(tree),
+        Chore::Bench { yes } => {
+            setup(tree, Extent::Benches, consent(yes))?;
+            bench::bench(tree)
+        }
+        Chore::Dist { yes } => {
+            setup(tree, Extent::Build, consent(yes))?;
+            dist::dist(tree)
+        }
+    }
+}
+
+fn consent(yes: bool) -> Consent {
+    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    if yes || in_ci { Consent::Given } else { Consent::Ask }
+}

@@ -1,0 +1,186 @@
+//! Brings a machine to where everything can be built and tested. Skips what is there.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::Command;
+
+use crate::process::{Outcome, output, run, succeeds};
+use crate::tree::Tree;
+
+/// What building the tray needs (Debian 12 names).
+const BUILD: &[&str] = &[
+    "build-essential",
+    "ca-certificates",
+    "curl",
+    "file",
+    "libayatana-appindicator3-dev",
+    "librsvg2-dev",
+    "libwebkit2gtk-4.1-dev",
+    "libxdo-dev",
+    "pkg-config",
+    "wget",
+];
+
+/// What the tests need besides.
+const TESTS: &[&str] = &[
+    "adwaita-icon-theme",
+    "at-spi2-core",
+    "binutils",
+    "dbus",
+    "dbus-x11",
+    "fonts-dejavu-core",
+    "gdb",
+    "gnome-keyring",
+    "hicolor-icon-theme",
+    "imagemagick",
+    "libsecret-tools",
+    "openbox",
+    "python3",
+    "python3-dbus",
+    "python3-gi",
+    "python3-venv",
+    "scrot",
+    "webkit2gtk-driver",
+    "x11-utils",
+    "xauth",
+    "xdotool",
+    "xfce4-notifyd",
+    "xfce4-panel",
+    "xvfb",
+];
+
+/// Whom the benches compare with.
+const BENCHES: &[&str] = &["nginx-light", "wrk", "hyperfine"];
+
+/// Pinned, because a figure is only worth its peer's version.
+const MITMPROXY: &str = "mitmproxy==11.0.2";
+
+/// How much to set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Extent {
+    /// Enough to build and run.
+    Build,
+    /// Also the test peers.
+    Tests,
+    /// Also the bench peers.
+    Benches,
+}
+
+/// Whether system packages may be installed without asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// `--yes`, or CI.
+    Given,
+    /// Ask on the terminal.
+    Ask,
+}
+
+/// Sets the machine up.
+pub fn setup(tree: &Tree, extent: Extent, consent: Consent) -> Outcome {
+    let mut packages = BUILD.to_vec();
+    if extent >= Extent::Tests {
+        packages.extend(TESTS);
+    }
+    if extent >= Extent::Benches {
+        packages.extend(BENCHES);
+    }
+    system_packages(&packages, consent)?;
+    if extent >= Extent::Tests {
+        node_peers(tree)?;
+        venv(&tree.venv(), &["-r", &tree.path("tests/support/peers/requirements.txt")])?;
+    }
+    if extent >= Extent::Benches {
+        venv(&tree.bench_venv(), &[MITMPROXY])?;
+    }
+    npm_ci(&tree.ui())
+}
+
+fn system_packages(packages: &[&str], consent: Consent) -> Outcome {
+    if !cfg!(target_os = "linux") || !succeeds(Command::new("dpkg-query").arg("--version")) {
+        println!("No dpkg here: please install what corresponds to Debian's {}.", packages.join(" "));
+        return Ok(());
+    }
+    let missing = missing(packages);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if consent == Consent::Ask && !agreed(&missing)? {
+        return Err("the system packages were not installed; install them and start again".to_owned());
+    }
+    apt(&["update"])?;
+    apt(&[&["install", "--no-install-recommends"], missing.as_slice()].concat())
+}
+
+fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
+    let mut query = Command::new("dpkg-query");
+    query.args(["-W", "-f=${Package} ${db:Status-Status}\n"]).args(packages).stdin(std::process::Stdio::null());
+    // Fails as soon as one is unknown, but prints the others.
+    let text = query.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let is_installed = |package: &str| text.lines().any(|line| line == format!("{package} installed"));
+    packages.iter().copied().filter(|package| !is_installed(package)).collect()
+}
+
+fn agreed(missing: &[&str]) -> Outcome<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Err(format!(
+            "these system packages are missing: {}; start again with --yes to install them",
+            missing.join(" ")
+        ));
+    }
+    print!("Install these system packages with apt? {} [y/N] ", missing.join(" "));
+    std::io::stdout().flush().map_err(|error| error.to_string())?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(|error| error.to_string())?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn apt(arguments: &[&str]) -> Outcome {
+    let is_root = output(Command::new("id").arg("-u"))?.trim() == "0";
+    let mut command = if is_root { Command::new("apt-get") } else { Command::new("sudo") };
+    if !is_root {
+        command.arg("apt-get");
+    }
+    run(command
+        .args(["-y", "-q", "-o", "DPkg::Lock::Timeout=300"])
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// Installs what the lock file says, unless that is what is there.
+fn npm_ci(folder: &Path) -> Outcome {
+    let lock = std::fs::read(folder.join("package-lock.json"))
+        .map_err(|error| format!("{} can't be read: {error}", folder.join("package-lock.json").display()))?;
+    let stamp = folder.join("node_modules/.latchstring-lock");
+    if std::fs::read(&stamp).is_ok_and(|installed| installed == lock) {
+        return Ok(());
+    }
+    run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(folder))?;
+    std::fs::write(&stamp, lock).map_err(|error| format!("{} can't be written: {error}", stamp.display()))
+}
+
+fn node_peers(tree: &Tree) -> Outcome {
+    let folder = tree.peers();
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{} can't be made: {error}", folder.display()))?;
+    for file in ["package.json", "package-lock.json"] {
+        std::fs::copy(tree.path(&format!("tests/support/peers/{file}")), folder.join(file))
+            .map_err(|error| format!("{file} can't be copied: {error}"))?;
+    }
+    npm_ci(&folder)
+}
+
+/// A Python of our own with exactly these packages.
+fn venv(folder: &Path, packages: &[&str]) -> Outcome {
+    let wanted = match packages {
+        ["-r", file] => std::fs::read_to_string(file).map_err(|error| format!("{file} can't be read: {error}"))?,
+        names => names.join("\n"),
+    };
+    let stamp = folder.join("latchstring-lock");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
+    run(Command::new(folder.join("bin/python"))
+        .args(["-m", "pip", "install", "-q", "--disable-pip-version-check"])
+        .args(packages))?;
+    std::fs::write(&stamp, wanted).map_err(|error| format!("{} can't be written: {error}", stamp.display()))
+}
