@@ -196,9 +196,21 @@ pub struct Operation {
     /// Canonical content beyond objects (a mail's decoded parts, a body's sorted JSON), hashed: two requests with equal `action`, `objects` and
     /// `content` are the same request.
     pub content: Digest,
+    /// It could not be decoded: the person can only deny it.
+    #[serde(default)]
+    pub opaque: bool,
 }
 
 impl Operation {
+    /// What it counts: recipients for [`Meter::Send`], objects for the others.
+    #[must_use]
+    pub fn charges(&self) -> Vec<(Meter, u32)> {
+        let reached = self.audience.as_ref().map_or(0, |audience| audience.members.len());
+        let reached = u32::try_from(reached).unwrap_or(u32::MAX).max(1);
+        let count = self.objects.count();
+        self.meters.iter().map(|meter| (*meter, if *meter == Meter::Send { reached } else { count })).collect()
+    }
+
     /// What a hold is bound to, together with agent and account: action, exact objects, canonical content.
     #[must_use]
     pub fn canonical(&self) -> Digest {

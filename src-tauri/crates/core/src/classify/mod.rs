@@ -1,3 +1,21 @@
 //! From a protocol to operations.
 
 pub mod http;
+
+/// Why a request can't be interpreted safely. It is answered with a 4xx status and nothing goes upstream.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{title}: {detail}")]
+pub struct Refusal {
+    /// The HTTP status, 4xx.
+    pub status: u16,
+    /// One short sentence: what is wrong.
+    pub title: String,
+    /// Who is to blame and what to do next.
+    pub detail: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: u16, title: &str, detail: impl Into<String>) -> Self {
+        Self { status, title: title.to_owned(), detail: detail.into() }
+    }
+}
