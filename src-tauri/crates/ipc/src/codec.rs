@@ -12,8 +12,8 @@ pub enum CodecError {
     /// The pipe or socket failed.
     #[error("the channel failed: {0}")]
     Io(#[from] std::io::Error),
-    /// The peer sent more than [`MAX_LINE`] bytes without a line end; the channel is no longer usable.
-    #[error("a line is longer than {MAX_LINE} bytes")]
+    /// The peer sent more than the bound without a line end; the channel is no longer usable.
+    #[error("a line is longer than this channel accepts")]
     TooLong,
     /// The value could not be written as JSON.
     #[error("not JSON: {0}")]
@@ -22,6 +22,15 @@ pub enum CodecError {
 
 /// Reads one line without its end; `None` at the end of the stream. A last line without an end counts as cut off.
 pub async fn read_line<R: AsyncBufRead + Unpin>(reader: &mut R, line: &mut Vec<u8>) -> Result<Option<()>, CodecError> {
+    read_line_within(reader, line, MAX_LINE).await
+}
+
+/// The same with a smaller bound, for peers that are not the owner.
+pub async fn read_line_within<R: AsyncBufRead + Unpin>(
+    reader: &mut R,
+    line: &mut Vec<u8>,
+    limit: usize,
+) -> Result<Option<()>, CodecError> {
     line.clear();
     loop {
         let chunk = reader.fill_buf().await?;
@@ -32,7 +41,7 @@ pub async fn read_line<R: AsyncBufRead + Unpin>(reader: &mut R, line: &mut Vec<u
             Some(at) => (at, true),
             None => (chunk.len(), false),
         };
-        if line.len() + taken > MAX_LINE {
+        if line.len() + taken > limit {
             return Err(CodecError::TooLong);
         }
         line.extend(chunk.iter().take(taken));

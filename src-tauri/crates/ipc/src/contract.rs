@@ -57,13 +57,13 @@ methods! {
     /// Seals a credential and its origin.
     AccountAdd = "account.add" owner: AccountAddParams => Id;
     /// Every account, without credentials.
-    AccountList = "account.list" owner: Empty => Vec<AccountView>;
+    AccountList = "account.list" anyone: Empty => Vec<AccountView>;
     /// Forgets an account and its credential.
     AccountRemove = "account.remove" owner: Id => Empty;
     /// Connects a client program.
     AgentConnect = "agent.connect" owner: AgentConnectParams => AgentConnected;
-    /// Every agent.
-    AgentList = "agent.list" owner: Empty => Vec<AgentView>;
+    /// Every agent; over the control socket without programs and history.
+    AgentList = "agent.list" anyone: Empty => Vec<AgentView>;
     /// Ends an agent: its tokens, grants and pairing secret. Reduces.
     AgentRevoke = "agent.revoke" anyone: Id => Empty;
     /// What waits for the owner besides holds.
@@ -78,10 +78,10 @@ methods! {
     TokenIssue = "token.issue" anyone: TokenIssueParams => TokenIssued;
     /// Revokes all tokens of an agent, or one token.
     TokenRevoke = "token.revoke" anyone: TokenRevokeParams => Empty;
-    /// Every hold that waits, with at most 20 objects each.
-    HoldList = "hold.list" owner: Empty => Vec<HoldView>;
-    /// One hold with all objects, or a page.
-    HoldGet = "hold.get" owner: HoldGetParams => HoldView;
+    /// Every hold that waits, with at most 20 objects each; over the control socket without object text.
+    HoldList = "hold.list" anyone: Empty => Vec<HoldView>;
+    /// One hold with all objects, or a page; over the control socket without object text.
+    HoldGet = "hold.get" anyone: HoldGetParams => HoldView;
     /// Decides a hold.
     HoldDecide = "hold.decide" owner: HoldDecideParams => HoldDecided;
     /// Denies a hold; all that the control socket may do with one.

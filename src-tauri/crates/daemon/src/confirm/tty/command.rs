@@ -1,0 +1,199 @@
+//! What the owner may type when nothing is asked.
+
+use std::collections::HashSet;
+
+use latch_ipc::client::CallError;
+use latch_ipc::contract::{
+    AccountAdd, AccountAddParams, AccountList, AccountRemove, AgentConnect, AgentConnectParams, AgentList, AgentRevoke,
+    CredentialParams, Empty, GrantPut, GrantPutParams, GrantRevoke, HoldList, Id, JournalTail, JournalTailParams,
+    JournalVerify, OutboxCancel, OutboxList, Resume, ResumeParams, StatusCall, TokenIssue, TokenIssueParams, UndoList,
+    UndoListParams, UndoRun, UndoRunParams, Unlock, UpstreamParams, VaultUnlock,
+};
+use latch_ipc::{Client, Secret};
+
+use super::{End, Terminal, show};
+
+const HELP: &str = "\
+status                           how things stand
+holds, show ID                   what waits for you; ask it again
+accounts                         every account
+account add                      asks for an account and its credential
+account remove ID                forgets an account and its credential
+agents                           every agent and what it may do
+agent connect ID NAME            connects an agent; shows its pairing secret once
+agent revoke ID                  ends an agent
+grant AGENT ACCOUNT PRESET       read-only, organize, assistant or ask-everything
+grant revoke ID                  takes a grant away
+token AGENT                      an access token for 15 minutes
+undo                             what can be undone
+undo ENTRY, undo AGENT 1h        puts it back
+outbox, outbox cancel ID         mails that wait to be sent
+journal, journal verify          what happened; whether the record is whole
+unlock                           asks for the vault's passphrase
+panic                            stops everything, at once
+resume [AGENT [PRESET]]          lets it go on, read-only unless you say more
+quit                             ends the engine: agents lose access until it runs again
+";
+
+/// Runs one command line.
+pub(super) async fn run(
+    client: &Client,
+    terminal: &mut Terminal,
+    put_off: &mut HashSet<String>,
+    line: &str,
+) -> Option<End> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let said = match words.as_slice() {
+        [] => return None,
+        ["quit" | "exit"] => return Some(End::Quit),
+        ["help" | "?"] => Ok(HELP.to_owned()),
+        ["status"] => client.call(StatusCall, Empty {}).await.map(|status| show::status(&status)),
+        ["holds"] => client.call(HoldList, Empty {}).await.map(|holds| match holds.is_empty() {
+            true => "Nothing waits for you.\n".to_owned(),
+            false => holds.iter().map(show::hold_line).collect(),
+        }),
+        ["show", id] => {
+            put_off.remove(*id);
+            return None;
+        }
+        ["accounts"] => client.call(AccountList, Empty {}).await.map(|accounts| show::accounts(&accounts)),
+        ["account", "add"] => account_add(client, terminal).await,
+        ["account", "remove", id] => client.call(AccountRemove, id_of(id)).await.map(|_| "Forgotten.\n".to_owned()),
+        ["agents"] => client.call(AgentList, Empty {}).await.map(|agents| show::agents(&agents)),
+        ["agent", "connect", id, name @ ..] => agent_connect(client, id, &name.join(" ")).await,
+        ["agent", "revoke", id] => {
+            client.call(AgentRevoke, id_of(id)).await.map(|_| "Revoked: its tokens and grants are void.\n".to_owned())
+        }
+        ["grant", "revoke", id] => client.call(GrantRevoke, id_of(id)).await.map(|_| "Taken away.\n".to_owned()),
+        ["grant", agent, account, preset] => grant(client, agent, account, preset).await,
+        ["token", agent] => token(client, agent).await,
+        ["undo"] => client.call(UndoList, UndoListParams::default()).await.map(|entries| show::undos(&entries)),
+        ["undo", entry] => undo(client, UndoRunParams::Entry { entry: (*entry).to_owned() }).await,
+        ["undo", agent, since] => {
+            undo(client, UndoRunParams::Agent { agent: (*agent).to_owned(), since: (*since).to_owned() }).await
+        }
+        ["outbox"] => client.call(OutboxList, Empty {}).await.map(|mails| show::outbox(&mails)),
+        ["outbox", "cancel", id] => {
+            client.call(OutboxCancel, id_of(id)).await.map(|_| "Taken back; it does not leave.\n".to_owned())
+        }
+        ["journal"] => journal(client).await,
+        ["journal", "verify"] => client.call(JournalVerify, Empty {}).await.map(|verified| show::verified(&verified)),
+        ["unlock"] => unlock(client, terminal).await,
+        ["resume"] => resume(client, None, None).await,
+        ["resume", agent] => resume(client, Some(agent), None).await,
+        ["resume", agent, preset] => resume(client, Some(agent), Some(preset)).await,
+        _ => Ok("I don't understand that. Type help for what you can do.\n".to_owned()),
+    };
+    terminal.say(&said.unwrap_or_else(|error| super::said_no(&error)));
+    None
+}
+
+fn id_of(id: &str) -> Id {
+    Id { id: id.to_owned() }
+}
+
+async fn account_add(client: &Client, terminal: &mut Terminal) -> Result<String, CallError> {
+    let Some(params) = asked_account(terminal).await else { return Ok("Nothing was added.\n".to_owned()) };
+    let added = client.call(AccountAdd, params).await?;
+    Ok(format!(
+        "Added {}. Its credential is sealed and leaves the vault only toward its own address.\n",
+        show::plain(&added.id)
+    ))
+}
+
+/// `None` when the person left a needed line empty.
+async fn asked_account(terminal: &mut Terminal) -> Option<AccountAddParams> {
+    terminal.say("An empty line stops at any point.\n");
+    let id = needed(terminal, "A short name for the account (it stands in agents' addresses): ").await?;
+    let provider = needed(terminal, "Provider (gmail): ").await?;
+    let base_url = terminal.ask("Its address, if it is not the provider's own (Enter: the provider's own): ").await?;
+    let kind = needed(terminal, "Its credential is a token, a password or oauth2: ").await?;
+    let credential = match kind.as_str() {
+        "token" | "bearer" => CredentialParams::Bearer { token: secret(terminal, "Token (not shown): ").await? },
+        "password" => CredentialParams::Password {
+            username: needed(terminal, "User name: ").await?,
+            password: secret(terminal, "Password (not shown): ").await?,
+        },
+        "oauth2" => CredentialParams::OAuth2 {
+            client_id: needed(terminal, "Client id: ").await?,
+            client_secret: terminal.hidden("Client secret, if there is one (not shown): ").await.and_then(kept),
+            refresh_token: secret(terminal, "Refresh token (not shown): ").await?,
+            token_endpoint: needed(terminal, "Token endpoint (https://...): ").await?,
+        },
+        _ => {
+            terminal.say("It must be token, password or oauth2.\n");
+            return None;
+        }
+    };
+    let base_url = (!base_url.is_empty()).then_some(base_url);
+    Some(AccountAddParams { id, provider, upstream: UpstreamParams { base_url }, credential })
+}
+
+async fn needed(terminal: &mut Terminal, prompt: &str) -> Option<String> {
+    terminal.ask(prompt).await.filter(|text| !text.is_empty())
+}
+
+async fn secret(terminal: &mut Terminal, prompt: &str) -> Option<Secret> {
+    terminal.hidden(prompt).await.and_then(kept)
+}
+
+fn kept(line: super::Line) -> Option<Secret> {
+    (!line.trim().is_empty()).then(|| Secret::new(line.trim().to_owned()))
+}
+
+async fn agent_connect(client: &Client, id: &str, name: &str) -> Result<String, CallError> {
+    let name = if name.is_empty() { id } else { name };
+    let params = AgentConnectParams { id: id.to_owned(), name: name.to_owned(), program: None };
+    let connected = client.call(AgentConnect, params).await?;
+    let mut text =
+        format!("Connected {}. Client id: {}\n", show::plain(&connected.id), show::plain(&connected.client_id));
+    if let Some(secret) = connected.pairing_secret {
+        text.push_str(&format!("Pairing secret, shown only now: {}\n", secret.expose()));
+    }
+    text.push_str(&format!("It may do nothing yet. Next: grant {} ACCOUNT organize\n", show::plain(&connected.id)));
+    Ok(text)
+}
+
+async fn grant(client: &Client, agent: &str, account: &str, preset: &str) -> Result<String, CallError> {
+    let params = GrantPutParams {
+        agent: agent.to_owned(),
+        account: account.to_owned(),
+        preset: preset.to_owned(),
+        authorization_details: None,
+        budgets: None,
+        expires_in: None,
+    };
+    let put = client.call(GrantPut, params).await?;
+    Ok(format!("{} may now: {}\n", show::plain(&put.grant.agent), show::plain(&put.grant.summary)))
+}
+
+async fn token(client: &Client, agent: &str) -> Result<String, CallError> {
+    let params = TokenIssueParams { agent: Some(agent.to_owned()), ..TokenIssueParams::default() };
+    let issued = client.call(TokenIssue, params).await?;
+    Ok(format!("{}\nIt lives {} s.\n", issued.access_token.expose(), issued.expires_in))
+}
+
+async fn undo(client: &Client, params: UndoRunParams) -> Result<String, CallError> {
+    client.call(UndoRun, params).await.map(|result| show::undone(&result))
+}
+
+async fn journal(client: &Client) -> Result<String, CallError> {
+    let params = JournalTailParams { limit: Some(30), skip_reads: Some(true), before: None };
+    client.call(JournalTail, params).await.map(|records| show::records(&records))
+}
+
+async fn unlock(client: &Client, terminal: &mut Terminal) -> Result<String, CallError> {
+    let Some(passphrase) = secret(terminal, "Passphrase (not shown): ").await else {
+        return Ok("Nothing was unlocked.\n".to_owned());
+    };
+    client.call(VaultUnlock, Unlock { passphrase }).await.map(|_| "The vault is open.\n".to_owned())
+}
+
+async fn resume(client: &Client, agent: Option<&str>, preset: Option<&str>) -> Result<String, CallError> {
+    let params = ResumeParams { agent: agent.map(str::to_owned), preset: preset.map(str::to_owned) };
+    client.call(Resume, params).await?;
+    Ok(match agent {
+        Some(agent) => format!("{} goes on, {}.\n", show::plain(agent), preset.unwrap_or("read-only")),
+        None => "The engine goes on. Every agent stays stopped until you resume it by name.\n".to_owned(),
+    })
+}

@@ -1,0 +1,479 @@
+//! What a terminal shows of a view: plain sentences. Text from outside is escaped, because a terminal obeys control characters.
+
+use std::fmt::Write;
+
+use latch_ipc::contract::{JournalVerified, PanicResult, UndoResult};
+use latch_ipc::view::{
+    AccountView, AgentView, AskView, Class, HoldState, HoldView, ObjectView, OutboxView, RecordView, Reversible,
+    StatusView, UndoView,
+};
+
+/// Rows shown before `list` must be typed to see the rest.
+pub const ROWS: usize = 50;
+/// Characters shown of one text.
+const WIDTH: usize = 200;
+
+/// Text from outside on one line: control, bidi, zero-width and other invisible characters as visible escapes, cut at 200 characters.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let mut shown = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count >= WIDTH {
+            shown.push('…');
+            break;
+        }
+        match c {
+            '\n' => shown.push_str("\\n"),
+            '\t' => shown.push(' '),
+            c if invisible(c) => {
+                let _ = write!(shown, "\\u{{{:x}}}", c as u32);
+            }
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Characters that a reader can't see, or that move the ones that he can.
+fn invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c as u32,
+            0xad | 0x34f | 0x61c | 0x115f | 0x1160 | 0x17b4 | 0x17b5 | 0x180b..=0x180f | 0x200b..=0x200f | 0x2028..=0x202e
+            | 0x2060..=0x206f | 0x3164 | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xfffb | 0x1d173..=0x1d17a
+            | 0xe0000..=0xe0fff)
+}
+
+/// `12 messages`, `1 message`.
+#[must_use]
+pub fn counted(hold: &HoldView) -> String {
+    let [one, many] = &hold.noun;
+    format!("{} {}", hold.count, plain(if hold.count == 1 { one } else { many }))
+}
+
+/// `Trash 12 messages`.
+#[must_use]
+pub fn act(hold: &HoldView) -> String {
+    format!("{} {}", plain(&hold.verb), counted(hold))
+}
+
+/// A hold, whole, up to [`ROWS`] rows.
+#[must_use]
+pub fn hold(hold: &HoldView) -> String {
+    let mut text = format!(
+        "{} ({}) wants to: {} in {}   [{}]\n",
+        plain(&hold.agent_name),
+        plain(&hold.agent),
+        act(hold),
+        plain(&hold.account),
+        hold.id
+    );
+    let mut line = |label: &str, value: &str| {
+        if !value.is_empty() {
+            let _ = writeln!(text, "  {label}{value}");
+        }
+    };
+    line("Why it is asked: ", &sentence(&hold.why));
+    line("", &format!("{} {}", reversible(hold.reversible), plain(&hold.undo_text)));
+    line("Program: ", &hold.program.iter().map(|link| plain(link)).collect::<Vec<_>>().join(" < "));
+    line("In the last hour: ", &recent(hold));
+    line("From: ", &senders(hold));
+    line("", &dates_and_marks(hold));
+    if let Some(audience) = &hold.audience {
+        line("Reaches: ", &audience.place.as_deref().map(plain).unwrap_or_default());
+        for member in &audience.members {
+            let first = if member.first_time { "   (first time)" } else { "" };
+            line("Reaches: ", &format!("{} {}{first}", plain(&member.role), plain(&member.address)));
+        }
+    }
+    for fact in &hold.facts {
+        line("", &format!("{}: {}", plain(&fact.label), plain(&fact.value)));
+    }
+    text.push_str(&rows(hold, 0, ROWS));
+    if let Some(reason) = &hold.agent_reason {
+        let _ = writeln!(text, "  The agent's own words, unchecked: \"{}\"", plain(reason));
+    }
+    text
+}
+
+/// Rows `from..from + limit` of a hold, numbered from 1.
+#[must_use]
+pub fn rows(hold: &HoldView, from: usize, limit: usize) -> String {
+    let mut text = String::new();
+    for (index, object) in hold.objects.iter().enumerate().skip(from).take(limit) {
+        let _ = writeln!(text, "  {:>5}. {}", index + 1, row(object));
+    }
+    let shown = from.saturating_add(limit);
+    if hold.objects.len() > shown {
+        let _ = writeln!(text, "         and {} more; type list to see them all", hold.objects.len() - shown);
+    }
+    text
+}
+
+fn row(object: &ObjectView) -> String {
+    if object.pending {
+        return format!("{} (still being read)", plain(&object.id));
+    }
+    let star = if object.flags.iter().any(|flag| flag == "starred") { "★ " } else { "" };
+    let title = if object.title.is_empty() { format!("(no subject) {}", object.id) } else { object.title.clone() };
+    let mut text = format!("{star}{}", plain(&title));
+    if let Some(from) = &object.from {
+        let _ = write!(text, "  from {}", plain(from));
+    }
+    if let Some(day) = object.date.as_deref().and_then(|date| date.get(..10)) {
+        let _ = write!(text, ", {}", plain(day));
+    }
+    let marks: Vec<String> = object.flags.iter().filter(|flag| *flag != "starred").map(|flag| plain(flag)).collect();
+    if !marks.is_empty() {
+        let _ = write!(text, "  ({})", marks.join(", "));
+    }
+    text
+}
+
+fn reversible(how: Reversible) -> &'static str {
+    match how {
+        Reversible::Yes => "It can be undone.",
+        Reversible::Softened => "It goes to the Trash instead of away for ever, and can be undone.",
+        Reversible::ByCopy => "It can be brought back only as a copy.",
+        Reversible::UntilSent => "It can be cancelled until it leaves.",
+        Reversible::No => "It can NOT be undone.",
+        Reversible::Unknown => "Nobody knows whether it can be undone.",
+    }
+}
+
+fn senders(hold: &HoldView) -> String {
+    let listed: Vec<String> = hold
+        .summary
+        .senders
+        .iter()
+        .take(8)
+        .map(|sender| format!("{} ({})", plain(&sender.sender), sender.count))
+        .collect();
+    let more = hold.summary.senders.len().saturating_sub(8);
+    match more {
+        0 => listed.join(", "),
+        more => format!("{}, and {more} more senders", listed.join(", ")),
+    }
+}
+
+fn dates_and_marks(hold: &HoldView) -> String {
+    let day = |date: &Option<String>| date.as_deref().and_then(|date| date.get(..10)).map(plain);
+    let mut parts = Vec::new();
+    match (day(&hold.summary.oldest), day(&hold.summary.newest)) {
+        (Some(oldest), Some(newest)) if oldest == newest => parts.push(format!("Of {oldest}.")),
+        (Some(oldest), Some(newest)) => parts.push(format!("From {oldest} to {newest}.")),
+        (Some(_), None) | (None, Some(_)) | (None, None) => {}
+    }
+    let marks =
+        [(hold.summary.starred, "starred"), (hold.summary.unread, "unread"), (hold.summary.important, "important")];
+    let marks: Vec<String> =
+        marks.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
+    if !marks.is_empty() {
+        parts.push(format!("{}.", marks.join(", ")));
+    }
+    parts.join(" ")
+}
+
+fn recent(hold: &HoldView) -> String {
+    let mut parts: Vec<String> =
+        hold.recent.last_hour.iter().map(|entry| format!("{} {}", entry.count, done(entry.class))).collect();
+    if hold.recent.denied > 0 {
+        parts.push(format!("{} denied", hold.recent.denied));
+    }
+    parts.join(", ")
+}
+
+fn done(class: Class) -> &'static str {
+    match class {
+        Class::Read => "read",
+        Class::Modify => "changed",
+        Class::Remove => "removed",
+        Class::Unclassified => "of unknown effect",
+        Class::Send => "sent",
+        Class::Publish => "published",
+        Class::Share => "shared",
+        Class::Destroy => "destroyed",
+        Class::Spend => "spent",
+        Class::Divert => "diverted",
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let text = plain(text);
+    match text.ends_with(['.', '!', '?']) || text.is_empty() {
+        true => text,
+        false => format!("{text}."),
+    }
+}
+
+/// What may be typed at a hold.
+#[must_use]
+pub fn choices(hold: &HoldView) -> String {
+    let mut text = format!("Only Enter: {}. To let it happen, type allow.", plain(&hold.keep));
+    if hold.partial && hold.count > 1 {
+        text.push_str(" To allow only some rows: allow 1,3-5.");
+    }
+    if hold.task_scope {
+        text.push_str(" For these again in the next 15 minutes too: allow task.");
+    }
+    if hold.forever {
+        text.push_str(" To delete for ever: for ever.");
+    }
+    text.push_str(" Also: list, later, panic.\n");
+    text
+}
+
+/// One line for a list of holds.
+#[must_use]
+pub fn hold_line(hold: &HoldView) -> String {
+    let state = match hold.state {
+        HoldState::Preparing => "being read",
+        HoldState::Open => "waits",
+        HoldState::Proposal => "proposed",
+        HoldState::Allowed => "allowed",
+        HoldState::AllowedInPart => "allowed in part",
+        HoldState::Denied => "denied",
+        HoldState::Expired => "expired",
+    };
+    format!(
+        "{}  {} wants to: {} in {}  ({state}, until {})\n",
+        plain(&hold.id),
+        plain(&hold.agent),
+        act(hold),
+        plain(&hold.account),
+        plain(&hold.expires_at)
+    )
+}
+
+/// An ask.
+#[must_use]
+pub fn ask(ask: &AskView) -> String {
+    let mut text = format!("{}   [{}]\n", plain(&ask.text), plain(&ask.id));
+    if !ask.program.is_empty() {
+        let chain: Vec<String> = ask.program.iter().map(|link| plain(link)).collect();
+        let _ = writeln!(text, "  Asked by: {}", chain.join(" < "));
+    }
+    text
+}
+
+/// What an ask may be answered with.
+pub const ASK_CHOICES: &str = "Only Enter: no. To let it happen, type allow. Also: later, panic.\n";
+
+/// The engine as a whole.
+#[must_use]
+pub fn status(status: &StatusView) -> String {
+    let mut text = String::new();
+    if status.panicked {
+        let why = status.panicked_why.as_deref().map_or("Somebody pressed Panic.".to_owned(), sentence);
+        let _ = writeln!(text, "PANICKED: nothing runs until you resume. {why}");
+    } else {
+        let _ = writeln!(text, "Latchstring {} runs.", plain(&status.version));
+    }
+    let _ = writeln!(text, "Home: {}", plain(&status.home));
+    for (name, door) in [
+        ("HTTP door", &status.doors.http),
+        ("IMAP door", &status.doors.imap),
+        ("SMTP door", &status.doors.smtp),
+        ("Control socket", &status.doors.control),
+    ] {
+        if let Some(door) = door {
+            let _ = writeln!(text, "{name}: {}", plain(door));
+        }
+    }
+    let locked = if status.vault_locked { ", locked" } else { "" };
+    let _ = writeln!(text, "Vault: {}{locked}", plain(&status.vault));
+    let who = match status.owner.as_str() {
+        "tray" => "the tray asks you",
+        "terminal" => "its terminal asks you",
+        _ => "nobody is attached: what needs you is denied",
+    };
+    let _ = writeln!(text, "Questions: {who}. {} waiting.", status.waiting);
+    let _ = writeln!(text, "{}, {}.", number(status.accounts, "account"), number(status.agents, "agent"));
+    for start in &status.starts {
+        let _ = writeln!(text, "Started as owner by: {}", plain(start));
+    }
+    for warning in &status.warnings {
+        let _ = writeln!(text, "Warning: {}", sentence(warning));
+    }
+    text
+}
+
+fn number(count: u32, noun: &str) -> String {
+    number_of(u64::from(count), noun)
+}
+
+fn number_of(count: u64, noun: &str) -> String {
+    match count {
+        0 => format!("no {noun}s"),
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}
+
+/// Every account.
+#[must_use]
+pub fn accounts(accounts: &[AccountView]) -> String {
+    if accounts.is_empty() {
+        return "No account yet.\n".to_owned();
+    }
+    let mut text = String::new();
+    for account in accounts {
+        let _ = write!(
+            text,
+            "{}: {} at {} ({})",
+            plain(&account.id),
+            plain(&account.provider),
+            plain(&account.origin),
+            plain(&account.credential)
+        );
+        match &account.failing {
+            Some(why) => {
+                let _ = writeln!(text, ", does not work: {}", sentence(why));
+            }
+            None => text.push('\n'),
+        }
+    }
+    text
+}
+
+/// Every agent with its grants.
+#[must_use]
+pub fn agents(agents: &[AgentView]) -> String {
+    if agents.is_empty() {
+        return "No agent yet.\n".to_owned();
+    }
+    let mut text = String::new();
+    for agent in agents {
+        let _ = write!(text, "{}: {}", plain(&agent.id), plain(&agent.name));
+        match (agent.stopped, &agent.paused_until) {
+            (true, _) => text.push_str(", stopped"),
+            (false, Some(until)) => {
+                let _ = write!(text, ", paused until {}", plain(until));
+            }
+            (false, None) => {}
+        }
+        let _ = writeln!(text, ", {}", number(agent.tokens, "live token"));
+        if agent.grants.is_empty() {
+            text.push_str("  may do nothing yet\n");
+        }
+        for grant in &agent.grants {
+            let until =
+                grant.expires_at.as_deref().map(|until| format!(", until {}", plain(until))).unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "  {} on {}: {}. {}{until}",
+                plain(&grant.id),
+                plain(&grant.account),
+                plain(&grant.preset),
+                sentence(&grant.summary)
+            );
+        }
+    }
+    text
+}
+
+/// What can be undone.
+#[must_use]
+pub fn undos(entries: &[UndoView]) -> String {
+    if entries.is_empty() {
+        return "There is nothing to undo.\n".to_owned();
+    }
+    let mut text = String::new();
+    for entry in entries {
+        let undone = if entry.undone { " (undone)" } else { "" };
+        let limits = entry.limits.as_deref().map(|limits| format!(" {}", sentence(limits))).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "{}  {}  {}: {} in {}.{limits}{undone}",
+            plain(&entry.entry),
+            plain(&entry.at),
+            plain(&entry.agent),
+            plain(&entry.text),
+            plain(&entry.account)
+        );
+    }
+    text
+}
+
+/// What undo did.
+#[must_use]
+pub fn undone(result: &UndoResult) -> String {
+    let mut text = format!("{} put back.\n", result.restored);
+    for left in &result.not_restored {
+        let _ = writeln!(text, "Not put back: {}: {}", plain(&left.object), sentence(&left.why));
+    }
+    text
+}
+
+/// What panic did.
+#[must_use]
+pub fn panicked(result: &PanicResult) -> String {
+    let cut = &result.cut;
+    format!(
+        "Stopped. Cut: {}, {}, {}. Nothing runs until you resume in the tray or in the terminal of `latch serve`.\n",
+        number(cut.connections, "connection"),
+        number(cut.tokens, "token"),
+        number(cut.holds, "waiting request")
+    )
+}
+
+/// Journal records, one a line.
+#[must_use]
+pub fn records(records: &[RecordView]) -> String {
+    if records.is_empty() {
+        return "The journal is empty.\n".to_owned();
+    }
+    let mut text = String::new();
+    for record in records {
+        let who = record.agent.as_deref().map(|agent| format!(" {}", plain(agent))).unwrap_or_default();
+        let undo = record.undo.as_deref().map(|undo| format!(" [undo {}]", plain(undo))).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "{:>6}  {}  {}{who}: {}{undo}",
+            record.seq,
+            plain(&record.at),
+            plain(&record.kind),
+            plain(&record.text)
+        );
+    }
+    text
+}
+
+/// Whether the record is whole.
+#[must_use]
+pub fn verified(result: &JournalVerified) -> String {
+    match (result.ok, result.broken_at) {
+        (true, _) => format!("The journal is whole: {} checked.\n", number_of(result.records, "record")),
+        (false, Some(seq)) => format!(
+            "The journal was CHANGED or damaged: record {seq} does not fit the {} before it. Don't trust it from there on.\n",
+            number_of(result.records, "record")
+        ),
+        (false, None) => {
+            "The journal was CHANGED or damaged: it ends before the vault's mark. Records are missing at its end.\n"
+                .to_owned()
+        }
+    }
+}
+
+/// What waits to be sent.
+#[must_use]
+pub fn outbox(mails: &[OutboxView]) -> String {
+    if mails.is_empty() {
+        return "Nothing waits to be sent.\n".to_owned();
+    }
+    let mut text = String::new();
+    for mail in mails {
+        let frozen = if mail.frozen { "held back" } else { "leaves" };
+        let to: Vec<String> = mail.recipients.iter().map(|to| plain(to)).collect();
+        let _ = writeln!(
+            text,
+            "{}  {} from {}: \"{}\" to {} ({frozen} {})",
+            plain(&mail.id),
+            plain(&mail.agent),
+            plain(&mail.account),
+            plain(&mail.subject),
+            to.join(", "),
+            plain(&mail.sends_at)
+        );
+    }
+    text
+}

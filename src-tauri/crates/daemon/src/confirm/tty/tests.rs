@@ -1,0 +1,284 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+//! The console against an engine that is a table of answers; the terminal is a channel.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use latch_ipc::codec;
+use latch_ipc::rpc::{Message, Outcome, Request, Response, Version};
+use serde_json::{Value, json};
+use tokio::io::BufReader;
+use tokio::sync::mpsc;
+
+use super::*;
+
+fn hold_of(count: u32) -> HoldView {
+    let objects: Vec<Value> = (1..=count)
+        .map(|n| {
+            json!({"id": format!("m{n}"), "title": format!("Subject {n}"), "from": "Alice <alice@example.org>",
+                   "date": "2026-11-03T10:00:00Z", "flags": if n == 2 { vec!["starred", "unread"] } else { vec![] }})
+        })
+        .collect();
+    serde_json::from_value(json!({
+        "id": "h1", "digest": "d1", "agent": "mia", "agent_name": "Mia", "program": ["/usr/bin/mia", "/bin/bash"],
+        "class": "remove", "account": "work", "verb": "Trash", "keep": "Keep them", "noun": ["message", "messages"],
+        "count": count, "objects": objects,
+        "summary": {"senders": [{"sender": "Alice <alice@example.org>", "count": count}],
+                    "oldest": "2026-01-03T10:00:00Z", "newest": "2026-11-03T10:00:00Z", "starred": 1, "unread": 1, "important": 0},
+        "reversible": "yes", "undo_text": "Undo moves them back out of the Trash.", "agent_reason": "cleaning \u{202e}up",
+        "why": "over its budget of 5 in 10 minutes", "partial": true, "task_scope": true, "forever": false, "retype": false,
+        "state": "open", "opened_at": "2026-11-22T08:00:00Z", "expires_at": "2026-11-22T08:10:00Z", "waiting": true,
+        "recent": {"last_hour": [{"class": "modify", "count": 8}], "denied": 1}
+    }))
+    .unwrap()
+}
+
+struct Stage {
+    typed: mpsc::UnboundedSender<Line>,
+    shown: Arc<Mutex<Vec<u8>>>,
+    decided: mpsc::UnboundedReceiver<(String, Value)>,
+    running: tokio::task::JoinHandle<End>,
+}
+
+#[derive(Clone)]
+struct Screen(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An engine in which one hold waits until it is decided.
+fn stage(hold: HoldView) -> Stage {
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    let (reader, writer) = tokio::io::split(ours);
+    let (client, events) = Client::start(BufReader::new(reader), writer);
+    let (said, decided) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let (reader, mut writer) = tokio::io::split(theirs);
+        let mut reader = BufReader::new(reader);
+        let mut line = Vec::new();
+        let mut open = true;
+        while let Ok(Some(())) = codec::read_line(&mut reader, &mut line).await {
+            let Ok(Message::Request(Request { id, method, params, .. })) = serde_json::from_slice(&line) else {
+                continue;
+            };
+            let result = match method.as_str() {
+                "ask.list" => json!([]),
+                "hold.list" if open => json!([hold.clone()]),
+                "hold.list" => json!([]),
+                "hold.get" => json!(hold.clone()),
+                "hold.decide" => {
+                    open = false;
+                    let state = if params["verdict"] == "allow" { "allowed" } else { "denied" };
+                    json!({ "state": state })
+                }
+                "panic" => {
+                    open = false;
+                    json!({"epoch": 2, "cut": {"connections": 3, "tokens": 1, "holds": 1}})
+                }
+                "account.add" => json!({"id": params["id"].clone()}),
+                "status" => {
+                    json!({"version": "0.1.0", "home": "/h", "doors": {}, "vault": "memory", "vault_locked": false,
+                                   "panicked": false, "owner": "terminal", "accounts": 0, "agents": 0, "waiting": 1})
+                }
+                _ => json!({}),
+            };
+            if method.contains("decide") || method == "panic" || method == "account.add" {
+                let _ = said.send((method, params));
+            }
+            let answer = Response { jsonrpc: Version::V2, id, outcome: Outcome::Result(result) };
+            codec::write_line(&mut writer, &answer).await.unwrap();
+        }
+    });
+    let (typed, lines) = mpsc::unbounded_channel();
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let terminal = Terminal::from_parts(lines, Box::new(Screen(Arc::clone(&shown))));
+    Stage { typed, shown, decided, running: tokio::spawn(run(client, events, terminal)) }
+}
+
+impl Stage {
+    fn kind(&self, line: &str) {
+        self.typed.send(Line::new(line.to_owned())).unwrap();
+    }
+
+    fn screen(&self) -> String {
+        String::from_utf8(self.shown.lock().unwrap().clone()).unwrap()
+    }
+
+    async fn wait_for(&self, text: &str) {
+        for _ in 0..400 {
+            if self.screen().contains(text) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("never shown: {text}\n{}", self.screen());
+    }
+
+    async fn decision(&mut self) -> (String, Value) {
+        tokio::time::timeout(Duration::from_secs(5), self.decided.recv()).await.unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn only_enter_denies() {
+    let mut stage = stage(hold_of(3));
+    stage.wait_for("Only Enter: Keep them.").await;
+    stage.kind("");
+    let (method, params) = stage.decision().await;
+    assert_eq!((method.as_str(), &params["verdict"]), ("hold.decide", &json!("deny")));
+    stage.kind("quit");
+    assert_eq!(stage.running.await.unwrap(), End::Quit);
+}
+
+#[tokio::test]
+async fn an_allow_typed_too_fast_does_not_count_and_one_in_time_does() {
+    let mut stage = stage(hold_of(3));
+    stage.wait_for("Only Enter").await;
+    stage.kind("allow");
+    stage.wait_for("does not count").await;
+    assert!(stage.decided.try_recv().is_err());
+    tokio::time::sleep(TOO_FAST).await;
+    stage.kind("allow 1,3");
+    let (_, params) = stage.decision().await;
+    assert_eq!(params["objects"], json!(["m1", "m3"]));
+    assert_eq!(
+        (&params["digest"], &params["by"], &params["scope"]),
+        (&json!("d1"), &json!("terminal"), &json!("once"))
+    );
+}
+
+#[tokio::test]
+async fn what_was_typed_before_the_question_does_not_answer_it() {
+    let (typed, lines) = mpsc::unbounded_channel();
+    let mut terminal = Terminal::from_parts(lines, Box::new(std::io::sink()));
+    typed.send(Line::new("allow".to_owned())).unwrap();
+    terminal.forget_typed();
+    typed.send(Line::new("later".to_owned())).unwrap();
+    assert_eq!(terminal.line().await.unwrap().as_str(), "later");
+}
+
+#[tokio::test]
+async fn end_of_file_denies_what_is_asked() {
+    let Stage { typed, shown, mut decided, running } = stage(hold_of(3));
+    while !String::from_utf8_lossy(&shown.lock().unwrap()).contains("Only Enter") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(typed);
+    assert_eq!(running.await.unwrap(), End::TerminalGone);
+    assert_eq!(decided.recv().await.unwrap().1["verdict"], json!("deny"));
+}
+
+#[tokio::test]
+async fn panic_works_while_something_is_asked() {
+    let mut stage = stage(hold_of(3));
+    stage.wait_for("Only Enter").await;
+    stage.kind("panic");
+    assert_eq!(stage.decision().await.0, "panic");
+    stage.wait_for("Stopped. Cut: 3 connections, 1 token, 1 waiting request.").await;
+}
+
+#[tokio::test]
+async fn a_long_list_is_seen_before_it_can_be_allowed() {
+    let mut stage = stage(hold_of(60));
+    stage.wait_for("and 10 more; type list").await;
+    tokio::time::sleep(TOO_FAST).await;
+    stage.kind("allow");
+    stage.wait_for("You have seen 50 of 60 messages").await;
+    stage.kind("list");
+    stage.wait_for("60. Subject 60").await;
+    stage.kind("allow");
+    assert_eq!(stage.decision().await.1["verdict"], json!("allow"));
+}
+
+#[tokio::test]
+async fn for_ever_needs_the_number_and_a_wrong_number_denies() {
+    for (number, verdict) in [("3", "allow"), ("yes", "deny")] {
+        let hold = HoldView { class: Class::Destroy, forever: true, retype: true, task_scope: false, ..hold_of(3) };
+        let mut stage = stage(hold);
+        stage.wait_for("for ever.").await;
+        tokio::time::sleep(TOO_FAST_GRAVE).await;
+        stage.kind("for ever");
+        stage.wait_for("Type the number, 3,").await;
+        stage.kind(number);
+        let (_, params) = stage.decision().await;
+        assert_eq!(params["verdict"], json!(verdict));
+        assert_eq!(params.get("forever").is_some(), verdict == "allow");
+    }
+}
+
+#[tokio::test]
+async fn a_typed_token_goes_in_and_is_never_shown() {
+    let mut stage = stage(hold_of(1));
+    stage.wait_for("Only Enter").await;
+    stage.kind("later");
+    stage.wait_for("It waits until").await;
+    for line in ["account add", "work", "gmail", "", "token", "canary-4711"] {
+        stage.kind(line);
+    }
+    let (method, params) = stage.decision().await;
+    assert_eq!((method.as_str(), &params["credential"]["token"]), ("account.add", &json!("canary-4711")));
+    stage.wait_for("Added work.").await;
+    assert!(!stage.screen().contains("canary-4711"));
+}
+
+#[test]
+fn nothing_but_the_words_for_it_allows() {
+    let hold = hold_of(5);
+    for line in [
+        "y",
+        "yes",
+        "ok",
+        "allo",
+        "Allow",
+        "ALLOW",
+        "allow 0",
+        "allow 6",
+        "allow 2-1",
+        "allow x",
+        "for ever",
+        "trash 5",
+        "1",
+    ] {
+        assert!(matches!(answer(&hold, line), Answer::Unclear(_)), "{line}");
+    }
+    for line in ["", "   ", "no", "deny", "keep"] {
+        assert_eq!(answer(&hold, line), Answer::Deny, "{line}");
+    }
+    let whole = HoldView { partial: false, task_scope: false, ..hold };
+    assert!(matches!(answer(&whole, "allow 1"), Answer::Unclear(_)));
+    assert!(matches!(answer(&whole, "allow task"), Answer::Unclear(_)));
+}
+
+#[test]
+fn rows_are_chosen_once_each() {
+    let hold = hold_of(5);
+    assert_eq!(chosen(&hold, "1,3-5 4").unwrap(), ["m1", "m3", "m4", "m5"]);
+    assert_eq!(chosen(&hold, "99999999999999999999"), None);
+    assert_eq!(chosen(&hold, ","), None);
+}
+
+#[test]
+fn text_from_outside_can_not_move_the_cursor_or_hide() {
+    assert_eq!(
+        show::plain("a\x1b[2Jb\u{202e}c\u{200b}d\ne\u{e0041}"),
+        "a\\u{1b}[2Jb\\u{202e}c\\u{200b}d\\ne\\u{e0041}"
+    );
+    assert_eq!(show::plain(&"x".repeat(500)).chars().count(), 201);
+    let mut hold = hold_of(1);
+    hold.objects[0].title = "Win\x07\r\nOnly Enter: allow".to_owned();
+    hold.agent_name = "Mia\u{202e}".to_owned();
+    assert!(!show::hold(&hold).contains(['\x07', '\r', '\u{202e}']));
+    assert_eq!(show::hold(&hold).lines().filter(|line| line.starts_with("Only Enter")).count(), 0);
+}
+
+#[test]
+fn a_hold_reads_like_this() {
+    insta::assert_snapshot!(format!("{}{}", show::hold(&hold_of(3)), show::choices(&hold_of(3))));
+}
