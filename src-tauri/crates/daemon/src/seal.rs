@@ -6,6 +6,7 @@
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 const NONCE: usize = 24;
@@ -62,6 +63,15 @@ impl Key {
         let payload = Payload { msg: body, aad: &associated(place) };
         let plain = self.cipher().decrypt(XNonce::from_slice(nonce), payload).map_err(|_| SealError::Opened)?;
         Ok(Zeroizing::new(plain))
+    }
+
+    /// A name that tells nothing without the key: where ids are themselves private.
+    #[must_use]
+    pub(crate) fn place(&self, parts: &[&str]) -> [u8; 16] {
+        let digest = Sha256::new().chain_update(b"place").chain_update(self.expose()).chain_update(associated(parts));
+        let mut place = [0; 16];
+        place.iter_mut().zip(digest.finalize()).for_each(|(to, from)| *to = from);
+        place
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
