@@ -1,1 +1,24 @@
+//! What the tests across crates share.
+//!
+//! ```text
+//!   Google's Python client ─┐                                  ┌─ emulate (npm), a stateful Gmail
+//!   a raw HTTP agent ───────┴─► latch serve --owner stdio ─────┴─ Upstream, ours, where Gmail must misbehave
+//!                                      ▲ owner channel
+//!                                    the test
+//! ```
+//!
+//! Nothing here is found missing silently: a peer that isn't there fails the test that needs it.
 
+pub mod agent;
+pub mod canary;
+pub mod emulator;
+pub mod engine;
+pub mod paths;
+pub mod python;
+pub mod scene;
+pub mod upstream;
+
+pub use agent::{Agent, Answer};
+pub use emulator::{Emulator, Mail};
+pub use engine::Engine;
+pub use scene::Scene;

@@ -117,6 +117,8 @@ impl Suites<'_> {
         command.env("LATCH_FAILPOINTS_BIN", &self.programs.latch_failpoints);
         command.env("LATCHSTRING_BIN", &self.programs.tray);
         command.env("LATCHSTRING_E2E_BIN", &self.programs.tray_e2e);
+        command.env("LATCH_PYTHON", self.tree.venv().join("bin/python"));
+        command.env("LATCH_EMULATOR", self.tree.peers().join("node_modules/emulate/dist/api.js"));
         if !self.nextest && targets.contains(&"desktop") {
             command.args(["--", "--test-threads=1"]);
         }

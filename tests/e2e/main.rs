@@ -1,0 +1,3 @@
+//! The whole path: an agent's program, the engine as it ships, a stateful Gmail.
+
+mod peers;
