@@ -122,7 +122,14 @@ pub fn counts<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> Vec<(M
             Class::Modify if operation.meters.is_empty() => &[Meter::Modify],
             Class::Remove => &[Meter::Remove, Meter::LeaveInbox],
             Class::Send => &[Meter::Send],
-            _ => &[],
+            Class::Read
+            | Class::Modify
+            | Class::Unclassified
+            | Class::Publish
+            | Class::Share
+            | Class::Destroy
+            | Class::Spend
+            | Class::Divert => &[],
         };
         for (at, meter) in own.iter().chain(&operation.meters).enumerate() {
             if own.iter().chain(&operation.meters).take(at).any(|earlier| earlier == meter) {
