@@ -2,13 +2,23 @@
 //!
 //! ```text
 //!   Catalog ── Provider ── Route: method + path -> Class, objects, meters, undo, examples
-//!                      ├── Kind: nouns, how to preview one
-//!                      └── recipes: undo, softening, outbox
+//!                      ├── Kind: nouns, how to preview and copy one
+//!                      └── recipes: undo, softening, bulk writes, outbox
 //! ```
+
+mod check;
+pub(crate) mod file;
+pub(crate) mod template;
+#[cfg(test)]
+mod tests;
 
 use serde::Deserialize;
 
 use crate::operation::Operation;
+use file::{File, Route};
+
+/// The provider files that are built in.
+const SHIPPED: [(&str, &str); 1] = [("gmail.toml", include_str!("../../providers/gmail.toml"))];
 
 /// The form in which a provider's own errors come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -45,19 +55,57 @@ pub struct Provider {
     pub token_endpoint: Option<String>,
     /// Where OAuth tokens are revoked (RFC 7009).
     pub revocation_endpoint: Option<String>,
+    pub(crate) file: File,
 }
 
 impl Provider {
+    fn read(name: &str, text: &str) -> Result<Self, CatalogError> {
+        let wrong = |reason: String| CatalogError { file: name.to_owned(), reason };
+        let file: File = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        check::check(&file).map_err(wrong)?;
+        Ok(Self {
+            id: file.id.clone(),
+            name: file.name.clone(),
+            base_url: file.base_url.clone(),
+            error_shape: file.error_shape,
+            token_endpoint: file.token_endpoint.clone(),
+            revocation_endpoint: file.revocation_endpoint.clone(),
+            file,
+        })
+    }
+
     /// Singular and plural for people: `message`, `messages`. The kind itself if the file has no noun.
     #[must_use]
     pub fn noun(&self, kind: &str) -> [String; 2] {
-        [kind.to_owned(), kind.to_owned()]
+        self.file.kinds.get(kind).map_or_else(|| [kind.to_owned(), kind.to_owned()], |kind| kind.noun.clone())
     }
 
     /// The deny button's text: `Keep them`, `Don't send`.
     #[must_use]
     pub fn keep(&self, operation: &Operation) -> String {
-        operation.verb.clone()
+        let keep = &self.file.keep;
+        let text = keep.get(&operation.verb).or_else(|| keep.get(operation.class.name()));
+        text.cloned().unwrap_or_else(|| "Don't".to_owned())
+    }
+
+    /// Every action of the provider, for policies and people.
+    pub fn actions(&self) -> impl Iterator<Item = String> + '_ {
+        self.file.routes.iter().map(|route| self.action(&route.id))
+    }
+
+    pub(crate) fn action(&self, id: &str) -> String {
+        format!("{}.{id}", self.id)
+    }
+
+    /// The route of an action.
+    pub(crate) fn route(&self, action: &str) -> Option<&Route> {
+        let id = action.strip_prefix(&self.id)?.strip_prefix('.')?;
+        self.file.routes.iter().find(|route| route.id == id)
+    }
+
+    /// The path template of a route or recipe below `base`.
+    pub(crate) fn full(&self, path: &str) -> String {
+        format!("{}{path}", self.file.base)
     }
 }
 
@@ -70,13 +118,13 @@ pub struct Catalog {
 impl Catalog {
     /// The providers that are built in.
     pub fn shipped() -> Result<Self, CatalogError> {
-        Self::parse(&[])
+        Self::parse(&SHIPPED)
     }
 
     /// Reads provider files: name and TOML text.
     pub fn parse(files: &[(&str, &str)]) -> Result<Self, CatalogError> {
-        let _ = files;
-        Ok(Self { providers: Vec::new() })
+        let providers = files.iter().map(|(name, text)| Provider::read(name, text)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { providers })
     }
 
     /// The provider with this id.

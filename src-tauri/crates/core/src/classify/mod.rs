@@ -1,6 +1,17 @@
 //! From a protocol to operations.
 
+pub(crate) mod batch;
+mod body;
 pub mod http;
+pub(crate) mod json;
+pub(crate) mod mail;
+pub(crate) mod normalise;
+pub(crate) mod upload;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::{Answered, batch_answer};
 
 /// Why a request can't be interpreted safely. It is answered with a 4xx status and nothing goes upstream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
