@@ -1,9 +1,26 @@
 //! The decision: permit, confirm or forbid.
+//!
+//! ```text
+//!   Question ──> flags ──> policy cell of (agent, account, Class) ──> Outcome ──> Decision, with the reason in words
+//! ```
+//! An exchanged token is decided twice, under the grant as it stands and under what the token was narrowed to; the stricter wins, and the person's
+//! rules permit it nothing that it was not narrowed to.
 
-use crate::budget::Room;
-use crate::grant::{AuthorizationDetail, Grant};
-use crate::operation::Operation;
+mod words;
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use crate::budget::{Asked, Meters, Room, counts};
+use crate::grant::{AuthorizationDetail, Grant, NEW_FOR, Preset};
+use crate::operation::{Class, Meter, Operation};
+use crate::policy::{Cell, Facts, Flags, PolicyError, Rules, Shipped};
 use crate::time::{Span, Time};
+
+pub use crate::policy::Outcome;
+
+/// How long a mail waits in the outbox unless set otherwise.
+pub const OUTBOX_DELAY: Span = Span::seconds(60);
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
@@ -45,3 +62,168 @@ pub enum Decision {
         instead: String,
     },
 }
+
+impl Decision {
+    /// Without the words.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        match self {
+            Self::Permit { .. } => Outcome::Permit,
+            Self::Confirm { .. } => Outcome::Confirm,
+            Self::Forbid { .. } => Outcome::Forbid,
+        }
+    }
+}
+
+/// Decides. Changing the grants or rules starts a new generation of tables.
+#[derive(Debug)]
+pub struct Pdp {
+    shipped: Shipped,
+    rules: Rules,
+    agents: HashMap<String, HashMap<String, Holding>>,
+    presets: HashMap<Preset, Cells>,
+    outbox: Span,
+}
+
+/// A grant that is in force, with its cells.
+#[derive(Debug)]
+struct Holding {
+    grant: String,
+    preset: Preset,
+    cells: Cells,
+}
+
+/// One cell for each Class, made when first needed.
+type Cells = [OnceLock<Option<Cell>>; Class::ALL.len()];
+
+impl Pdp {
+    /// The shipped policies and the person's rules; no grants yet.
+    pub fn new(rules: &str) -> Result<Self, PolicyError> {
+        let shipped = Shipped::parse()?;
+        let rules = shipped.rules(rules)?;
+        let presets = Preset::ALL.into_iter().map(|preset| (preset, Cells::default())).collect();
+        Ok(Self { shipped, rules, agents: HashMap::new(), presets, outbox: OUTBOX_DELAY })
+    }
+
+    /// Checks rules without taking them over.
+    pub fn check_rules(&self, text: &str) -> Result<(), PolicyError> {
+        self.shipped.rules(text).map(|_| ())
+    }
+
+    /// Takes over the person's rules; on an error the earlier ones stay.
+    pub fn set_rules(&mut self, text: &str) -> Result<(), PolicyError> {
+        self.rules = self.shipped.rules(text)?;
+        for holding in self.agents.values_mut().flat_map(HashMap::values_mut) {
+            holding.cells = Cells::default();
+        }
+        Ok(())
+    }
+
+    /// Takes over all grants in force; what is not among them is refused. On an error the earlier ones stay.
+    pub fn set_grants(&mut self, grants: &[Grant]) -> Result<(), PolicyError> {
+        let mut agents: HashMap<String, HashMap<String, Holding>> = HashMap::new();
+        for grant in grants {
+            let holding = Holding { grant: grant.id.clone(), preset: grant.preset(), cells: Cells::default() };
+            let earlier = agents.entry(grant.agent.clone()).or_default().insert(grant.account().to_owned(), holding);
+            if earlier.is_some() {
+                return Err(PolicyError::TwoGrants { agent: grant.agent.clone(), account: grant.account().to_owned() });
+            }
+        }
+        self.agents = agents;
+        Ok(())
+    }
+
+    /// Sets how long a mail waits in the outbox.
+    pub fn set_outbox_delay(&mut self, delay: Span) {
+        self.outbox = delay;
+    }
+
+    /// Decides one operation.
+    #[must_use]
+    pub fn decide(&self, question: &Question<'_>) -> Decision {
+        let grant = question.grant;
+        let holding =
+            self.agents.get(&grant.agent).and_then(|accounts| accounts.get(grant.account())).filter(|holding| {
+                holding.grant == grant.id && holding.preset == grant.preset() && grant.stands(question.now)
+            });
+        let Some(holding) = holding else { return words::no_grant(question) };
+        let own = self.judge(&grant.detail, question, self.cell(&holding.cells, grant, question.operation.class));
+        let Some(narrowed) = question.narrowed else { return own };
+        if narrowed.account() != grant.account() {
+            return words::no_grant(question);
+        }
+        let child = self.judge(narrowed, question, self.preset_cell(narrowed.preset(), question.operation.class));
+        if child.outcome() > own.outcome() { child } else { own }
+    }
+
+    /// What each preset would say to an operation: nothing used of its budgets, nobody addressed known, nothing named.
+    #[must_use]
+    pub fn by_preset(&self, operation: &Operation) -> [(Preset, Outcome); 4] {
+        let counts = counts([operation]);
+        Preset::ALL.map(|preset| {
+            let detail = AuthorizationDetail::new("", preset);
+            let grant =
+                Grant { id: String::new(), agent: String::new(), detail, created_at: Time(0), expires_at: None };
+            let asked =
+                Asked { grant: &grant, narrowed: None, agent_since: Time(0), counts: &counts, now: Time(0) + NEW_FOR };
+            let room = Meters::new().room(&asked);
+            let question = Question {
+                grant: &grant,
+                narrowed: None,
+                operation,
+                room,
+                known_recipients: false,
+                places: None,
+                now: asked.now,
+            };
+            (preset, self.judge(&grant.detail, &question, self.preset_cell(preset, operation.class)).outcome())
+        })
+    }
+
+    fn cell<'c>(&self, cells: &'c Cells, grant: &Grant, class: Class) -> Option<&'c Cell> {
+        let make = || self.shipped.cell(grant.preset(), &grant.agent, grant.account(), class, &self.rules).ok();
+        cells.get(class as usize)?.get_or_init(make).as_ref()
+    }
+
+    /// A preset without the person's rules.
+    fn preset_cell(&self, preset: Preset, class: Class) -> Option<&Cell> {
+        let make = || self.shipped.cell(preset, "", "", class, &Rules::default()).ok();
+        self.presets.get(&preset)?.get(class as usize)?.get_or_init(make).as_ref()
+    }
+
+    fn judge(&self, detail: &AuthorizationDetail, question: &Question<'_>, cell: Option<&Cell>) -> Decision {
+        let Some(cell) = cell else { return words::broken() };
+        let operation = question.operation;
+        let in_scope = detail.covers(operation, question.places);
+        let flags = Flags::new([
+            question.room == Room::Within,
+            question.known_recipients,
+            detail.names(&operation.action),
+            in_scope,
+            operation.class == Class::Remove || operation.meters.contains(&Meter::LeaveInbox),
+            operation.undo.is_some(),
+        ]);
+        let recipients = operation.audience.as_ref().map_or(&[][..], |audience| &audience.members);
+        let facts = Facts { operation: &operation.action, count: operation.objects.count(), recipients };
+        match cell.outcome(flags, facts, self.shipped.entities()) {
+            Outcome::Permit if operation.class == Class::Send && self.outbox > Span(0) => {
+                Decision::Permit { delay: Some(self.outbox) }
+            }
+            Outcome::Permit => Decision::Permit { delay: None },
+            Outcome::Confirm => {
+                let against = cell.against(false, flags, facts, self.shipped.entities());
+                Decision::Confirm { why: words::confirm(detail, question, &against) }
+            }
+            Outcome::Forbid => {
+                let mut against = cell.against(true, flags, facts, self.shipped.entities());
+                against.extend(
+                    cell.against(false, flags, facts, self.shipped.entities()).into_iter().filter(|one| one.broken),
+                );
+                words::forbid(detail, question, &against)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

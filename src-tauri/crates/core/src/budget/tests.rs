@@ -43,6 +43,7 @@ fn operation(class: Class, meters: &[Meter], ids: usize) -> Operation {
         undo: None,
         soften: None,
         content: Digest::of(&[]),
+        opaque: false,
     }
 }
 

@@ -38,6 +38,7 @@ fn operation(action: &str, class: Class) -> Operation {
         undo: None,
         soften: None,
         content: Digest::of(&[]),
+        opaque: false,
     }
 }
 
