@@ -1,1 +1,3 @@
-//! To come.
+//! The listeners that agents talk to.
+
+pub mod http;

@@ -1,1 +1,107 @@
-//! To come.
+//! Calls to upstreams: the only place where a credential meets a connection.
+//!
+//! ```text
+//!   Lease + AccountTarget + Call ── send ──> redeem ── credential ── connection of this epoch ── response, scrubbed
+//!                                              │           └ OAuth 2: refreshed when needed, under a lease of its own
+//!                                              └ other account, other call, older epoch: nothing leaves
+//! ```
+//! A credential goes to the origin that it was sealed with and nowhere else: redirects are handed on, never followed.
+
+pub mod body;
+mod headers;
+pub mod http;
+pub mod oauth;
+mod origin;
+mod pool;
+pub mod scrub;
+mod tls;
+
+pub use body::{StreamedBody, UpstreamBody};
+pub use http::{Fetched, Hooks, Options, Upstream};
+pub use origin::{AccountTarget, Origin, OriginError};
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{fault}")]
+pub struct UpstreamError {
+    /// What happened.
+    pub fault: Fault,
+    /// The upstream may have acted on the call: its outcome is unknown.
+    pub sent: bool,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// No connection.
+    #[error("{host} can't be reached: {reason}")]
+    Unreachable {
+        /// Host and port.
+        host: String,
+        /// The operating system's words.
+        reason: String,
+    },
+    /// No trust.
+    #[error("{host} could not prove its identity (TLS): {reason}")]
+    Tls {
+        /// Host and port.
+        host: String,
+        /// What is wrong with the certificate or the handshake.
+        reason: String,
+    },
+    /// No answer in time.
+    #[error("{host} did not answer in time while {doing}")]
+    Timeout {
+        /// Host and port.
+        host: String,
+        /// `connecting`, `waiting for its answer`, ...
+        doing: &'static str,
+    },
+    /// Panic came in between.
+    #[error("stopped by the person")]
+    Stopped,
+    /// The lease is for something else: our own fault.
+    #[error("the call was not the permitted one; nothing was sent")]
+    NotPermitted,
+    /// The connection broke.
+    #[error("the connection to {host} broke before its answer was complete")]
+    Lost {
+        /// Host and port.
+        host: String,
+    },
+    /// Not HTTP as it should be.
+    #[error("{host} sent an answer that can't be used: {reason}")]
+    Malformed {
+        /// Host and port.
+        host: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A call that can't be put into HTTP: our own fault.
+    #[error("the call can't be sent: {0}")]
+    Unsendable(String),
+    /// Larger than what the guard reads for itself.
+    #[error("{host} sent more than {limit} bytes")]
+    TooLarge {
+        /// Host and port.
+        host: String,
+        /// In bytes.
+        limit: usize,
+    },
+    /// The agent's body broke off.
+    #[error("the agent's body did not arrive completely: {0}")]
+    AgentBody(String),
+    /// No fresh access token.
+    #[error("{0}")]
+    Refresh(oauth::RefreshError),
+}
+
+impl Fault {
+    fn unsent(self) -> UpstreamError {
+        UpstreamError { fault: self, sent: false }
+    }
+
+    fn sent(self) -> UpstreamError {
+        UpstreamError { fault: self, sent: true }
+    }
+}
