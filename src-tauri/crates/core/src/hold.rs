@@ -1,1 +1,297 @@
-//! To come.
+//! An operation that waits for the person, and what an Allow may leave behind.
+//!
+//! ```text
+//!              preview read        allow               plan starts
+//!   Preparing ─────────────> Open ───────> Allowed ───────────────> Running ──> Done
+//!       │                      │  └ deny ─> Denied                   (at most once, I2)
+//!       │ upstream unreadable  │ time over
+//!       └──────> Failed        ├──────────────> Proposal (modify, remove) ── allow ──> Allowed
+//!                              └──────────────> Expired
+//! ```
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use crate::call::{Call, CallBody, Digest};
+use crate::lease::Epoch;
+use crate::operation::{Class, Objects, Operation, Part, Request};
+use crate::recipe::View;
+use crate::time::{Span, Time};
+
+/// How long an Allow's response answers retries, and how long an Allow waits to be asked for again.
+pub const KEEP: Span = Span::minutes(10);
+/// How long a task allowance lives.
+pub const ALLOWANCE: Span = Span::minutes(15);
+/// The most holds that one agent may have waiting; one more pauses it.
+pub const MAX_WAITING: usize = 32;
+/// Denials in a row that pause an agent.
+pub const DENIALS_TO_PAUSE: u32 = 3;
+/// How long such a pause lasts.
+pub const PAUSE: Span = Span::minutes(5);
+
+/// Where a hold stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// The guard still reads what it is about.
+    Preparing,
+    /// Waiting for the person.
+    Open,
+    /// Its requester left; the person can still run it.
+    Proposal,
+    /// Allowed; its plan has not started.
+    Allowed,
+    /// Its plan started: it is consumed.
+    Running,
+    /// Its plan ended.
+    Done,
+    /// The person said no, or panic did.
+    Denied,
+    /// Nobody answered in time.
+    Expired,
+    /// The guard could not read what it is about.
+    Failed,
+}
+
+impl State {
+    /// Whether the person can still decide it.
+    #[must_use]
+    pub const fn waits(self) -> bool {
+        matches!(self, Self::Preparing | Self::Open | Self::Proposal)
+    }
+}
+
+/// One object as the person sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldObject {
+    /// The upstream's id.
+    pub id: String,
+    /// What the guard itself read; `None` while it reads.
+    pub view: Option<View>,
+}
+
+/// How an Allow was given.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Allowed {
+    /// Only these objects; `None`: all.
+    pub objects: Option<BTreeSet<String>>,
+    /// Do not soften.
+    pub forever: bool,
+}
+
+/// An operation that waits for the person.
+#[derive(Debug, Clone)]
+pub struct Hold {
+    /// `h1`, `h2`, ...
+    pub id: String,
+    /// Over agent, account and the canonical operations with their exact objects.
+    pub digest: Digest,
+    /// Who asks.
+    pub agent: String,
+    /// Where.
+    pub account: String,
+    /// The frozen request: what is shown and what is executed.
+    pub request: Request,
+    /// The strictest Class of its parts.
+    pub class: Class,
+    /// Why it is asked.
+    pub why: String,
+    /// The agent's own words; untrusted.
+    pub agent_reason: Option<String>,
+    /// Program and parent chain, as far as the engine saw them.
+    pub program: Vec<String>,
+    /// All objects of all parts, without duplicates.
+    pub objects: Vec<HeldObject>,
+    /// Who is reached for the first time.
+    pub first_time: BTreeSet<String>,
+    /// Where it stands.
+    pub state: State,
+    /// When it opened.
+    pub opened_at: Time,
+    /// When it ends by itself.
+    pub expires_at: Time,
+    /// Requests that wait on the line.
+    pub waiting: u32,
+    /// How it was allowed.
+    pub allowed: Option<Allowed>,
+    /// The epoch that it belongs to.
+    pub epoch: Epoch,
+}
+
+impl Hold {
+    /// What a hold is bound to.
+    #[must_use]
+    pub fn digest_of(agent: &str, account: &str, request: &Request) -> Digest {
+        let parts: Vec<Digest> = request.parts.iter().map(|part| part.operation.canonical()).collect();
+        let mut fields: Vec<&[u8]> = vec![b"hold", agent.as_bytes(), account.as_bytes()];
+        fields.extend(parts.iter().map(|digest| digest.0.as_slice()));
+        Digest::of(&fields)
+    }
+
+    /// Whether it may live on as a proposal, and may leave a task allowance: modify and remove only.
+    #[must_use]
+    pub fn is_gentle(&self) -> bool {
+        self.request
+            .parts
+            .iter()
+            .all(|part| matches!(part.operation.class, Class::Read | Class::Modify | Class::Remove))
+    }
+
+    /// Whether every object's view is there.
+    #[must_use]
+    pub fn is_prepared(&self) -> bool {
+        self.objects.iter().all(|object| object.view.is_some())
+    }
+
+    /// How many objects the person is shown: the objects, or the number of parts that have none.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        let bare = self.request.parts.iter().filter(|part| part.operation.objects == Objects::None).count();
+        u32::try_from(self.objects.len() + bare).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the objects can be ticked one by one.
+    #[must_use]
+    pub fn is_divisible(&self) -> bool {
+        self.objects.len() > 1 && self.request.parts.iter().all(|part| !part.operation.objects.ids().is_empty())
+    }
+}
+
+/// What an allowed hold may leave behind: the same agent may do the same to the objects that the person saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowance {
+    /// Who.
+    pub agent: String,
+    /// Where.
+    pub account: String,
+    /// The verb that the person read.
+    pub verb: String,
+    /// The Class that the person read.
+    pub class: Class,
+    /// The listed objects; each is used up by the operation that it allows.
+    pub objects: BTreeSet<String>,
+    /// The epoch that it belongs to.
+    pub epoch: Epoch,
+    /// When it ends.
+    pub expires_at: Time,
+}
+
+/// A hold as stored: what is needed to propose it again after a restart. Sealed at rest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stored {
+    id: String,
+    digest: Digest,
+    agent: String,
+    account: String,
+    parts: Vec<StoredPart>,
+    batch: bool,
+    class: Class,
+    why: String,
+    agent_reason: Option<String>,
+    program: Vec<String>,
+    opened_at: Time,
+}
+
+/// A part as stored. Sealed at rest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StoredPart {
+    operation: Operation,
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: String,
+    params: Vec<(String, String)>,
+    content_id: Option<String>,
+}
+
+impl Stored {
+    /// `None` if a part streams: such a request can't be kept.
+    #[must_use]
+    pub fn of(hold: &Hold) -> Option<Self> {
+        let parts = hold.request.parts.iter().map(StoredPart::of).collect::<Option<Vec<_>>>()?;
+        Some(Self {
+            id: hold.id.clone(),
+            digest: hold.digest,
+            agent: hold.agent.clone(),
+            account: hold.account.clone(),
+            parts,
+            batch: hold.request.batch,
+            class: hold.class,
+            why: hold.why.clone(),
+            agent_reason: hold.agent_reason.clone(),
+            program: hold.program.clone(),
+            opened_at: hold.opened_at,
+        })
+    }
+
+    /// The proposal it becomes; `None` when the stored bytes do not fit each other.
+    #[must_use]
+    pub fn into_proposal(self, proposal: Span, epoch: Epoch) -> Option<Hold> {
+        let parts = self.parts.into_iter().map(StoredPart::into_part).collect::<Option<Vec<_>>>()?;
+        let request = Request { parts, batch: self.batch };
+        if Hold::digest_of(&self.agent, &self.account, &request) != self.digest {
+            return None;
+        }
+        let objects = objects_of(&request.parts);
+        Some(Hold {
+            id: self.id,
+            digest: self.digest,
+            agent: self.agent,
+            account: self.account,
+            request,
+            class: self.class,
+            why: self.why,
+            agent_reason: self.agent_reason,
+            program: self.program,
+            objects,
+            first_time: BTreeSet::new(),
+            state: State::Proposal,
+            opened_at: self.opened_at,
+            expires_at: self.opened_at + proposal,
+            waiting: 0,
+            allowed: None,
+            epoch,
+        })
+    }
+}
+
+impl StoredPart {
+    /// `None` if the part streams: such a part can't be kept.
+    #[must_use]
+    pub fn of(part: &Part) -> Option<Self> {
+        let CallBody::Bytes(body) = &part.call.body else { return None };
+        Some(Self {
+            operation: part.operation.clone(),
+            method: part.call.method.to_string(),
+            target: part.call.target.clone(),
+            headers: part.call.headers.clone(),
+            body: BASE64.encode(body),
+            params: part.params.clone(),
+            content_id: part.content_id.clone(),
+        })
+    }
+
+    /// The part again; `None` when the stored bytes are not one.
+    #[must_use]
+    pub fn into_part(self) -> Option<Part> {
+        let body = CallBody::Bytes(BASE64.decode(self.body).ok()?.into());
+        let call = Call { method: self.method.parse().ok()?, target: self.target, headers: self.headers, body };
+        Some(Part { operation: self.operation, call, params: self.params, content_id: self.content_id })
+    }
+}
+
+/// All objects of all parts, without duplicates, not yet read.
+#[must_use]
+pub fn objects_of(parts: &[Part]) -> Vec<HeldObject> {
+    let mut seen = BTreeSet::new();
+    parts
+        .iter()
+        .flat_map(|part| part.operation.objects.ids())
+        .filter(|id| seen.insert((*id).clone()))
+        .map(|id| HeldObject { id: id.clone(), view: None })
+        .collect()
+}

@@ -135,6 +135,15 @@ impl Objects {
         }
     }
 
+    /// The provider file's kind of the objects.
+    #[must_use]
+    pub fn kind(&self) -> Option<&str> {
+        match self {
+            Self::Listed { kind, .. } | Self::Within { kind, .. } => Some(kind),
+            Self::None => None,
+        }
+    }
+
     /// The resolved ids; empty for the other states.
     #[must_use]
     pub fn ids(&self) -> &[String] {

@@ -48,7 +48,7 @@ pub fn preview(_provider: &Provider, _part: &Part, _id: &str) -> Option<Call> {
 }
 
 /// One object for the dialog.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct View {
     /// A subject, a name; the id if there is none.
     pub title: String,

@@ -1,0 +1,348 @@
+//! The person decides, or time does.
+
+use std::collections::BTreeSet;
+
+use super::{Guard, Notice, Now, record};
+use crate::call::Digest;
+use crate::hold::{self, Allowance, Allowed, State};
+use crate::journal::{Commit, Kind, Shelf};
+use crate::operation::{Class, Objects, Request};
+use crate::plan::Permit;
+use crate::recipe::View;
+use crate::time::Time;
+
+/// How far an Allow reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// This operation.
+    #[default]
+    Once,
+    /// Also the same again for the listed objects, for 15 minutes.
+    Task,
+}
+
+/// The person's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Let it happen.
+    Allow {
+        /// Only these objects.
+        objects: Option<Vec<String>>,
+        /// How far it reaches.
+        scope: Scope,
+        /// Do not soften.
+        forever: bool,
+        /// What the person typed.
+        retyped_count: Option<u32>,
+    },
+    /// Don't.
+    Deny,
+}
+
+/// By what means the answer came; said in the journal.
+pub const BY_NOTIFICATION: &str = "notification";
+/// The most objects that a notification may allow.
+pub(super) const NOTIFICATION_LIMIT: u32 = 20;
+
+/// Why an answer was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecideError {
+    /// No such hold.
+    #[error("there is no such hold")]
+    Unknown,
+    /// It was decided, or ended, before.
+    #[error("this hold does not wait any more: {0:?}")]
+    NotWaiting(State),
+    /// It is not what the person saw.
+    #[error("the hold is not the one that was shown: read it again")]
+    OtherDigest,
+    /// The guard still reads.
+    #[error("not everything is read yet: it can only be denied until then")]
+    Preparing,
+    /// Something in it can't be shown.
+    #[error("it can only be allowed whole")]
+    NotDivisible,
+    /// An object is not in it.
+    #[error("an object is not part of this hold")]
+    OtherObjects,
+    /// Nothing was ticked.
+    #[error("nothing is ticked: deny it instead")]
+    Nothing,
+    /// Task scope is for modify and remove only.
+    #[error("this can only be allowed once")]
+    OnceOnly,
+    /// For ever is not offered.
+    #[error("this can't be done for ever here")]
+    NotForever,
+    /// The count must be retyped.
+    #[error("type the number {0} to confirm: this can't be undone")]
+    Retype(u32),
+    /// A notification may not allow this.
+    #[error("this can only be allowed in the dialog")]
+    NotByNotification,
+    /// Panic came in between.
+    #[error("everything is stopped: resume first")]
+    Stopped,
+}
+
+/// What a decision led to.
+#[derive(Debug)]
+pub struct Decided {
+    /// The hold's state for the person.
+    pub state: State,
+    /// Allowed for a part of the objects.
+    pub in_part: bool,
+    /// Somebody waits for it, or the person runs a proposal: run it now.
+    pub run: bool,
+    /// Must be durable before anything is run or answered.
+    pub commit: Commit,
+}
+
+impl Guard {
+    /// What the guard read about a hold's object.
+    pub fn handle_view(&mut self, id: &str, object: &str, view: View) {
+        let Some(hold) = self.hold_mut(id) else { return };
+        if let Some(held) = hold.objects.iter_mut().find(|held| held.id == object) {
+            held.view = Some(view);
+        }
+    }
+
+    /// What the guard read about many of a hold's objects at once.
+    pub fn handle_views(&mut self, id: &str, views: Vec<(String, View)>) {
+        let mut views: std::collections::HashMap<String, View> = views.into_iter().collect();
+        let Some(hold) = self.hold_mut(id) else { return };
+        for held in &mut hold.objects {
+            if let Some(view) = views.remove(&held.id) {
+                held.view = Some(view);
+            }
+        }
+        if hold.state == State::Preparing && hold.is_prepared() {
+            hold.state = State::Open;
+        }
+        self.notices.push_back(Notice::HoldChanged(id.to_owned()));
+    }
+
+    /// The guard could not read what a hold is about: nothing runs, and the requester is told the truth.
+    pub fn handle_unreadable(&mut self, id: &str, why: &str, now: Now) -> Commit {
+        let mut commit = Commit::default();
+        self.close(id, State::Failed, why, now, &mut commit);
+        commit
+    }
+
+    /// Takes the person's answer. `by` says by what means it came.
+    pub fn decide(
+        &mut self,
+        id: &str,
+        digest: &Digest,
+        verdict: Verdict,
+        by: &str,
+        now: Now,
+    ) -> Result<Decided, DecideError> {
+        let panicked = self.state.panicked.is_some();
+        let gate = self.gate.clone();
+        let hold = self.hold_mut(id).ok_or(DecideError::Unknown)?;
+        if hold.digest != *digest {
+            return Err(DecideError::OtherDigest);
+        }
+        if !hold.state.waits() || hold.expires_at <= now.time {
+            return Err(DecideError::NotWaiting(if hold.state.waits() { State::Expired } else { hold.state }));
+        }
+        let Verdict::Allow { objects, scope, forever, retyped_count } = verdict else {
+            let agent = hold.agent.clone();
+            let mut commit = Commit::default();
+            self.close(id, State::Denied, &format!("denied by {by}"), now, &mut commit);
+            self.note(&agent, None, 1, now);
+            let conduct = self.conduct.entry(agent.clone()).or_default();
+            conduct.denials = conduct.denials.saturating_add(1);
+            if conduct.denials >= hold::DENIALS_TO_PAUSE {
+                self.pause(&agent, now);
+            }
+            return Ok(Decided { state: State::Denied, in_part: false, run: false, commit });
+        };
+        if panicked || !gate.admits(hold.epoch) {
+            return Err(DecideError::Stopped);
+        }
+        if hold.state == State::Preparing || !hold.is_prepared() {
+            return Err(DecideError::Preparing);
+        }
+        let chosen = ticked(hold, objects)?;
+        let count = chosen.as_ref().map_or(hold.count(), |chosen| u32::try_from(chosen.len()).unwrap_or(u32::MAX));
+        if scope == Scope::Task && !hold.is_gentle() {
+            return Err(DecideError::OnceOnly);
+        }
+        if forever && !hold.request.parts.iter().any(|part| part.operation.soften.is_some()) {
+            return Err(DecideError::NotForever);
+        }
+        if (forever && retyped_count != Some(count)) || retyped_count.is_some_and(|typed| typed != count) {
+            return Err(DecideError::Retype(count));
+        }
+        if by == BY_NOTIFICATION && (!hold.is_gentle() || count > NOTIFICATION_LIMIT) {
+            return Err(DecideError::NotByNotification);
+        }
+        let run = hold.waiting > 0 || hold.state == State::Proposal;
+        let in_part = chosen.is_some();
+        hold.state = State::Allowed;
+        hold.expires_at = now.time + hold::KEEP;
+        hold.allowed = Some(Allowed { objects: chosen.clone(), forever });
+        let allowance = (scope == Scope::Task).then(|| Allowance {
+            agent: hold.agent.clone(),
+            account: hold.account.clone(),
+            verb: hold.request.parts.iter().map(|part| part.operation.verb.clone()).next().unwrap_or_default(),
+            class: hold.class,
+            objects: chosen.unwrap_or_else(|| hold.objects.iter().map(|object| object.id.clone()).collect()),
+            epoch: hold.epoch,
+            expires_at: now.time + hold::ALLOWANCE,
+        });
+        let mut record = record(now, Kind::Verdict, format!("allowed by {by}"));
+        record.agent = Some(hold.agent.clone());
+        record.account = Some(hold.account.clone());
+        record.action = Some(super::judge::action(&hold.request));
+        record.class = Some(hold.class);
+        record.count = count;
+        record.digest = Some(hold.digest);
+        let agent = hold.agent.clone();
+        self.conduct.entry(agent).or_default().denials = 0;
+        self.allowances.extend(allowance);
+        self.notices.push_back(Notice::HoldClosed(id.to_owned()));
+        Ok(Decided {
+            state: State::Allowed,
+            in_part,
+            run,
+            commit: Commit { records: vec![record], ..Commit::default() },
+        })
+    }
+
+    /// Consumes an allowed hold: at most once (I2).
+    pub fn take_allowed(&mut self, id: &str, now: Now) -> Option<(Permit, Request, Allowed)> {
+        let gate = self.gate.clone();
+        let hold = self.hold_mut(id)?;
+        if hold.state != State::Allowed || hold.expires_at <= now.time || !gate.admits(hold.epoch) {
+            return None;
+        }
+        let allowed = hold.allowed.clone()?;
+        hold.state = State::Running;
+        hold.expires_at = now.time + hold::KEEP;
+        let request = hold.request.clone();
+        let count = allowed
+            .objects
+            .as_ref()
+            .map_or_else(|| super::judge::count(&request), |chosen| u32::try_from(chosen.len()).unwrap_or(u32::MAX));
+        let permit = Permit {
+            agent: hold.agent.clone(),
+            account: hold.account.clone(),
+            action: super::judge::action(&request),
+            class: hold.class,
+            count,
+            digest: hold.digest,
+            epoch: hold.epoch,
+            hold: Some(hold.id.clone()),
+            charges: Vec::new(),
+            delay: None,
+            forever: allowed.forever,
+        };
+        let mut charges = super::judge::charges(&permit.agent, &permit.account, &request, now);
+        for charge in &mut charges {
+            charge.count = charge.count.min(count.max(1));
+            self.meters.charge(charge);
+        }
+        Some((Permit { charges, ..permit }, request, allowed))
+    }
+
+    /// A hold's plan ended; its answer may be given to joiners until the returned time.
+    pub fn finish(&mut self, id: &str, now: Now) -> Option<Time> {
+        let hold = self.hold_mut(id)?;
+        hold.state = State::Done;
+        hold.expires_at = now.time + hold::KEEP;
+        Some(hold.expires_at)
+    }
+
+    /// When [`Self::handle_timeout`] is due next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let holds = self.holds.values().filter(|hold| hold.state != State::Running).map(|hold| hold.expires_at);
+        let allowances = self.allowances.iter().map(|allowance| allowance.expires_at);
+        holds.chain(allowances).min()
+    }
+
+    /// Ends what is over: holds become proposals or expire, answered ones are forgotten.
+    pub fn handle_timeout(&mut self, now: Now) -> Commit {
+        let mut commit = Commit::default();
+        let due: Vec<(String, State, bool, u32)> = self
+            .holds
+            .values()
+            .filter(|hold| hold.expires_at <= now.time && hold.state != State::Running)
+            .map(|hold| (hold.id.clone(), hold.state, hold.is_gentle(), hold.waiting))
+            .collect();
+        let proposal = self.lifetimes.proposal;
+        for (id, state, gentle, waiting) in due {
+            match state {
+                State::Preparing | State::Open if waiting > 0 => {
+                    if let Some(hold) = self.hold_mut(&id) {
+                        hold.expires_at = now.time + crate::time::Span::seconds(1);
+                    }
+                }
+                State::Open if gentle => {
+                    if let Some(hold) = self.hold_mut(&id) {
+                        hold.state = State::Proposal;
+                        hold.expires_at = hold.opened_at + proposal;
+                    }
+                    self.notices.push_back(Notice::HoldChanged(id));
+                }
+                State::Preparing | State::Open | State::Proposal | State::Allowed => {
+                    self.close(&id, State::Expired, "nobody answered in time", now, &mut commit);
+                }
+                State::Done | State::Denied | State::Expired | State::Failed => {
+                    if let Some(number) = super::number(&id) {
+                        self.holds.remove(&number);
+                    }
+                }
+                State::Running => {}
+            }
+        }
+        self.allowances.retain(|allowance| allowance.expires_at > now.time);
+        self.tokens.retain(|_, token| token.expires_at > now.time);
+        self.meters.prune(now.time);
+        commit
+    }
+
+    pub(super) fn close(&mut self, id: &str, state: State, why: &str, now: Now, commit: &mut Commit) {
+        let Some(hold) = self.hold_mut(id) else { return };
+        hold.state = state;
+        hold.expires_at = now.time + hold::KEEP;
+        let mut record = record(now, Kind::Verdict, why);
+        record.agent = Some(hold.agent.clone());
+        record.account = Some(hold.account.clone());
+        record.action = Some(super::judge::action(&hold.request));
+        record.class = Some(hold.class);
+        record.count = hold.count();
+        record.digest = Some(hold.digest);
+        commit.records.push(record);
+        commit.deletes.push((Shelf::Hold, id.to_owned()));
+        self.notices.push_back(Notice::HoldClosed(id.to_owned()));
+    }
+}
+
+fn ticked(hold: &hold::Hold, objects: Option<Vec<String>>) -> Result<Option<BTreeSet<String>>, DecideError> {
+    let Some(objects) = objects else { return Ok(None) };
+    let chosen: BTreeSet<String> = objects.into_iter().collect();
+    let all: BTreeSet<&String> = hold.objects.iter().map(|object| &object.id).collect();
+    if chosen.is_empty() && !all.is_empty() {
+        return Err(DecideError::Nothing);
+    }
+    if chosen.iter().any(|id| !all.contains(id)) {
+        return Err(DecideError::OtherObjects);
+    }
+    if chosen.len() == all.len() {
+        return Ok(None);
+    }
+    if !hold.is_divisible() || hold.request.parts.iter().any(|part| matches!(part.operation.objects, Objects::None)) {
+        return Err(DecideError::NotDivisible);
+    }
+    Ok(Some(chosen))
+}
+
+/// Whether the dialog asks to retype the count even when nothing is done for ever.
+#[must_use]
+pub const fn retypes(class: Class) -> bool {
+    matches!(class, Class::Divert | Class::Spend)
+}

@@ -1,0 +1,385 @@
+//! A request comes in: forbid, resolve, permit or hold.
+
+use super::{Guard, Notice, Now, Session, number, record};
+use crate::budget::{self, Asked};
+use crate::call::Digest;
+use crate::grant::{AuthorizationDetail, Grant};
+use crate::hold::{self, Hold, State};
+use crate::journal::{Charge, Commit, Kind};
+use crate::operation::{Class, Objects, Request};
+use crate::pdp::{Decision, Question};
+use crate::plan::Permit;
+use crate::time::{Span, Time};
+
+/// What is known of a request beyond its bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// The agent's own words; untrusted.
+    pub reason: Option<String>,
+    /// Program and parent chain, as far as the engine saw them.
+    pub program: Vec<String>,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Ruling {
+    /// It does not run. The agent is told both sentences.
+    Forbid {
+        /// What stands against it.
+        why: String,
+        /// What would be possible.
+        instead: String,
+        /// Must be recorded.
+        commit: Box<Commit>,
+    },
+    /// Some objects are not known yet: read them and ask again.
+    Resolve,
+    /// It runs.
+    Permit(Permit),
+    /// It waits for the person, or was decided already: see the hold's state.
+    Held {
+        /// The hold.
+        id: String,
+        /// Must be recorded.
+        commit: Box<Commit>,
+    },
+    /// The agent asked too often for what the person denied.
+    Paused {
+        /// Until when.
+        until: Time,
+    },
+    /// Panic, or the token's end, came in between.
+    Stopped,
+}
+
+enum Judged {
+    Forbid { why: String, instead: String },
+    Confirm { why: String },
+    Permit { delay: Option<Span> },
+}
+
+impl Guard {
+    /// Decides a request. Every Operation is decided alone; the strictest decision wins.
+    pub fn handle_request(
+        &mut self,
+        session: &Session,
+        account: &str,
+        request: &Request,
+        context: Context,
+        now: Now,
+    ) -> Ruling {
+        if !self.gate.admits(session.epoch) || self.state.panicked.is_some() || session.expires_at <= now.time {
+            return Ruling::Stopped;
+        }
+        if self.state.stopped.contains(&session.agent) {
+            return Ruling::Stopped;
+        }
+        let Some((grant, narrowed)) = self.effective(session, account, now) else {
+            return self.forbid(
+                session,
+                account,
+                request,
+                "this agent has no access to this account".to_owned(),
+                "ask the person to grant access to this account".to_owned(),
+                now,
+            );
+        };
+        let unresolved = request.parts.iter().any(|part| matches!(part.operation.objects, Objects::Within { .. }));
+        let judged = self.judge(grant, narrowed, request, now);
+        if let Judged::Forbid { why, instead } = judged {
+            return self.forbid(session, account, request, why, instead, now);
+        }
+        if unresolved {
+            return Ruling::Resolve;
+        }
+        if request.class() == Class::Read
+            && let Judged::Permit { delay } = judged
+        {
+            let charges = self.charge(session, account, request, now);
+            return Ruling::Permit(Permit {
+                agent: session.agent.clone(),
+                account: account.to_owned(),
+                action: action(request),
+                class: Class::Read,
+                count: charges.iter().map(|charge| charge.count).sum(),
+                digest: Digest::default(),
+                epoch: session.epoch,
+                hold: None,
+                charges,
+                delay,
+                forever: false,
+            });
+        }
+        let digest = Hold::digest_of(&session.agent, account, request);
+        if let Some(id) = self.joinable(&session.agent, &digest, now) {
+            return Ruling::Held { id, commit: Box::default() };
+        }
+        match judged {
+            Judged::Forbid { why, instead } => self.forbid(session, account, request, why, instead, now),
+            Judged::Permit { delay } => self.permit(session, account, request, digest, delay, now),
+            Judged::Confirm { .. } if self.is_allowed_for_task(session, account, request, now) => {
+                self.permit(session, account, request, digest, None, now)
+            }
+            Judged::Confirm { why } => self.open(session, account, request, digest, (why, context), now),
+        }
+    }
+
+    fn judge(&self, grant: &Grant, narrowed: Option<&AuthorizationDetail>, request: &Request, now: Now) -> Judged {
+        let counts = budget::counts(request.parts.iter().map(|part| &part.operation));
+        let agent_since = self.agents.get(&grant.agent).map_or(now.time, |agent| agent.since);
+        let room = self.meters.room(&Asked { grant, narrowed, agent_since, counts: &counts, now: now.time });
+        let strictest = request
+            .parts
+            .iter()
+            .map(|part| {
+                let operation = &part.operation;
+                let known_recipients = operation.audience.as_ref().is_some_and(|audience| {
+                    audience.place.is_none()
+                        && !audience.members.is_empty()
+                        && audience.members.iter().all(|member| self.is_known(grant.account(), &member.address))
+                });
+                self.pdp.decide(&Question {
+                    grant,
+                    narrowed,
+                    operation,
+                    room,
+                    known_recipients,
+                    places: None,
+                    now: now.time,
+                })
+            })
+            .max();
+        match strictest {
+            Some(Decision::Permit { delay }) => Judged::Permit { delay },
+            Some(Decision::Confirm { why }) => Judged::Confirm { why },
+            Some(Decision::Forbid { why, instead }) => Judged::Forbid { why, instead },
+            None => Judged::Forbid {
+                why: "nothing is asked for".to_owned(),
+                instead: "send at least one request in a batch".to_owned(),
+            },
+        }
+    }
+
+    fn forbid(
+        &self,
+        session: &Session,
+        account: &str,
+        request: &Request,
+        why: String,
+        instead: String,
+        now: Now,
+    ) -> Ruling {
+        let mut record = record(now, Kind::Forbidden, why.clone());
+        record.agent = Some(session.agent.clone());
+        record.account = Some(account.to_owned());
+        record.action = Some(action(request));
+        record.class = Some(request.class());
+        record.count = count(request);
+        Ruling::Forbid { why, instead, commit: Box::new(Commit { records: vec![record], ..Commit::default() }) }
+    }
+
+    fn permit(
+        &mut self,
+        session: &Session,
+        account: &str,
+        request: &Request,
+        digest: Digest,
+        delay: Option<Span>,
+        now: Now,
+    ) -> Ruling {
+        let charges = self.charge(session, account, request, now);
+        Ruling::Permit(Permit {
+            agent: session.agent.clone(),
+            account: account.to_owned(),
+            action: action(request),
+            class: request.class(),
+            count: count(request),
+            digest,
+            epoch: session.epoch,
+            hold: None,
+            charges,
+            delay,
+            forever: false,
+        })
+    }
+
+    fn charge(&mut self, session: &Session, account: &str, request: &Request, now: Now) -> Vec<Charge> {
+        let charges = charges(&session.agent, account, request, now);
+        for charge in &charges {
+            self.meters.charge(charge);
+        }
+        charges
+    }
+
+    /// A hold that this very request belongs to: waiting, allowed, running or answered a short while ago. A denial answers its repetitions, too.
+    fn joinable(&mut self, agent: &str, digest: &Digest, now: Now) -> Option<String> {
+        let gate = self.gate.clone();
+        let lifetime = self.lifetimes.hold;
+        let hold = self
+            .holds
+            .values_mut()
+            .rev()
+            .find(|hold| hold.digest == *digest && hold.agent == agent && gate.admits(hold.epoch))?;
+        match hold.state {
+            State::Preparing | State::Open | State::Allowed | State::Running => Some(hold.id.clone()),
+            State::Done | State::Denied => (hold.expires_at > now.time).then(|| hold.id.clone()),
+            State::Proposal => {
+                hold.state = State::Open;
+                hold.expires_at = now.time + lifetime;
+                let id = hold.id.clone();
+                self.notices.push_back(Notice::HoldOpened(id.clone()));
+                Some(id)
+            }
+            State::Expired | State::Failed => None,
+        }
+    }
+
+    fn is_allowed_for_task(&self, session: &Session, account: &str, request: &Request, now: Now) -> bool {
+        request.parts.iter().all(|part| {
+            let operation = &part.operation;
+            matches!(operation.class, Class::Modify | Class::Remove)
+                && !operation.objects.ids().is_empty()
+                && self.allowances.iter().any(|allowance| {
+                    allowance.agent == session.agent
+                        && allowance.account == account
+                        && allowance.class == operation.class
+                        && allowance.verb == operation.verb
+                        && allowance.expires_at > now.time
+                        && self.gate.admits(allowance.epoch)
+                        && operation.objects.ids().iter().all(|id| allowance.objects.contains(id))
+                })
+        })
+    }
+
+    fn open(
+        &mut self,
+        session: &Session,
+        account: &str,
+        request: &Request,
+        digest: Digest,
+        (why, context): (String, Context),
+        now: Now,
+    ) -> Ruling {
+        if let Some(until) = self.paused_until(&session.agent, now) {
+            return Ruling::Paused { until };
+        }
+        let waiting = self
+            .holds
+            .values()
+            .filter(|hold| hold.agent == session.agent && matches!(hold.state, State::Preparing | State::Open))
+            .count();
+        if waiting >= hold::MAX_WAITING {
+            return Ruling::Paused { until: self.pause(&session.agent, now) };
+        }
+        let (id, commit) = self.add_hold(&session.agent, account, request, digest, (why, context), now);
+        Ruling::Held { id, commit: Box::new(commit) }
+    }
+
+    /// Asks the person about something that was permitted before a panic or a restart.
+    pub fn hold_again(&mut self, agent: &str, account: &str, request: &Request, why: String, now: Now) -> Commit {
+        let digest = Hold::digest_of(agent, account, request);
+        self.add_hold(agent, account, request, digest, (why, Context::default()), now).1
+    }
+
+    fn add_hold(
+        &mut self,
+        agent: &str,
+        account: &str,
+        request: &Request,
+        digest: Digest,
+        (why, context): (String, Context),
+        now: Now,
+    ) -> (String, Commit) {
+        self.state.holds = self.state.holds.saturating_add(1);
+        let number = self.state.holds;
+        let id = format!("h{number}");
+        let objects = hold::objects_of(&request.parts);
+        let state = if objects.is_empty() { State::Open } else { State::Preparing };
+        let class = request.class();
+        let first_time = request
+            .parts
+            .iter()
+            .filter_map(|part| part.operation.audience.as_ref())
+            .flat_map(|audience| audience.members.iter().map(|member| member.address.clone()))
+            .filter(|address| !self.is_known(account, address))
+            .collect();
+        let mut record = record(now, Kind::Hold, why.clone());
+        record.agent = Some(agent.to_owned());
+        record.account = Some(account.to_owned());
+        record.action = Some(action(request));
+        record.class = Some(class);
+        record.count = count(request);
+        record.digest = Some(digest);
+        let hold = Hold {
+            id: id.clone(),
+            digest,
+            agent: agent.to_owned(),
+            account: account.to_owned(),
+            request: request.clone(),
+            class,
+            why,
+            agent_reason: context.reason.map(|reason| reason.chars().take(200).collect()),
+            program: context.program,
+            objects,
+            first_time,
+            state,
+            opened_at: now.time,
+            expires_at: now.time + self.lifetimes.hold,
+            waiting: 0,
+            allowed: None,
+            epoch: self.gate.current(),
+        };
+        let mut commit = Commit { records: vec![record], puts: vec![self.state_put()], ..Commit::default() };
+        commit.puts.extend(super::execute::stored(&hold));
+        self.holds.insert(number, hold);
+        self.notices.push_back(Notice::HoldOpened(id.clone()));
+        (id, commit)
+    }
+
+    pub(super) fn pause(&mut self, agent: &str, now: Now) -> Time {
+        let until = now.time + hold::PAUSE;
+        let conduct = self.conduct.entry(agent.to_owned()).or_default();
+        conduct.denials = 0;
+        conduct.paused_until = Some(until);
+        self.notices.push_back(Notice::AgentPaused(agent.to_owned()));
+        until
+    }
+
+    /// A requester waits on the line, or does no longer.
+    pub fn set_waiting(&mut self, id: &str, waits: Waits) {
+        if let Some(hold) = number(id).and_then(|number| self.holds.get_mut(&number)) {
+            hold.waiting = match waits {
+                Waits::Comes => hold.waiting.saturating_add(1),
+                Waits::Leaves => hold.waiting.saturating_sub(1),
+            };
+        }
+    }
+}
+
+/// Whether a requester comes or leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// It waits from now on.
+    Comes,
+    /// It left.
+    Leaves,
+}
+
+pub(super) fn charges(agent: &str, account: &str, request: &Request, now: Now) -> Vec<Charge> {
+    let counts = budget::counts(request.parts.iter().map(|part| &part.operation));
+    budget::charges(agent, account, &counts, now.time)
+}
+
+/// The action shown in the journal: the strictest part's.
+pub(super) fn action(request: &Request) -> String {
+    request
+        .parts
+        .iter()
+        .max_by_key(|part| part.operation.class)
+        .map(|part| part.operation.action.clone())
+        .unwrap_or_default()
+}
+
+pub(super) fn count(request: &Request) -> u32 {
+    request.parts.iter().fold(0, |sum: u32, part| sum.saturating_add(part.operation.objects.count()))
+}
