@@ -15,7 +15,7 @@ use super::head::{self, Chained, Head, Place, Sum, Sums};
 use super::quarantine::Quarantine;
 use super::reserve::Reserve;
 use super::writer::{CHARGES_KEPT, SealedDoc, Shared, Writer};
-use super::{Inner, Loaded, Opened, Store, StoreError, codes, read, row, schema};
+use super::{Inner, Loaded, Opened, Store, StoreError, codes, read, row, schema, verify};
 use crate::clock;
 use crate::home::Home;
 use crate::seal::Key;
@@ -27,13 +27,14 @@ pub(super) fn open(home: &Home, key: &Key) -> Result<Opened, StoreError> {
         move |error: std::io::Error| StoreError::Io { path, error: error.to_string() }
     };
     let connection = schema::open_writer(&path)?;
-    if !head::check_key(&connection, key)? {
-        return Err(StoreError::OtherKey(path));
-    }
-    let (head, sums, loaded, flag) = load(&connection, home, key).map_err(|error| match error {
+    let damaged = |error| match error {
         StoreError::Database(what) => StoreError::Damaged { path: path.clone(), what },
         other => other,
-    })?;
+    };
+    if !head::check_key(&connection, key).map_err(damaged)? {
+        return Err(StoreError::OtherKey(path));
+    }
+    let (head, sums, loaded, flag) = load(&connection, home, key).map_err(damaged)?;
     let reserve = Reserve::keep(home).map_err(io("reserve"))?;
     let shared = Arc::new(Shared::new(&head, flag));
     let writer =
@@ -59,6 +60,7 @@ fn load(connection: &Connection, home: &Home, key: &Key) -> Result<(Head, Sums, 
     let mut alarms: Vec<String> =
         raised.into_iter().map(|why| format!("a panic was not yet recorded: {why}")).collect();
     let mut head = settle(connection, key, &mut alarms)?;
+    alarms.extend(verify::recent(connection, key, head.seq)?);
     let (documents, sums) = documents(connection, key, &mut alarms)?;
     let mut sum = Sum::default();
     sums.values().for_each(|one| sum.add(*one));

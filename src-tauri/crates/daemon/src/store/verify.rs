@@ -4,6 +4,8 @@
 //!   1 ......... n/k ......... 2n/k ......... n = head.seq     k threads; each starts from the stored hash before its part
 //! ```
 
+use std::path::Path;
+
 use latch_core::call::Digest;
 use latch_core::journal::chain_with_text;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -35,6 +37,9 @@ const THREADS: u64 = 4;
 /// Below this one thread is quicker.
 const SMALL: u64 = 20_000;
 
+/// Checked at every start; the rest when asked.
+const RECENT: u64 = 200;
+
 impl Store {
     /// Checks the whole journal beside the writer, which goes on.
     pub async fn verify(&self) -> Result<Verified, StoreError> {
@@ -42,16 +47,14 @@ impl Store {
             self.write(Prepared::default()).await?;
         }
         let (path, key) = (self.0.home.database(), self.0.key.clone());
-        let checked = tokio::task::spawn_blocking(move || {
-            let open = || schema::open_reader(&path);
-            verify(&open, &key)
-        });
+        let checked = tokio::task::spawn_blocking(move || verify_now(&path, &key));
         checked.await.unwrap_or_else(|error| Err(StoreError::Database(error.to_string())))
     }
 }
 
-fn verify(open: &(dyn Fn() -> Result<Connection, StoreError> + Sync), key: &Key) -> Result<Verified, StoreError> {
-    let first = open()?;
+/// Checks the database as it is on disk; blocks.
+pub(super) fn verify_now(path: &Path, key: &Key) -> Result<Verified, StoreError> {
+    let first = schema::open_reader(path)?;
     first.execute_batch("BEGIN")?;
     let (end, last) = match head::read(&first, key)? {
         Some(Some(head)) => (head.seq, head.hash.0),
@@ -61,8 +64,10 @@ fn verify(open: &(dyn Fn() -> Result<Connection, StoreError> + Sync), key: &Key)
         if end < SMALL { 1 } else { std::thread::available_parallelism().map_or(1, |n| n.get() as u64).min(THREADS) };
     let bounds: Vec<(u64, u64)> = (0..parts).map(|part| (end * part / parts, end * (part + 1) / parts)).collect();
     let results: Vec<Result<Verified, StoreError>> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            bounds.iter().map(|&(after, to)| scope.spawn(move || check(&open()?, key, after, to))).collect();
+        let threads: Vec<_> = bounds
+            .iter()
+            .map(|&(after, to)| scope.spawn(move || check(&schema::open_reader(path)?, key, after, to)))
+            .collect();
         let fault = || StoreError::Database("a checking thread stopped".to_owned());
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(fault()))).collect()
     });
@@ -75,6 +80,12 @@ fn verify(open: &(dyn Fn() -> Result<Connection, StoreError> + Sync), key: &Key)
         }
     }
     Ok(check_end(&first, records, end, &last)?.unwrap_or(Verified { records, broken: None }))
+}
+
+/// The last records, at every start: a sentence about what is wrong with them.
+pub(super) fn recent(connection: &Connection, key: &Key, end: u64) -> Result<Option<String>, StoreError> {
+    let checked = check(connection, key, end.saturating_sub(RECENT), end)?;
+    Ok(checked.broken.map(|Broken { at, why }| format!("journal record {at}: {why}")))
 }
 
 /// Records `after + 1 ..= to`.
