@@ -4,4 +4,5 @@
 //! [`tty::run`] and [`deny::run`] take the two halves of a [`latch_ipc::Client`] on an in-process pipe. When `tty::run` returns, the owner is gone.
 
 pub mod deny;
+pub mod owner;
 pub mod tty;

@@ -86,7 +86,13 @@ pub struct UpstreamBody {
 }
 
 impl UpstreamBody {
-    pub(super) fn new(incoming: Incoming, wire: Box<Wire>, idle: Arc<Idle>, redeemed: Redeemed, access: Option<Arc<Access>>) -> Self {
+    pub(super) fn new(
+        incoming: Incoming,
+        wire: Box<Wire>,
+        idle: Arc<Idle>,
+        redeemed: Redeemed,
+        access: Option<Arc<Access>>,
+    ) -> Self {
         let mut body = Self { incoming, wire: Some(wire), idle, redeemed, access, held: Bytes::new(), ended: false };
         if body.incoming.is_end_stream() {
             body.end();
@@ -131,7 +137,9 @@ impl Body for UpstreamBody {
                 return this.fail(|_| Fault::Stopped);
             }
             let mut polled = Pin::new(&mut this.incoming).poll_frame(cx);
-            if polled.is_pending() && let Some(wire) = &mut this.wire {
+            if polled.is_pending()
+                && let Some(wire) = &mut this.wire
+            {
                 wire.drive(cx);
                 polled = Pin::new(&mut this.incoming).poll_frame(cx);
                 if polled.is_pending() {

@@ -78,7 +78,9 @@ pub(super) fn unusable(headers: &HeaderMap) -> Option<&'static str> {
         headers.get_all(name).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(known))
     };
     if other(CONTENT_ENCODING, b"identity") {
-        return Some("it is compressed although that was not asked for, so the credential could not be taken out of it");
+        return Some(
+            "it is compressed although that was not asked for, so the credential could not be taken out of it",
+        );
     }
     other(TRANSFER_ENCODING, b"chunked").then_some("its transfer coding is not chunked")
 }
@@ -203,7 +205,8 @@ mod tests {
             .collect();
         let access = target.access();
         let request =
-            request(&Method::GET, "/x", target.host.clone(), &headers, access.as_deref(), OutBody::Whole(None)).unwrap();
+            request(&Method::GET, "/x", target.host.clone(), &headers, access.as_deref(), OutBody::Whole(None))
+                .unwrap();
         let mut found: Vec<&str> = request.headers().iter().map(|(_, value)| value.to_str().unwrap()).collect();
         found.sort_unstable();
         assert_eq!(found, ["Bearer canary-0123456789", "api.example.com", "identity", "theirs"]);

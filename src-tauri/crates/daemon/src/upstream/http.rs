@@ -136,7 +136,13 @@ impl Upstream {
     }
 
     /// Makes the call and reads the whole answer, at most `limit` bytes.
-    pub async fn fetch(&self, lease: Lease, account: &AccountTarget, call: Call, limit: usize) -> Result<Fetched, UpstreamError> {
+    pub async fn fetch(
+        &self,
+        lease: Lease,
+        account: &AccountTarget,
+        call: Call,
+        limit: usize,
+    ) -> Result<Fetched, UpstreamError> {
         let (parts, body) = self.send(lease, account, call, None).await?.into_parts();
         let body = whole(body, limit, account.origin.authority()).await?;
         Ok(Fetched { status: parts.status, headers: parts.headers, body })
@@ -167,7 +173,11 @@ impl Upstream {
         }
     }
 
-    async fn refresh(&self, account: &AccountTarget, stale: Option<&Arc<Access>>) -> Result<Arc<Access>, UpstreamError> {
+    async fn refresh(
+        &self,
+        account: &AccountTarget,
+        stale: Option<&Arc<Access>>,
+    ) -> Result<Arc<Access>, UpstreamError> {
         let _one_at_a_time = account.refreshing.lock().await;
         if let Some(access) = account.access()
             && access.is_fresh()
@@ -197,11 +207,18 @@ impl Upstream {
     }
 
     /// One form to an OAuth endpoint, over a connection of its own.
-    async fn post(&self, origin: &Origin, redeemed: &Redeemed, call: &Call, form: Bytes) -> Result<(StatusCode, Bytes), UpstreamError> {
+    async fn post(
+        &self,
+        origin: &Origin,
+        redeemed: &Redeemed,
+        call: &Call,
+        form: Bytes,
+    ) -> Result<(StatusCode, Bytes), UpstreamError> {
         let host = HeaderValue::from_str(&origin.host_header())
             .map_err(|_| Fault::Unsendable("its host is malformed".to_owned()).unsent())?;
-        let request = headers::request(&call.method, &call.target, host, &call.headers, None, OutBody::Whole(Some(form)))
-            .map_err(Fault::unsent)?;
+        let request =
+            headers::request(&call.method, &call.target, host, &call.headers, None, OutBody::Whole(Some(form)))
+                .map_err(Fault::unsent)?;
         let mut wire = self.connect(origin).await?;
         if !redeemed.stands() {
             return Err(Fault::Stopped.unsent());
@@ -241,8 +258,9 @@ impl Upstream {
             joined = format!("{}{}", account.base_path, call.target);
             &joined
         };
-        let mut request = headers::request(&call.method, target, account.host.clone(), &call.headers, Some(access), body)
-            .map_err(Fault::unsent)?;
+        let mut request =
+            headers::request(&call.method, target, account.host.clone(), &call.headers, Some(access), body)
+                .map_err(Fault::unsent)?;
         loop {
             let mut wire = match account.idle.take(self.gate.current()).await {
                 Some(wire) => wire,
@@ -273,9 +291,8 @@ impl Upstream {
     }
 
     async fn open(&self, origin: &Origin, doing: &std::sync::Mutex<&'static str>) -> Result<Box<Wire>, UpstreamError> {
-        let unreachable = |error: io::Error| {
-            Fault::Unreachable { host: origin.authority(), reason: error.to_string() }.unsent()
-        };
+        let unreachable =
+            |error: io::Error| Fault::Unreachable { host: origin.authority(), reason: error.to_string() }.unsent();
         let stopped = |_| Fault::Stopped.unsent();
         let opening = self.connections.open(&self.gate);
         let epoch = opening.epoch();
@@ -322,9 +339,8 @@ fn deliver(
     redeemed: Redeemed,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
     let (mut parts, body) = response.into_parts();
-    let malformed = |reason: &str| {
-        Err(Fault::Malformed { host: account.origin.authority(), reason: reason.to_owned() }.sent())
-    };
+    let malformed =
+        |reason: &str| Err(Fault::Malformed { host: account.origin.authority(), reason: reason.to_owned() }.sent());
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return malformed("it switches protocols although that was not asked for");
     }
@@ -368,16 +384,20 @@ impl Broken {
         let fault = match error {
             _ if !redeemed.stands() => Fault::Stopped,
             Some(error) if error.is_parse() => Fault::Malformed { host, reason: error.to_string() },
-            Some(error) if error.is_user() => {
-                Fault::AgentBody(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
-            }
+            Some(error) if error.is_user() => Fault::AgentBody(
+                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
+            ),
             Some(_) | None => Fault::Lost { host },
         };
         UpstreamError { fault, sent }
     }
 }
 
-async fn exchange(wire: &mut Wire, request: Request<OutBody>, moved: Option<&AtomicBool>) -> Result<Response<Incoming>, Broken> {
+async fn exchange(
+    wire: &mut Wire,
+    request: Request<OutBody>,
+    moved: Option<&AtomicBool>,
+) -> Result<Response<Incoming>, Broken> {
     let mut response = pin!(wire.sender.try_send_request(request));
     poll_fn(|cx| {
         wire.drive(cx);

@@ -211,7 +211,10 @@ mod tests {
     #[test]
     fn the_leased_call_holds_no_secret_and_the_form_does() {
         let (origin, call) = refresh_call(&credential()).unwrap();
-        assert_eq!((origin.to_string().as_str(), call.target.as_str()), ("https://oauth2.example.com:443", "/token?x=1"));
+        assert_eq!(
+            (origin.to_string().as_str(), call.target.as_str()),
+            ("https://oauth2.example.com:443", "/token?x=1")
+        );
         assert!(!format!("{call:?}").contains("refresh\"") && !format!("{call:?}").contains("s3cret"));
         let form = refresh_form(&credential(), &Secret::new("1//new".to_owned()));
         assert_eq!(form, "grant_type=refresh_token&refresh_token=1%2F%2Fnew&client_id=id&client_secret=s3cret%26");
@@ -219,9 +222,11 @@ mod tests {
 
     #[test]
     fn answers_of_token_endpoints() {
-        let (access, rotated) = refreshed(200, br#"{"access_token":"at-1234","expires_in":3600,"token_type":"bearer"}"#).unwrap();
+        let (access, rotated) =
+            refreshed(200, br#"{"access_token":"at-1234","expires_in":3600,"token_type":"bearer"}"#).unwrap();
         assert!(access.is_fresh() && rotated.is_none());
-        let (access, rotated) = refreshed(200, br#"{"access_token":"at-1234","expires_in":10,"refresh_token":"rt2"}"#).unwrap();
+        let (access, rotated) =
+            refreshed(200, br#"{"access_token":"at-1234","expires_in":10,"refresh_token":"rt2"}"#).unwrap();
         assert!(!access.is_fresh());
         assert_eq!(rotated.unwrap().expose(), "rt2");
         let denied = |status, body: &[u8]| refreshed(status, body).unwrap_err();

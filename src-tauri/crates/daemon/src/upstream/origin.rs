@@ -176,8 +176,16 @@ mod tests {
         check("http://[::1]:4000/x", Some(("http://[::1]:4000", "/x", "[::1]:4000")));
         check("http://localhost", Some(("http://localhost:80", "", "localhost")));
         for bad in [
-            "http://example.com", "http://localhost.evil.com", "http://127.0.0.1.nip.io", "ftp://x", "gmail", "https://u:p@x",
-            "https://x/#f", "https://x/?q", "file:///etc/passwd", "",
+            "http://example.com",
+            "http://localhost.evil.com",
+            "http://127.0.0.1.nip.io",
+            "ftp://x",
+            "gmail",
+            "https://u:p@x",
+            "https://x/#f",
+            "https://x/?q",
+            "file:///etc/passwd",
+            "",
         ] {
             check(bad, None);
         }

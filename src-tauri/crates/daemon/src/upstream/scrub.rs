@@ -157,7 +157,8 @@ fn mask(text: &mut [u8], hits: &[(usize, usize)]) {
 }
 
 fn encodings(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
-    let every = |one: &dyn Fn(u8) -> String| secret.iter().flat_map(|byte| one(*byte).into_bytes()).collect::<Vec<u8>>();
+    let every =
+        |one: &dyn Fn(u8) -> String| secret.iter().flat_map(|byte| one(*byte).into_bytes()).collect::<Vec<u8>>();
     let mut all = vec![
         secret.to_vec(),
         secret.iter().rev().copied().collect(),
@@ -244,7 +245,8 @@ mod tests {
     #[test]
     fn no_encoding_gets_through_whatever_the_chunks() {
         let scrub = Scrub::new(&[SECRET.as_bytes()]);
-        let mut echoes: Vec<Vec<u8>> = encodings(SECRET.as_bytes()).into_iter().map(|pattern| pattern.to_vec()).collect();
+        let mut echoes: Vec<Vec<u8>> =
+            encodings(SECRET.as_bytes()).into_iter().map(|pattern| pattern.to_vec()).collect();
         for lead in ["", "a", "ab", "abc"] {
             echoes.push(BASE64_STANDARD.encode(format!("{lead}{SECRET}tail")).into_bytes());
         }

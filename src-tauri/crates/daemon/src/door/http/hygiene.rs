@@ -92,7 +92,11 @@ pub(super) fn check(head: &Parts, names: &Names) -> Result<(), Unfit> {
     let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
     let known = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     if !known || codings.next().is_some() {
-        return Err(unfit(StatusCode::NOT_IMPLEMENTED, "Unknown framing", "The only transfer coding known here is chunked."));
+        return Err(unfit(
+            StatusCode::NOT_IMPLEMENTED,
+            "Unknown framing",
+            "The only transfer coding known here is chunked.",
+        ));
     }
     if head.headers.get_all(EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(unfit(StatusCode::EXPECTATION_FAILED, "Unknown expectation", "Only 100-continue can be expected."));
@@ -173,9 +177,22 @@ mod tests {
         check("localhost:8080", 200);
         check("[::1]:8080", 200);
         for host in [
-            "evil.com", "evil.com:8080", "localhost", "localhost.:8080", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:80",
-            "127.1:8080", "0.0.0.0:8080", "127.0.0.1:8080.evil.com", "a.127.0.0.1.nip.io:8080", "localhost:8080@evil.com", "",
-            "[::1]", "[::ffff:127.0.0.1]:8080", "127.0.0.1:08080",
+            "evil.com",
+            "evil.com:8080",
+            "localhost",
+            "localhost.:8080",
+            "LOCALHOST:8080",
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "127.1:8080",
+            "0.0.0.0:8080",
+            "127.0.0.1:8080.evil.com",
+            "a.127.0.0.1.nip.io:8080",
+            "localhost:8080@evil.com",
+            "",
+            "[::1]",
+            "[::ffff:127.0.0.1]:8080",
+            "127.0.0.1:08080",
         ] {
             check(host, 421);
         }

@@ -79,7 +79,11 @@ pub trait Inside: Send + Sync + 'static {
     ) -> impl Future<Output = Response<AnswerBody>> + Send;
 
     /// RFC 6749 and 8693: an access token.
-    fn token(self: &Arc<Self>, request: TokenRequest, peer: SocketAddr) -> impl Future<Output = Result<TokenAnswer, OAuthError>> + Send;
+    fn token(
+        self: &Arc<Self>,
+        request: TokenRequest,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Result<TokenAnswer, OAuthError>> + Send;
 
     /// RFC 7009: the token, or pairing secret, is no longer good. Unknown ones are no error.
     fn revoke(self: &Arc<Self>, token: &str) -> impl Future<Output = ()> + Send;
@@ -145,8 +149,7 @@ fn admit<I: Inside>(
     let (door, seats) = (Arc::clone(door), Arc::clone(seats));
     tasks.spawn(async move {
         let service = service_fn(|request| serve_one(Arc::clone(&door), Arc::clone(&seat), peer, request));
-        let connection =
-            http1::Builder::new().max_buf_size(HEAD_BYTES).serve_connection(TokioIo::new(stream), service);
+        let connection = http1::Builder::new().max_buf_size(HEAD_BYTES).serve_connection(TokioIo::new(stream), service);
         if let Err(error) = connection.await {
             tracing::debug!(%error, "an agent's connection ended early");
         }
@@ -238,7 +241,10 @@ impl Refused {
 
 /// A location on the account's own origin arrives as a path on this door; some clients follow absolute ones only.
 fn absolute_location(response: &mut Response<AnswerBody>, host: Option<&HeaderValue>) {
-    let Some(location) = response.headers().get(LOCATION).filter(|location| location.as_bytes().first() == Some(&b'/')) else { return };
+    let Some(location) = response.headers().get(LOCATION).filter(|location| location.as_bytes().first() == Some(&b'/'))
+    else {
+        return;
+    };
     let Some(host) = host else { return };
     let absolute = [b"http://", host.as_bytes(), location.as_bytes()].concat();
     if let Ok(absolute) = HeaderValue::from_bytes(&absolute) {

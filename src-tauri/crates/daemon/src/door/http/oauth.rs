@@ -109,7 +109,8 @@ impl OAuthError {
 
     fn response(&self) -> Response<AnswerBody> {
         let (status, code, text) = self.parts();
-        let mut response = json_response(status, "application/json", &json!({ "error": code, "error_description": text }));
+        let mut response =
+            json_response(status, "application/json", &json!({ "error": code, "error_description": text }));
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"latchstring\""));
         }
@@ -147,7 +148,13 @@ impl Endpoint {
 }
 
 impl<I: Inside> Door<I> {
-    pub(super) async fn oauth(&self, endpoint: Endpoint, head: Parts, body: AgentBody, peer: SocketAddr) -> Response<AnswerBody> {
+    pub(super) async fn oauth(
+        &self,
+        endpoint: Endpoint,
+        head: Parts,
+        body: AgentBody,
+        peer: SocketAddr,
+    ) -> Response<AnswerBody> {
         if endpoint == Endpoint::Unknown {
             let detail = format!("There is nothing at this path. {METADATA} lists the endpoints.");
             return problem(ErrorShape::Plain, StatusCode::NOT_FOUND, "Not found", &detail, Value::Null);
@@ -155,7 +162,8 @@ impl<I: Inside> Door<I> {
         let method = endpoint.method();
         if head.method != method {
             let detail = format!("This endpoint takes {method} only.");
-            let mut response = problem(ErrorShape::Plain, StatusCode::METHOD_NOT_ALLOWED, "Wrong method", &detail, Value::Null);
+            let mut response =
+                problem(ErrorShape::Plain, StatusCode::METHOD_NOT_ALLOWED, "Wrong method", &detail, Value::Null);
             if let Ok(allow) = HeaderValue::from_str(method.as_str()) {
                 response.headers_mut().insert(ALLOW, allow);
             }
@@ -184,7 +192,9 @@ impl<I: Inside> Door<I> {
                 Ok(caller) => self.introspect(&caller, &form),
                 Err(refused) => refused.response(ErrorShape::Plain),
             },
-            Endpoint::Metadata | Endpoint::Unknown => json_response(StatusCode::NOT_FOUND, "application/json", &json!({})),
+            Endpoint::Metadata | Endpoint::Unknown => {
+                json_response(StatusCode::NOT_FOUND, "application/json", &json!({}))
+            }
         }
     }
 
@@ -233,7 +243,9 @@ fn token_request(form: &Form) -> Result<TokenRequest, OAuthError> {
             details,
         }),
         "client_credentials" => {
-            let unnamed = || OAuthError::InvalidClient("client_id and the pairing secret as client_secret are needed.".to_owned());
+            let unnamed = || {
+                OAuthError::InvalidClient("client_id and the pairing secret as client_secret are needed.".to_owned())
+            };
             Ok(TokenRequest::Paired {
                 client_id: Some(form.get("client_id").ok_or_else(unnamed)?.to_owned()),
                 secret: form.secret("client_secret").ok_or_else(unnamed)?,
@@ -253,7 +265,10 @@ fn token_request(form: &Form) -> Result<TokenRequest, OAuthError> {
                 let text = "Tokens are good for this door only; choose accounts by authorization_details.";
                 return Err(OAuthError::InvalidTarget(text.to_owned()));
             }
-            Ok(TokenRequest::Exchange { subject: form.secret("subject_token").ok_or_else(|| missing("subject_token"))?, details })
+            Ok(TokenRequest::Exchange {
+                subject: form.secret("subject_token").ok_or_else(|| missing("subject_token"))?,
+                details,
+            })
         }
         _ => {
             let text = format!("Offered are refresh_token, client_credentials and {GRANT_EXCHANGE}.");

@@ -50,7 +50,9 @@ pub fn problem(shape: ErrorShape, status: StatusCode, title: &str, detail: &str,
 pub fn unauthorized(shape: ErrorShape, error: Option<&str>, detail: &str) -> Response<AnswerBody> {
     let challenge = match error {
         None => "Bearer realm=\"latchstring\"".to_owned(),
-        Some(error) => format!("Bearer realm=\"latchstring\", error=\"{error}\", error_description=\"{}\"", quotable(detail)),
+        Some(error) => {
+            format!("Bearer realm=\"latchstring\", error=\"{error}\", error_description=\"{}\"", quotable(detail))
+        }
     };
     let title = if error.is_some() { "The access token is not accepted" } else { "An access token is needed" };
     let mut response = problem(shape, StatusCode::UNAUTHORIZED, title, detail, Value::Null);

@@ -1,0 +1,98 @@
+//! The owner channel: JSON-RPC 2.0, one message a line, on a pipe that was inherited and has no name.
+
+use std::sync::Arc;
+
+use latch_ipc::codec::{self, CodecError};
+use latch_ipc::contract::Event;
+use latch_ipc::rpc::{ErrorCode, Outcome, Request, Response, RpcError, Version};
+use serde_json::Value;
+use tokio::io::{AsyncBufRead, AsyncWrite};
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinSet;
+
+use crate::runtime::{Origin, Runtime};
+
+/// Answers and notifications that may wait for a slow reader.
+const WAITING_LINES: usize = 1024;
+
+/// Serves the owner until the pipe ends. Calls run side by side, so that nothing stands before a panic.
+pub async fn serve<R, W>(runtime: Arc<Runtime>, mut reader: R, writer: W) -> Result<(), CodecError>
+where
+    R: AsyncBufRead + Unpin,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
+    let (lines, outgoing) = mpsc::channel(WAITING_LINES);
+    let writing = tokio::spawn(write(writer, outgoing));
+    let telling = tokio::spawn(tell(runtime.events(), lines.clone()));
+    let mut calls = JoinSet::new();
+    let mut line = Vec::new();
+    let ended = loop {
+        match codec::read_line(&mut reader, &mut line).await {
+            Ok(Some(())) => {}
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+        while calls.try_join_next().is_some() {}
+        let (runtime, lines) = (Arc::clone(&runtime), lines.clone());
+        match serde_json::from_slice::<Request>(&line) {
+            Ok(request) => {
+                calls.spawn(async move {
+                    let result = runtime.call(&request.method, request.params, Origin::Owner).await;
+                    if let Some(id) = request.id {
+                        answer(&lines, Some(id), result).await;
+                    }
+                });
+            }
+            Err(_) => {
+                let message = "the line is not a JSON-RPC 2.0 call";
+                let code = if serde_json::from_slice::<Value>(&line).is_ok() {
+                    ErrorCode::InvalidRequest
+                } else {
+                    ErrorCode::Parse
+                };
+                answer(&lines, None, Err(RpcError::new(code, message))).await;
+            }
+        }
+    };
+    telling.abort();
+    drop(lines);
+    calls.abort_all();
+    while calls.join_next().await.is_some() {}
+    writing.abort();
+    ended
+}
+
+async fn answer(lines: &mpsc::Sender<Value>, id: Option<u64>, result: Result<Value, RpcError>) {
+    let outcome = match result {
+        Ok(value) => Outcome::Result(value),
+        Err(error) => Outcome::Error(error),
+    };
+    if let Ok(value) = serde_json::to_value(Response { jsonrpc: Version::V2, id, outcome }) {
+        let _ = lines.send(value).await;
+    }
+}
+
+async fn tell(mut events: broadcast::Receiver<Event>, lines: mpsc::Sender<Value>) {
+    loop {
+        match events.recv().await {
+            Ok(event) => {
+                let params = serde_json::to_value(event).unwrap_or_default();
+                let request = Request { jsonrpc: Version::V2, id: None, method: Event::METHOD.to_owned(), params };
+                let Ok(value) = serde_json::to_value(request) else { continue };
+                if lines.send(value).await.is_err() {
+                    return;
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+async fn write<W: AsyncWrite + Unpin>(mut writer: W, mut lines: mpsc::Receiver<Value>) {
+    while let Some(value) = lines.recv().await {
+        if codec::write_line(&mut writer, &value).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Accounts: an upstream origin with one credential, sealed together.
+
+use std::sync::Arc;
+
+use latch_core::guard::record;
+use latch_core::journal::{Commit, Kind, Put, Shelf};
+use latch_ipc::Secret;
+use latch_ipc::contract::{AccountAddParams, CredentialParams, Empty, Id};
+use latch_ipc::rpc::{ErrorCode, RpcError};
+use latch_ipc::view::AccountView;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use url::{Host, Url};
+
+use super::stop::{locked, storage};
+use super::{Opened, Runtime};
+use crate::seal::Key;
+use crate::upstream::AccountTarget;
+use crate::vault::Credential;
+
+/// An upstream mailbox or API.
+#[derive(Debug)]
+pub struct Account {
+    /// Chosen by the person; stands in agents' URLs.
+    pub id: String,
+    /// The provider file.
+    pub provider: String,
+    /// Where it is and what opens it.
+    pub target: AccountTarget,
+    /// Which kind of credential it has.
+    pub credential: &'static str,
+    /// What its credential is sealed to.
+    pub sealed_to: String,
+    whole: Arc<Credential>,
+}
+
+impl Account {
+    /// Its credential with the refresh token that the provider handed out instead of the old one.
+    pub(super) fn rotated(&self, refresh_token: Secret) -> Option<Credential> {
+        match &*self.whole {
+            Credential::OAuth2 { client_id, client_secret, token_endpoint, .. } => Some(Credential::OAuth2 {
+                client_id: client_id.clone(),
+                client_secret: client_secret.clone(),
+                refresh_token,
+                token_endpoint: token_endpoint.clone(),
+            }),
+            Credential::Bearer { .. } | Credential::Password { .. } => None,
+        }
+    }
+}
+
+/// An account as stored, without its credential.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    id: String,
+    provider: String,
+    base_url: String,
+    token_endpoint: Option<String>,
+    credential: String,
+}
+
+impl Stored {
+    /// What the credential is sealed to: nothing of it can be edited without making the credential unreadable.
+    fn origin(&self) -> String {
+        format!("{} {}", self.base_url, self.token_endpoint.as_deref().unwrap_or_default())
+    }
+}
+
+impl Runtime {
+    /// Adds an account: checked, sealed, durable, then usable.
+    pub(crate) async fn account_add(&self, params: AccountAddParams) -> Result<Id, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        check_id(&params.id)?;
+        if opened.account(&params.id).is_some() {
+            return Err(RpcError::new(
+                ErrorCode::Conflict,
+                "an account with this id exists: an origin is never edited, remove it first",
+            ));
+        }
+        let provider = self
+            .catalog
+            .provider(&params.provider)
+            .ok_or_else(|| RpcError::new(ErrorCode::InvalidParams, "no provider file has this id"))?;
+        let base_url = params.upstream.base_url.as_deref().unwrap_or(&provider.base_url);
+        let base_url = check_url("base_url", base_url)?;
+        let (credential, kind) = credential(params.credential);
+        let token_endpoint = match &credential {
+            Credential::OAuth2 { token_endpoint, .. } => Some(check_url("token_endpoint", token_endpoint)?.to_string()),
+            Credential::Bearer { .. } | Credential::Password { .. } => None,
+        };
+        let stored = Stored {
+            id: params.id.clone(),
+            provider: params.provider,
+            base_url: base_url.to_string(),
+            token_endpoint,
+            credential: kind.to_owned(),
+        };
+        let key = self.vault.key().map_err(|error| vault(&error))?;
+        let sealed = credential
+            .seal(&key, &stored.id, &stored.origin())
+            .map_err(|_| RpcError::new(ErrorCode::Vault, "the credential could not be sealed, so it was not kept"))?;
+        let account = Arc::new(account(&stored, credential, kind)?);
+        let now = opened.now();
+        let mut change = record(now, Kind::Change, "account added");
+        change.account = Some(stored.id.clone());
+        let value = serde_json::to_value(&stored).unwrap_or_default();
+        let commit = Commit {
+            records: vec![change],
+            puts: vec![
+                Put { shelf: Shelf::Account, id: stored.id.clone(), value },
+                Put { shelf: Shelf::Credential, id: stored.id.clone(), value: sealed },
+            ],
+            ..Commit::default()
+        };
+        opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        opened.accounts.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(stored.id, account);
+        Ok(Id { id: params.id })
+    }
+
+    /// Every account, without its credential.
+    pub(crate) fn account_list(&self) -> Result<Vec<AccountView>, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let accounts = opened.accounts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(accounts
+            .values()
+            .map(|account| AccountView {
+                id: account.id.clone(),
+                provider: account.provider.clone(),
+                origin: account.target.origin().to_string(),
+                credential: account.credential.to_owned(),
+                failing: super::lock(&opened.failing).get(&account.id).cloned(),
+            })
+            .collect())
+    }
+
+    /// Forgets an account, its credential, and what agents could do with it.
+    pub(crate) async fn account_remove(&self, params: Id) -> Result<Empty, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        if opened.account(&params.id).is_none() {
+            return Err(RpcError::new(ErrorCode::NotFound, "there is no such account"));
+        }
+        let now = opened.now();
+        let mut commit = opened.guard().forget_account(&params.id, now);
+        let mut change = record(now, Kind::Change, "account removed");
+        change.account = Some(params.id.clone());
+        commit.records.push(change);
+        commit.deletes.push((Shelf::Account, params.id.clone()));
+        commit.deletes.push((Shelf::Credential, params.id.clone()));
+        opened.accounts.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&params.id);
+        opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        self.settle(opened);
+        Ok(Empty {})
+    }
+
+    /// An account works, or does not: the person is told once.
+    pub(crate) fn note_account(&self, opened: &Opened, id: &str, failing: Option<String>) {
+        let mut known = super::lock(&opened.failing);
+        match failing {
+            None => {
+                known.remove(id);
+            }
+            Some(why) => {
+                if known.insert(id.to_owned(), why.clone()).is_none() {
+                    drop(known);
+                    let kind = latch_ipc::contract::EventKind::AccountFailing;
+                    self.tell(kind, Some(id.to_owned()), Some(why));
+                }
+            }
+        }
+    }
+}
+
+/// Puts a stored account and its sealed credential together again.
+pub(super) fn restore(
+    catalog: &latch_core::catalog::Catalog,
+    key: &Key,
+    value: &Value,
+    sealed: Option<&Value>,
+) -> Result<Account, String> {
+    let stored: Stored =
+        serde_json::from_value(value.clone()).map_err(|_| "an account could not be read".to_owned())?;
+    let name = stored.id.clone();
+    if catalog.provider(&stored.provider).is_none() {
+        return Err(format!("account {name}: no provider file describes {}", stored.provider));
+    }
+    let sealed =
+        sealed.ok_or_else(|| format!("account {name}: its credential is missing; remove it and add it again"))?;
+    let credential = Credential::open(key, &stored.id, &stored.origin(), sealed).map_err(|_| {
+        format!("account {name}: its credential does not belong to its origin, so it is not used; remove it and add it again")
+    })?;
+    let kind = match &credential {
+        Credential::Bearer { .. } => "bearer",
+        Credential::Password { .. } => "password",
+        Credential::OAuth2 { .. } => "oauth2",
+    };
+    account(&stored, credential, kind).map_err(|error| format!("account {name}: {error}"))
+}
+
+fn account(stored: &Stored, credential: Credential, kind: &'static str) -> Result<Account, RpcError> {
+    let whole = Arc::new(credential);
+    let target = AccountTarget::new(&stored.id, &stored.base_url, Arc::clone(&whole))
+        .map_err(|error| RpcError::new(ErrorCode::InvalidParams, error.to_string()))?;
+    Ok(Account {
+        id: stored.id.clone(),
+        provider: stored.provider.clone(),
+        target,
+        credential: kind,
+        sealed_to: stored.origin(),
+        whole,
+    })
+}
+
+fn credential(params: CredentialParams) -> (Credential, &'static str) {
+    match params {
+        CredentialParams::Bearer { token } => (Credential::Bearer { token }, "bearer"),
+        CredentialParams::Password { username, password } => (Credential::Password { username, password }, "password"),
+        CredentialParams::OAuth2 { client_id, client_secret, refresh_token, token_endpoint } => {
+            (Credential::OAuth2 { client_id, client_secret, refresh_token, token_endpoint }, "oauth2")
+        }
+    }
+}
+
+/// Ids stand in URLs and on the disk.
+pub(crate) fn check_id(id: &str) -> Result<(), RpcError> {
+    let good = !id.is_empty()
+        && id.len() <= 64
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        && !id.starts_with('.')
+        && !matches!(id, "oauth2");
+    if good {
+        return Ok(());
+    }
+    let message = "an id has 1 to 64 letters, digits, `-`, `_` or `.`, does not begin with a dot and is not `oauth2`";
+    Err(RpcError::new(ErrorCode::InvalidParams, message))
+}
+
+/// Credentials travel over TLS, or stay on this machine.
+fn check_url(name: &str, text: &str) -> Result<Url, RpcError> {
+    let bad = |why: &str| RpcError::new(ErrorCode::InvalidParams, format!("{name}: {why}"));
+    let url = Url::parse(text).map_err(|_| bad("this is not a URL such as https://mail.example.com"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(bad("a credential belongs into `credential`, not into the URL"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(bad("no query and no fragment, please"));
+    }
+    let loopback = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(domain)) => domain == "localhost",
+        None => return Err(bad("a host is missing")),
+    };
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if loopback => Ok(url),
+        "http" => Err(bad("without TLS only this machine itself (127.0.0.1, ::1, localhost) is accepted")),
+        _ => Err(bad("only https is accepted, and http on this machine itself")),
+    }
+}
+
+pub(crate) fn vault(error: &crate::vault::VaultError) -> RpcError {
+    RpcError::new(ErrorCode::Vault, error.to_string())
+}

@@ -1,0 +1,150 @@
+//! What arrives over the control socket and would widen: it waits for the owner, who is asked in their own window.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use latch_core::time::{Span, Time};
+use latch_ipc::contract::{AgentConnectParams, AskDecideParams, EventKind, GrantPutParams, UndoRunParams, Verdict};
+use latch_ipc::rpc::{ErrorCode, RpcError};
+use latch_ipc::view::AskView;
+use serde_json::{Value, json};
+
+use super::stop::locked;
+use super::{OwnerKind, Runtime, views};
+use crate::control::Peer;
+
+/// How long an ask waits.
+const LIFE: Span = Span::minutes(10);
+/// The most asks that wait at once.
+const MAX_WAITING: usize = 20;
+
+/// What waits for the owner besides holds.
+#[derive(Debug, Default)]
+pub(crate) struct Asks {
+    last: u64,
+    waiting: BTreeMap<u64, Ask>,
+}
+
+#[derive(Debug, Clone)]
+struct Ask {
+    wanted: Wanted,
+    text: String,
+    program: Vec<String>,
+    expires_at: Time,
+}
+
+#[derive(Debug, Clone)]
+enum Wanted {
+    Connect(AgentConnectParams),
+    Access(GrantPutParams),
+    Undo(UndoRunParams),
+}
+
+impl Wanted {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::Access(_) => "access",
+            Self::Undo(_) => "undo",
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Connect(params) => format!("A program wants to be connected as the agent \"{}\".", params.name),
+            Self::Access(params) => {
+                format!("{} asks for {} access to {}.", params.agent, params.preset, params.account)
+            }
+            Self::Undo(UndoRunParams::Entry { entry }) => format!("A program asks to undo {entry}."),
+            Self::Undo(UndoRunParams::Agent { agent, since }) => {
+                format!("A program asks to undo what {agent} did in the last {since}.")
+            }
+        }
+    }
+}
+
+impl Runtime {
+    /// Brings a request before the owner; whoever asked is only told that it waits.
+    pub(crate) async fn ask(self: &Arc<Self>, method: &str, params: Value, peer: &Peer) -> Result<Value, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let bad = |error: serde_json::Error| RpcError::new(ErrorCode::InvalidParams, error.to_string());
+        let wanted = match method {
+            "agent.connect" => Wanted::Connect(serde_json::from_value(params).map_err(bad)?),
+            "grant.put" => Wanted::Access(serde_json::from_value(params).map_err(bad)?),
+            "undo.run" => Wanted::Undo(serde_json::from_value(params).map_err(bad)?),
+            _ => {
+                let message = "only the person can do this, in the tray or the terminal where Latchstring runs";
+                return Err(RpcError::new(ErrorCode::Forbidden, message));
+            }
+        };
+        if self.owner == OwnerKind::Nobody {
+            let message = "nobody is there to ask: start the tray, or `latch serve` in a terminal";
+            return Err(RpcError::new(ErrorCode::Forbidden, message));
+        }
+        let text = wanted.text();
+        let id = {
+            let now = opened.clock.now();
+            let mut asks = super::lock(&opened.asks);
+            asks.waiting.retain(|_, ask| ask.expires_at > now);
+            if let Some((number, _)) = asks.waiting.iter().find(|(_, ask)| ask.text == text) {
+                format!("a{number}")
+            } else if asks.waiting.len() >= MAX_WAITING {
+                return Err(RpcError::new(ErrorCode::Forbidden, "too many questions wait for the person already"));
+            } else {
+                asks.last += 1;
+                let number = asks.last;
+                let ask = Ask { wanted, text: text.clone(), program: peer.describe(), expires_at: now + LIFE };
+                asks.waiting.insert(number, ask);
+                format!("a{number}")
+            }
+        };
+        self.tell(EventKind::AskOpened, Some(id.clone()), Some(text));
+        let mut error = RpcError::new(ErrorCode::AskOwner, "the person was asked; nothing has changed yet");
+        error.data = Some(json!({ "ask": id }));
+        Err(error)
+    }
+
+    /// What waits.
+    pub(crate) fn ask_list(&self) -> Result<Vec<AskView>, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let now = opened.now();
+        let asks = super::lock(&opened.asks);
+        Ok(asks
+            .waiting
+            .iter()
+            .filter(|(_, ask)| ask.expires_at > now.time)
+            .map(|(number, ask)| AskView {
+                id: format!("a{number}"),
+                kind: ask.wanted.kind().to_owned(),
+                text: ask.text.clone(),
+                program: ask.program.clone(),
+                expires_at: views::wall(ask.expires_at, now),
+            })
+            .collect())
+    }
+
+    /// The owner's answer: Allow does what was asked.
+    pub(crate) async fn ask_decide(self: &Arc<Self>, params: AskDecideParams) -> Result<Value, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let ask = {
+            let number = params.id.strip_prefix('a').and_then(|number| number.parse::<u64>().ok());
+            let mut asks = super::lock(&opened.asks);
+            number.and_then(|number| asks.waiting.remove(&number))
+        };
+        let ask = ask
+            .filter(|ask| ask.expires_at > opened.clock.now())
+            .ok_or_else(|| RpcError::new(ErrorCode::NotFound, "this question does not wait any more"))?;
+        if params.verdict == Verdict::Deny {
+            return Ok(json!({}));
+        }
+        let written = |error: serde_json::Error| RpcError::new(ErrorCode::Internal, error.to_string());
+        match ask.wanted {
+            Wanted::Connect(connect) => {
+                let connected = self.agent_connect(connect).await?;
+                Ok(json!({ "id": connected.id, "client_id": connected.client_id }))
+            }
+            Wanted::Access(grant) => serde_json::to_value(self.grant_put(grant).await?).map_err(written),
+            Wanted::Undo(undo) => serde_json::to_value(self.undo_run(undo).await?).map_err(written),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Holds: showing, deciding, running what was allowed.
+
+use std::sync::Arc;
+
+use latch_core::call::Digest;
+use latch_core::catalog::{ErrorShape, Provider};
+use latch_core::guard::{DecideError, Scope, Verdict};
+use latch_core::hold::{Allowed, State};
+use latch_core::journal::{Charge, Commit};
+use latch_core::operation::Request;
+use latch_core::recipe;
+use latch_ipc::contract::{self, HoldDecideParams, HoldDecided, HoldGetParams};
+use latch_ipc::rpc::{ErrorCode, RpcError};
+use latch_ipc::view::{HoldState, HoldView};
+
+use super::Runtime;
+use super::accounts::Account;
+use super::execute::Failure;
+use super::stop::{locked, storage};
+use super::views::{self, Page};
+
+/// Objects that `hold.list` shows of each hold.
+const LISTED_OBJECTS: usize = 20;
+
+impl Runtime {
+    /// Every hold that waits.
+    pub(crate) fn hold_list(&self) -> Result<Vec<HoldView>, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let now = opened.now();
+        let guard = opened.guard();
+        let page = Page { offset: 0, limit: LISTED_OBJECTS };
+        Ok(guard
+            .holds()
+            .filter(|hold| hold.state.waits() && hold.expires_at > now.time)
+            .filter_map(|hold| Some(views::hold(hold, self.provider_of(&hold.account)?, &guard, page, now)))
+            .collect())
+    }
+
+    /// One hold; a proposal is read again when somebody looks.
+    pub(crate) fn hold_get(self: &Arc<Self>, params: &HoldGetParams) -> Result<HoldView, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let page = Page {
+            offset: params.offset.map_or(0, |offset| usize::try_from(offset).unwrap_or(usize::MAX)),
+            limit: params.limit.map_or(Page::ALL.limit, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+        };
+        if super::read::needs_preparing(opened, &params.id)
+            && let Some(account) = opened.guard().hold(&params.id).map(|hold| hold.account.clone())
+            && let Some(account) = opened.account(&account)
+        {
+            self.prepare_soon(&account, &params.id);
+        }
+        let now = opened.now();
+        let guard = opened.guard();
+        let hold = guard.hold(&params.id).ok_or_else(no_hold)?;
+        let provider = self.provider_of(&hold.account).ok_or_else(no_hold)?;
+        Ok(views::hold(hold, provider, &guard, page, now))
+    }
+
+    /// Takes the owner's decision.
+    pub(crate) async fn hold_decide(self: &Arc<Self>, params: HoldDecideParams) -> Result<HoldDecided, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let digest = Digest::from_hex(&params.digest)
+            .ok_or_else(|| RpcError::new(ErrorCode::InvalidParams, "digest is 64 hex digits: repeat the hold's own"))?;
+        let verdict = match params.verdict {
+            contract::Verdict::Deny => Verdict::Deny,
+            contract::Verdict::Allow => Verdict::Allow {
+                objects: params.objects,
+                scope: match params.scope.unwrap_or_default() {
+                    contract::Scope::Once => Scope::Once,
+                    contract::Scope::Task => Scope::Task,
+                },
+                forever: params.forever.unwrap_or(false),
+                retyped_count: params.retyped_count,
+            },
+        };
+        let by = match params.by.as_deref() {
+            None | Some("dialog") => "dialog",
+            Some("notification") => latch_core::guard::BY_NOTIFICATION,
+            Some("terminal") => "terminal",
+            Some("script") => "script",
+            Some(_) => {
+                let message = "by is one of dialog, notification, terminal, script";
+                return Err(RpcError::new(ErrorCode::InvalidParams, message));
+            }
+        };
+        if params.verdict == contract::Verdict::Allow {
+            self.check_divisible(&params.id, &verdict)?;
+        }
+        let decided =
+            opened.guard().decide(&params.id, &digest, verdict, by, opened.now()).map_err(|error| refusal(&error))?;
+        if let Err(error) = opened.store.commit(decided.commit).await {
+            let now = opened.now();
+            let _ = opened.guard().handle_unreadable(&params.id, "the decision could not be recorded", now);
+            self.settle(opened);
+            return Err(storage(&error));
+        }
+        self.settle(opened);
+        let account = opened.guard().hold(&params.id).map(|hold| hold.account.clone());
+        if decided.run
+            && let Some(account) = account.and_then(|account| opened.account(&account))
+        {
+            self.run_allowed_soon(&account, &params.id);
+        }
+        Ok(HoldDecided {
+            state: match (decided.state, decided.in_part) {
+                (State::Denied, _) => HoldState::Denied,
+                (_, true) => HoldState::AllowedInPart,
+                (_, false) => HoldState::Allowed,
+            },
+        })
+    }
+
+    /// Denies; anybody on this machine's side of the control socket may.
+    pub(crate) async fn hold_deny(&self, id: &str, by: &str) -> Result<HoldDecided, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let decided = {
+            let mut guard = opened.guard();
+            let digest = guard.hold(id).ok_or_else(no_hold)?.digest;
+            guard.decide(id, &digest, Verdict::Deny, by, opened.now()).map_err(|error| refusal(&error))?
+        };
+        opened.store.commit(decided.commit).await.map_err(|error| storage(&error))?;
+        self.settle(opened);
+        Ok(HoldDecided { state: HoldState::Denied })
+    }
+
+    /// A partial Allow must be possible before it is taken: afterwards it is too late to ask again.
+    fn check_divisible(&self, id: &str, verdict: &Verdict) -> Result<(), RpcError> {
+        let Verdict::Allow { objects: Some(objects), .. } = verdict else { return Ok(()) };
+        let opened = self.opened().ok_or_else(locked)?;
+        let (request, account) = {
+            let guard = opened.guard();
+            let hold = guard.hold(id).ok_or_else(no_hold)?;
+            if objects.len() >= hold.objects.len() {
+                return Ok(());
+            }
+            (hold.request.clone(), hold.account.clone())
+        };
+        let provider = self.provider_of(&account).ok_or_else(no_hold)?;
+        match restrict(provider, request, objects) {
+            Some(_) => Ok(()),
+            None => Err(RpcError::new(ErrorCode::Conflict, "it can only be allowed whole")),
+        }
+    }
+
+    /// Starts an allowed hold's plan unless it has started already.
+    pub(crate) fn run_allowed_soon(self: &Arc<Self>, account: &Arc<Account>, id: &str) {
+        let Some(opened) = self.opened() else { return };
+        let Some((permit, request, allowed)) = opened.guard().take_allowed(id, opened.now()) else { return };
+        let (runtime, account, id) = (Arc::clone(self), Arc::clone(account), id.to_owned());
+        tokio::spawn(async move { runtime.run_allowed(&account, &id, permit, request, allowed).await });
+    }
+
+    async fn run_allowed(
+        &self,
+        account: &Account,
+        id: &str,
+        permit: latch_core::plan::Permit,
+        request: Request,
+        allowed: Allowed,
+    ) {
+        let Some(opened) = self.opened() else { return };
+        let chosen = match &allowed.objects {
+            None => Some(request),
+            Some(keep) => {
+                let keep: Vec<String> = keep.iter().cloned().collect();
+                self.catalog.provider(&account.provider).and_then(|provider| restrict(provider, request, &keep))
+            }
+        };
+        let recipients: Vec<String> = chosen.iter().flat_map(|request| recipients(request)).collect();
+        let sent = chosen.clone();
+        let result = match chosen {
+            Some(request) => self.execute(account, permit, request).await,
+            None => Err(Failure::NotDivisible),
+        };
+        if let Ok(answer) = &result
+            && (200..300).contains(&answer.status)
+            && !recipients.is_empty()
+        {
+            let learned = opened.guard().learn(&account.id, &recipients);
+            let _ = opened.store.commit(learned).await;
+        }
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(failure) => {
+                let shape =
+                    self.catalog.provider(&account.provider).map_or(ErrorShape::Plain, |provider| provider.error_shape);
+                super::problem::failed(shape, &failure).into_answer()
+            }
+        };
+        if let Some(request) = &sent {
+            self.outbox_settled(opened, &account.id, request).await;
+        }
+        super::lock(&opened.answers).insert(id.to_owned(), Arc::new(answer));
+        opened.guard().finish(id, opened.now());
+        self.settle(opened);
+    }
+
+    /// Reads a hold's objects in the background.
+    pub(crate) fn prepare_soon(self: &Arc<Self>, account: &Arc<Account>, id: &str) {
+        let Some(opened) = self.opened() else { return };
+        if !super::lock(&opened.preparing).insert(id.to_owned()) {
+            return;
+        }
+        let (runtime, account, id) = (Arc::clone(self), Arc::clone(account), id.to_owned());
+        tokio::spawn(async move {
+            runtime.prepare(&account, &id).await;
+            if let Some(opened) = runtime.opened() {
+                super::lock(&opened.preparing).remove(&id);
+            }
+        });
+    }
+
+    /// Time's work: holds that are over, once a second at most.
+    pub(crate) async fn keep_time(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            let Some(opened) = self.opened() else { continue };
+            let unsaved = std::mem::take(&mut *super::lock(&opened.unsaved));
+            if !unsaved.is_empty() {
+                let _ = opened.store.commit(Commit { charges: summed(unsaved), ..Commit::default() }).await;
+            }
+            self.outbox_due(opened).await;
+            let due = opened.guard().poll_timeout().is_some_and(|due| due <= opened.clock.now());
+            if !due {
+                continue;
+            }
+            let commit = opened.guard().handle_timeout(opened.now());
+            if commit != Commit::default() {
+                let _ = opened.store.commit(commit).await;
+            }
+            {
+                let guard = opened.guard();
+                super::lock(&opened.answers).retain(|id, _| guard.hold(id).is_some());
+            }
+            self.settle(opened);
+        }
+    }
+
+    pub(crate) fn provider_of(&self, account: &str) -> Option<&Provider> {
+        let account = self.opened()?.account(account)?;
+        self.catalog.provider(&account.provider)
+    }
+}
+
+/// The request on exactly the ticked objects; `None` if it can't be split so.
+fn restrict(provider: &Provider, request: Request, keep: &[String]) -> Option<Request> {
+    let mut parts = Vec::with_capacity(request.parts.len());
+    for part in request.parts {
+        let ids = part.operation.objects.ids();
+        let kept: Vec<String> = ids.iter().filter(|id| keep.contains(id)).cloned().collect();
+        if kept.len() == ids.len() {
+            parts.push(part);
+        } else if !kept.is_empty() {
+            parts.push(recipe::restrict(provider, &part, &kept)?);
+        } else if !request.batch {
+            return None;
+        }
+    }
+    (!parts.is_empty()).then_some(Request { parts, batch: request.batch })
+}
+
+pub(super) fn recipients(request: &Request) -> Vec<String> {
+    request
+        .parts
+        .iter()
+        .filter(|part| part.operation.class == latch_core::operation::Class::Send)
+        .filter_map(|part| part.operation.audience.as_ref())
+        .flat_map(|audience| audience.members.iter().map(|member| member.address.clone()))
+        .collect()
+}
+
+fn no_hold() -> RpcError {
+    RpcError::new(ErrorCode::NotFound, "there is no such hold: see hold.list")
+}
+
+fn refusal(error: &DecideError) -> RpcError {
+    let code = match error {
+        DecideError::Unknown => ErrorCode::NotFound,
+        DecideError::NotWaiting(_) | DecideError::OtherDigest | DecideError::Preparing => ErrorCode::Conflict,
+        DecideError::Stopped => ErrorCode::Panicked,
+        DecideError::NotDivisible
+        | DecideError::OtherObjects
+        | DecideError::Nothing
+        | DecideError::OnceOnly
+        | DecideError::NotForever
+        | DecideError::Retype(_) => ErrorCode::InvalidParams,
+        DecideError::NotByNotification => ErrorCode::Forbidden,
+    };
+    RpcError::new(code, error.to_string())
+}
+
+/// Read charges of a second, one for each agent, account and meter.
+fn summed(charges: Vec<Charge>) -> Vec<Charge> {
+    let mut sums: Vec<Charge> = Vec::new();
+    for charge in charges {
+        let same =
+            |one: &&mut Charge| one.agent == charge.agent && one.account == charge.account && one.meter == charge.meter;
+        match sums.iter_mut().find(same) {
+            Some(sum) => {
+                sum.count = sum.count.saturating_add(charge.count);
+                sum.time = sum.time.max(charge.time);
+            }
+            None => sums.push(charge),
+        }
+    }
+    sums
+}

@@ -1,0 +1,279 @@
+//! One HTTP request's way, from the door to the answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use latch_core::catalog::{ErrorShape, Provider};
+use latch_core::classify::http::{BodyNeed, Head, route};
+use latch_core::guard::{Context, Ruling, Session, Waits};
+use latch_core::hold::State;
+use latch_core::operation::Request;
+use latch_core::plan::Permit;
+use latch_core::recipe::Answer;
+use serde_json::json;
+
+use super::accounts::Account;
+use super::execute::Failure;
+use super::problem::{self, Problem};
+use super::read::ReadError;
+use super::{Opened, Runtime};
+use crate::door::http::{AgentBody, AnswerBody};
+
+/// The header in which an agent may say why, in its own words.
+const REASON: &str = "latchstring-reason";
+
+type Response = http::Response<AnswerBody>;
+
+impl Runtime {
+    /// Takes an agent's request to its answer.
+    pub(super) async fn answer(
+        self: &Arc<Self>,
+        session: Session,
+        account: &str,
+        head: Parts,
+        body: AgentBody,
+    ) -> Response {
+        match self.take(session, account, head, body).await {
+            Ok(response) => response,
+            Err(problem) => problem.into_response(),
+        }
+    }
+
+    async fn take(
+        self: &Arc<Self>,
+        session: Session,
+        account_id: &str,
+        head: Parts,
+        body: AgentBody,
+    ) -> Result<Response, Problem> {
+        let opened = self.opened().ok_or_else(problem::vault_locked)?;
+        let account = opened.account(account_id).ok_or_else(|| {
+            Problem::new(
+                ErrorShape::Plain,
+                404,
+                "No such account",
+                "There is no account with this name here, or this agent may not know of it.",
+            )
+        })?;
+        let provider = self.catalog.provider(&account.provider).ok_or_else(|| {
+            Problem::new(
+                ErrorShape::Plain,
+                500,
+                "No provider file",
+                "Latchstring has no provider file for this account.",
+            )
+        })?;
+        let shape = provider.error_shape;
+        let mount = format!("/{account_id}");
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let routed = route(provider, Head { method: &head.method, target, headers: &head.headers, mount: &mount })
+            .map_err(|refusal| problem::refused(shape, &refusal))?;
+        let (bytes, stream) = match routed.body() {
+            BodyNeed::Stream => (Bytes::new(), Some(body)),
+            BodyNeed::Buffer { limit } => {
+                (body.collect(limit).await.map_err(|error| problem::body(shape, &error))?, None)
+            }
+        };
+        let mut request = routed.classify(&bytes).map_err(|refusal| problem::refused(shape, &refusal))?;
+        let context = Context {
+            reason: head.headers.get(REASON).and_then(|value| value.to_str().ok()).map(str::to_owned),
+            program: opened.guard().agent(&session.agent).and_then(|agent| agent.program.clone()).into_iter().collect(),
+        };
+        let mut resolved = false;
+        loop {
+            let ruling = opened.guard().handle_request(&session, &account.id, &request, context.clone(), opened.now());
+            match ruling {
+                Ruling::Stopped => return Err(problem::stopped(shape)),
+                Ruling::Paused { until } => {
+                    self.settle(opened);
+                    let seconds = until.since(opened.clock.now()).0 / 1000 + 1;
+                    return Err(Problem::new(
+                        shape,
+                        429,
+                        "Paused",
+                        "The person denied several requests in a row, or too many are waiting. Nothing that needs their consent is accepted for now; what is within the budget still is.",
+                    )
+                    .retry_after(seconds));
+                }
+                Ruling::Forbid { why, instead, commit } => {
+                    opened
+                        .store
+                        .commit(*commit)
+                        .await
+                        .map_err(|error| problem::unrecorded(shape, &error.to_string()))?;
+                    return Err(Problem::new(
+                        shape,
+                        403,
+                        "Not allowed",
+                        format!("{why}. {instead}. Asking again won't change it."),
+                    )
+                    .with(json!({ "latchstring": { "decision": "forbid" } })));
+                }
+                Ruling::Resolve if resolved => {
+                    return Err(problem::unreadable(
+                        shape,
+                        &ReadError::Answer("the objects could not be resolved".to_owned()),
+                    ));
+                }
+                Ruling::Resolve => {
+                    resolved = true;
+                    request = self
+                        .resolve(&account, session.epoch, request)
+                        .await
+                        .map_err(|error| problem::unreadable(shape, &error))?;
+                }
+                Ruling::Permit(permit) if permit.class() == latch_core::operation::Class::Read && !request.batch => {
+                    return self.pass(opened, &account, shape, permit, request, stream).await;
+                }
+                Ruling::Permit(permit) => {
+                    let answer = self.run_now(&account, permit, request).await;
+                    self.settle(opened);
+                    return answer.map(respond).map_err(|failure| problem::failed(shape, &failure));
+                }
+                Ruling::Held { id, commit } => {
+                    if *commit != latch_core::journal::Commit::default() {
+                        opened
+                            .store
+                            .commit(*commit)
+                            .await
+                            .map_err(|error| problem::unrecorded(shape, &error.to_string()))?;
+                    }
+                    return self.held(opened, &account, provider, &id).await;
+                }
+            }
+        }
+    }
+
+    /// A permitted read: recorded, leased, and streamed both ways.
+    async fn pass(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        shape: ErrorShape,
+        permit: Permit,
+        request: Request,
+        stream: Option<AgentBody>,
+    ) -> Result<Response, Problem> {
+        let Request { parts, .. } = request;
+        let part = parts.into_iter().next().ok_or_else(|| problem::stopped(shape))?;
+        let call = part.call;
+        let (mut plan, commit) = {
+            let now = opened.now();
+            let mut guard = opened.guard();
+            let mut plan = guard.begin(permit, std::slice::from_ref(&call), now);
+            let commit = guard.intent(&mut plan, 0, now);
+            (plan, commit)
+        };
+        super::lock(&opened.unsaved).extend(commit.charges);
+        for record in commit.records {
+            opened.store.append_read(record).await.map_err(|error| problem::unrecorded(shape, &error.to_string()))?;
+        }
+        let lease = opened.guard().lease(&mut plan, 0).map_err(|_| problem::stopped(shape))?;
+        let body = stream.filter(|_| matches!(call.body, latch_core::call::CallBody::Streamed)).map(AgentBody::stream);
+        let response = opened
+            .upstream
+            .send(lease, &account.target, call, body)
+            .await
+            .map_err(|error| problem::upstream(shape, &error))?;
+        Ok(response.map(AnswerBody::from))
+    }
+
+    /// Runs in a task of its own: a requester that hangs up does not cut a mutation in half.
+    async fn run_now(
+        self: &Arc<Self>,
+        account: &Arc<Account>,
+        permit: Permit,
+        request: Request,
+    ) -> Result<Answer, Failure> {
+        let runtime = Arc::clone(self);
+        let account = Arc::clone(account);
+        tokio::spawn(async move { runtime.execute(&account, permit, request).await })
+            .await
+            .unwrap_or(Err(Failure::Stopped))
+    }
+
+    /// A held request waits for the person, inline for a while.
+    async fn held(
+        self: &Arc<Self>,
+        opened: &Opened,
+        account: &Arc<Account>,
+        provider: &Provider,
+        id: &str,
+    ) -> Result<Response, Problem> {
+        let shape = provider.error_shape;
+        self.settle(opened);
+        if super::read::needs_preparing(opened, id) {
+            self.prepare_soon(account, id);
+        }
+        let _waiting = Waiting::enter(self, id);
+        let mut changed = opened.changed.subscribe();
+        let patience = Duration::from_secs(u64::from(self.settings().http_wait_seconds));
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            changed.borrow_and_update();
+            let state = opened.guard().hold(id).map(|hold| hold.state);
+            match state {
+                Some(State::Allowed) => self.run_allowed_soon(account, id),
+                Some(State::Done) => {
+                    let answer = super::lock(&opened.answers).get(id).cloned();
+                    return match answer {
+                        Some(answer) => Ok(respond((*answer).clone())),
+                        None => Err(problem::outcome_unknown(shape)),
+                    };
+                }
+                Some(State::Denied) => return Err(problem::denied(shape, id)),
+                Some(State::Failed) => {
+                    return Err(Problem::new(
+                        shape,
+                        502,
+                        "Could not be read",
+                        "The mailbox could not be read, so the person could not be asked. Nothing was done; try again later.",
+                    ));
+                }
+                Some(State::Expired) | None => return Err(problem::expired(shape, id)),
+                Some(State::Preparing | State::Open | State::Proposal | State::Running) => {}
+            }
+            tokio::select! {
+                moved = changed.changed() => if moved.is_err() { return Err(problem::stopped(shape)) },
+                () = tokio::time::sleep_until(deadline) => return Err(problem::waiting(shape, id)),
+            }
+        }
+    }
+}
+
+/// Counts a requester that waits for a hold, as long as it does.
+struct Waiting {
+    runtime: Arc<Runtime>,
+    id: String,
+}
+
+impl Waiting {
+    fn enter(runtime: &Arc<Runtime>, id: &str) -> Self {
+        if let Some(opened) = runtime.opened() {
+            opened.guard().set_waiting(id, Waits::Comes);
+        }
+        Self { runtime: Arc::clone(runtime), id: id.to_owned() }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(opened) = self.runtime.opened() {
+            opened.guard().set_waiting(&self.id, Waits::Leaves);
+        }
+    }
+}
+
+/// An answer that is there already.
+pub(super) fn respond(answer: Answer) -> Response {
+    let mut response = http::Response::new(AnswerBody::whole(answer.body));
+    *response.status_mut() = http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    for (name, value) in answer.headers {
+        if let (Ok(name), Ok(value)) = (http::HeaderName::try_from(name), http::HeaderValue::try_from(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}

@@ -1,0 +1,462 @@
+//! Starting and ending an engine.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
+
+use latch_core::call::Digest;
+use latch_core::catalog::{Catalog, CatalogError};
+use latch_core::guard::{self, Guard, Lifetimes, Now, Persistent, record};
+use latch_core::hold::Stored;
+use latch_core::journal::{Commit, Kind, Shelf};
+use latch_core::lease::Epoch;
+use latch_core::pdp::Pdp;
+use latch_core::time::Span;
+use latch_ipc::Client;
+use latch_ipc::contract::Settings;
+use latch_ipc::view::DoorsView;
+use serde_json::Value;
+use tokio::io::BufReader;
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, watch};
+
+use super::refresh::Refreshing;
+use super::{Opened, OwnerKind, Runtime, accounts, outbox, undo};
+use crate::clock::Clock;
+use crate::confirm;
+use crate::control::{Control, ControlError};
+use crate::door;
+use crate::home::{self, Home, HomeError};
+use crate::net::Connections;
+use crate::store::{Store, StoreError, Stored as Unfinished};
+use crate::upstream::Upstream;
+use crate::vault::{Anchor, Present, Vault, VaultError, VaultKind};
+
+/// Notifications that a slow owner may lag behind.
+const EVENTS: usize = 4096;
+
+/// What the engine does when its owner's pipe ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnEof {
+    /// It ends.
+    #[default]
+    Exit,
+    /// It goes on permitting within budgets and denies the rest.
+    Keep,
+}
+
+/// How to start an engine.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where its state lives; the platform's data folder when absent.
+    pub home: Option<PathBuf>,
+    /// Where the HTTP door listens; loopback only. Port 0 picks one. No door when absent.
+    pub http: Option<SocketAddr>,
+    /// Where the key lives.
+    pub vault: VaultKind,
+    /// Who answers.
+    pub owner: OwnerKind,
+    /// What happens when the owner's pipe ends.
+    pub on_eof: OnEof,
+    /// The parent chain of whoever started it, for the journal.
+    pub started_by: Vec<String>,
+    /// What the person should know about how it was started.
+    pub warnings: Vec<String>,
+}
+
+/// Why an engine did not start, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The home can't be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The vault can't be used.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The database can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A provider file is broken.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The shipped policy is broken: our fault.
+    #[error("the shipped policy does not load: {0}")]
+    Policy(String),
+    /// The control socket can't be made.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The port is taken, or the address is not ours.
+    #[error(
+        "the HTTP door can't listen on {address}: {why}. Choose another with --http 127.0.0.1:PORT, or port 0 to pick a free one"
+    )]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        why: std::io::Error,
+    },
+    /// A door is for this machine only.
+    #[error("the HTTP door listens on this machine only: use 127.0.0.1 or [::1], not {0}")]
+    NotLoopback(SocketAddr),
+}
+
+/// Why an engine ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It was asked to.
+    Asked,
+    /// Its owner's pipe ended.
+    OwnerGone,
+}
+
+/// A running engine.
+pub struct Engine {
+    runtime: Arc<Runtime>,
+    options: Options,
+    listener: Option<TcpListener>,
+    control: Option<Control>,
+}
+
+impl Engine {
+    /// Takes the home, opens the vault and the store, binds the doors. Nothing is served before [`Engine::run`].
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let path = match &options.home {
+            Some(path) => path.clone(),
+            None => home::default_path()?,
+        };
+        let catalog = Catalog::shipped()?;
+        let taken = Home::take(&path)?;
+        let vault = {
+            let (kind, taken) = (options.vault, taken.clone());
+            tokio::task::spawn_blocking(move || Vault::open(kind, &taken))
+                .await
+                .map_err(|_| VaultError::Locked)
+                .flatten()?
+        };
+        let listener = match options.http {
+            None => None,
+            Some(address) if !address.ip().is_loopback() => return Err(StartError::NotLoopback(address)),
+            Some(address) => Some(TcpListener::bind(address).await.map_err(|why| StartError::Listen { address, why })?),
+        };
+        let control = Control::bind(taken.path())?;
+        let doors = DoorsView {
+            http: listener
+                .as_ref()
+                .and_then(|listener| listener.local_addr().ok())
+                .map(|address| format!("http://{address}")),
+            control: Some(control.path().display().to_string()),
+            ..DoorsView::default()
+        };
+        let runtime = Arc::new(Runtime {
+            home: taken.path().to_owned(),
+            catalog,
+            connections: Connections::new(),
+            owner: options.owner,
+            doors: OnceLock::from(doors),
+            opened: OnceLock::new(),
+            opening: tokio::sync::Mutex::new(()),
+            vault: Arc::new(vault),
+            events: broadcast::Sender::new(EVENTS),
+            settings: RwLock::new(Settings::default()),
+            warnings: Mutex::new(options.warnings.clone()),
+            ended: watch::Sender::new(false),
+            started_by: options.started_by.clone(),
+            taken,
+        });
+        if !runtime.vault.locked() {
+            runtime.open().await?;
+        }
+        Ok(Self { runtime, options, listener, control: Some(control) })
+    }
+
+    /// What the doors and channels share.
+    #[must_use]
+    pub fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
+    /// Serves until it is asked to end, or its owner is gone.
+    pub async fn run(mut self) -> End {
+        let runtime = Arc::clone(&self.runtime);
+        let mut background = tokio::task::JoinSet::new();
+        background.spawn(Arc::clone(&runtime).keep_time());
+        background.spawn(Arc::clone(&runtime).keep_anchor());
+        if let Some(listener) = self.listener.take() {
+            let (inside, connections) = (Arc::clone(&runtime), runtime.connections().clone());
+            background.spawn(async move {
+                if let Err(error) = door::http::serve(listener, inside, connections).await {
+                    tracing::error!(%error, "the HTTP door closed");
+                }
+            });
+        }
+        if let Some(control) = self.control.take() {
+            let runtime = Arc::clone(&runtime);
+            background.spawn(control.serve(move |method, params, peer| {
+                let runtime = Arc::clone(&runtime);
+                async move { runtime.call(&method, params, super::Origin::Control(peer)).await }
+            }));
+        }
+        let mut ended = runtime.ended();
+        let end = tokio::select! {
+            end = self.owner() => end,
+            _ = ended.wait_for(|ended| *ended) => End::Asked,
+        };
+        background.shutdown().await;
+        runtime.close().await;
+        end
+    }
+
+    /// Serves the owner; when they are gone, denies what waits, and goes on or ends as the options say.
+    async fn owner(&self) -> End {
+        let runtime = Arc::clone(&self.runtime);
+        match self.options.owner {
+            OwnerKind::Stdio => {
+                let input = BufReader::new(tokio::io::stdin());
+                let _ = confirm::owner::serve(Arc::clone(&runtime), input, tokio::io::stdout()).await;
+            }
+            OwnerKind::Terminal | OwnerKind::Nobody => {
+                let (ours, theirs) = tokio::io::duplex(1 << 20);
+                let (input, output) = tokio::io::split(ours);
+                let serving = tokio::spawn(async move {
+                    let _ = confirm::owner::serve(runtime, BufReader::new(input), output).await;
+                });
+                let (input, output) = tokio::io::split(theirs);
+                let (client, events) = Client::start(BufReader::new(input), output);
+                if self.options.owner == OwnerKind::Nobody {
+                    confirm::deny::run(client, events).await;
+                } else {
+                    match confirm::tty::Terminal::open() {
+                        Some(terminal) => {
+                            confirm::tty::run(client, events, terminal).await;
+                        }
+                        None => {
+                            confirm::deny::run(client, events).await;
+                        }
+                    }
+                }
+                serving.abort();
+            }
+        }
+        let runtime = &self.runtime;
+        runtime.owner_gone().await;
+        if self.options.on_eof == OnEof::Keep {
+            std::future::pending::<()>().await;
+        }
+        End::OwnerGone
+    }
+}
+
+impl Runtime {
+    /// Opens the store with the unlocked vault's key and puts everything together. Does nothing the second time.
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<(), StartError> {
+        let _one = self.opening.lock().await;
+        if self.opened.get().is_some() {
+            return Ok(());
+        }
+        let runtime = Arc::clone(self);
+        let opened = tokio::task::spawn_blocking(move || runtime.load())
+            .await
+            .map_err(|_| StartError::Policy("loading did not end in order".to_owned()))??;
+        opened.upstream.hook(Arc::new(Refreshing(Arc::downgrade(self))));
+        let _ = self.opened.set(opened);
+        Ok(())
+    }
+
+    fn load(&self) -> Result<Opened, StartError> {
+        let key = self.vault.key()?;
+        let crate::store::Opened { store, loaded } = Store::open(&self.taken, &key)?;
+        let clock = Clock::start(loaded.high_water);
+        let now = Now { time: clock.now(), wall: clock.wall() };
+        let mut warnings = Vec::new();
+        let of = |shelf: Shelf| loaded.documents.iter().filter(move |(one, _, _)| *one == shelf);
+        let mut state: Persistent = of(Shelf::State)
+            .find(|(_, id, _)| id == "guard")
+            .and_then(|(_, _, value)| serde_json::from_value(value.clone()).ok())
+            .unwrap_or_default();
+        if !loaded.alarms.is_empty() {
+            state.epoch = state.epoch.saturating_add(1);
+            state.panicked = Some(loaded.alarms.join("; "));
+        }
+        if let Some(anchor) = self.vault.anchor()? {
+            let present = Present {
+                seq: loaded.seq,
+                hash_at_anchor: store.hash_at(anchor.seq)?,
+                epoch: Epoch(state.epoch),
+                panicked: state.panicked.is_some(),
+            };
+            if let Some(why) = anchor.contradicts(&present) {
+                state.epoch = state.epoch.max(anchor.epoch.0).saturating_add(1);
+                state.panicked = Some(why);
+            }
+        }
+        let settings: Settings = of(Shelf::Setting)
+            .find(|(_, id, _)| id == "settings")
+            .and_then(|(_, _, value)| serde_json::from_value(value.clone()).ok())
+            .unwrap_or_default();
+        let rules = of(Shelf::Rules)
+            .find(|(_, id, _)| id == "rules")
+            .and_then(|(_, _, value)| value.get("text").and_then(Value::as_str).map(str::to_owned))
+            .unwrap_or_default();
+        let rules = self.approved(rules, &mut warnings)?;
+        let pdp = Pdp::new(&rules).map_err(|error| StartError::Policy(error.to_string()))?;
+        let agents: Vec<guard::Agent> =
+            of(Shelf::Agent).filter_map(|(_, _, value)| serde_json::from_value(value.clone()).ok()).collect();
+        if state.panicked.is_some() {
+            state.stopped = agents.iter().map(|agent| agent.id.clone()).collect();
+        }
+        let epoch = Epoch(state.epoch);
+        let proposal = Span::hours(u64::from(settings.proposal_hours));
+        let lifetimes = Lifetimes {
+            token: Span::seconds(u64::from(settings.token_seconds)),
+            hold: Span::seconds(u64::from(settings.hold_seconds)),
+            proposal,
+        };
+        let guard = Guard::new(
+            pdp,
+            guard::Loaded {
+                state: state.clone(),
+                agents,
+                grants: of(Shelf::Grant)
+                    .filter_map(|(_, _, value)| serde_json::from_value(value.clone()).ok())
+                    .collect(),
+                charges: loaded.charges.clone(),
+                proposals: of(Shelf::Hold)
+                    .filter_map(|(_, _, value)| serde_json::from_value::<Stored>(value.clone()).ok())
+                    .filter_map(|stored| stored.into_proposal(proposal, epoch))
+                    .filter(|hold| hold.expires_at > now.time)
+                    .collect(),
+                known: of(Shelf::Known)
+                    .filter_map(|(_, _, value)| {
+                        let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+                        Some((text("account")?, text("address")?))
+                    })
+                    .collect(),
+            },
+            lifetimes,
+        );
+        let mut accounts = BTreeMap::new();
+        for (_, id, value) in of(Shelf::Account) {
+            let sealed = of(Shelf::Credential).find(|(_, one, _)| one == id).map(|(_, _, value)| value);
+            match accounts::restore(&self.catalog, &key, value, sealed) {
+                Ok(account) => {
+                    accounts.insert(account.id.clone(), Arc::new(account));
+                }
+                Err(why) => warnings.push(why),
+            }
+        }
+        let undos: BTreeMap<u64, undo::Undo> = of(Shelf::Undo)
+            .filter_map(|(_, _, value)| serde_json::from_value::<undo::Undo>(value.clone()).ok())
+            .map(|undo| (undo.number(), undo))
+            .collect();
+        let started = if self.started_by.is_empty() {
+            "engine started".to_owned()
+        } else {
+            format!("engine started by {}", self.started_by.join(" < "))
+        };
+        let mut commit = Commit { records: vec![record(now, Kind::Start, started.clone())], ..Commit::default() };
+        commit.records.extend(loaded.open_intents.iter().map(|Unfinished { seq, record: former }| {
+            let mut outcome = record(now, Kind::Outcome, "unknown: the engine ended while this was under way");
+            outcome.refers = Some(*seq);
+            outcome.agent.clone_from(&former.agent);
+            outcome.account.clone_from(&former.account);
+            outcome.action.clone_from(&former.action);
+            outcome.class = former.class;
+            outcome.count = former.count;
+            outcome
+        }));
+        if !loaded.open_intents.is_empty() {
+            warnings.push(format!(
+                "{} operations were under way when the engine ended last time; how they ended is unknown. Look at the journal.",
+                loaded.open_intents.len()
+            ));
+        }
+        store.commit_blocking(commit)?;
+        let (seq, hash) = store.head();
+        self.vault.set_anchor(&Anchor { seq, hash, epoch: Epoch(state.epoch), panicked: state.panicked.is_some() })?;
+        super::lock(&self.warnings).extend(warnings);
+        let gate = guard.gate().clone();
+        let opened = Opened {
+            clock,
+            upstream: Upstream::new(self.connections.clone(), gate.clone()),
+            gate,
+            guard: Mutex::new(guard),
+            accounts: RwLock::new(accounts),
+            answers: Mutex::new(HashMap::new()),
+            undos: Mutex::new(undos),
+            asks: Mutex::default(),
+            preparing: Mutex::new(HashSet::new()),
+            failing: Mutex::default(),
+            rules: Mutex::new(rules),
+            starts: vec![started],
+            outbox: Mutex::new(of(Shelf::Outbox).filter_map(|(_, _, value)| outbox::restore(value)).collect()),
+            unsaved: Mutex::default(),
+            changed: watch::Sender::new(0),
+            store,
+        };
+        self.use_settings(&opened, settings);
+        Ok(opened)
+    }
+
+    /// The rules, if they are the ones that the person approved; otherwise none, and the person is told.
+    fn approved(&self, rules: String, warnings: &mut Vec<String>) -> Result<String, StartError> {
+        let approved = self.vault.rules_digest()?;
+        let found = Digest::of(&[rules.as_bytes()]);
+        match approved {
+            None if rules.is_empty() => Ok(rules),
+            Some(approved) if approved == found => Ok(rules),
+            None | Some(_) => {
+                warnings.push(
+                    "Your rules are not the ones that you approved last, so they are not used and everything above reading is asked."
+                        .to_owned(),
+                );
+                Ok("forbid (principal, action, resource) unless { context.confirmed || action == Action::\"read\" };"
+                    .to_owned())
+            }
+        }
+    }
+
+    /// The owner's pipe ended: whatever waits is denied.
+    async fn owner_gone(&self) {
+        let Some(opened) = self.opened() else { return };
+        let commit = opened.guard().deny_all("nobody is there to answer: the owner's pipe closed", opened.now());
+        if commit != Commit::default() {
+            let _ = opened.store.commit(commit).await;
+        }
+        self.settle(opened);
+    }
+
+    /// The vault learns how far the database is, at most once a minute.
+    async fn keep_anchor(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+            self.anchor().await;
+        }
+    }
+
+    async fn anchor(&self) {
+        let Some(opened) = self.opened() else { return };
+        let panicked = opened.guard().panicked().is_some();
+        let anchor = anchor(opened, opened.gate.current(), panicked);
+        let vault = Arc::clone(&self.vault);
+        let kept = tokio::task::spawn_blocking(move || vault.set_anchor(&anchor)).await;
+        if !matches!(kept, Ok(Ok(()))) {
+            tracing::warn!("the vault could not remember how far the journal is");
+        }
+    }
+
+    /// Ends in order: connections, journal, anchor.
+    async fn close(&self) {
+        self.connections.cut_all();
+        let Some(opened) = self.opened() else { return };
+        let commit = Commit { records: vec![record(opened.now(), Kind::Stop, "engine stopped")], ..Commit::default() };
+        let _ = opened.store.commit(commit).await;
+        self.anchor().await;
+    }
+}
+
+/// How far the database is, for the vault.
+pub(super) fn anchor(opened: &Opened, epoch: Epoch, panicked: bool) -> Anchor {
+    let (seq, hash) = opened.store.head();
+    Anchor { seq, hash, epoch, panicked }
+}

@@ -1,0 +1,260 @@
+//! Mails that wait before they leave, so that they can be taken back. Each waits upstream, as a draft.
+//!
+//! A panic freezes the outbox, and so does the end of the engine: what is then overdue is asked about again, not sent.
+
+use std::sync::Arc;
+
+use latch_core::call::Call;
+use latch_core::guard::{Now, record};
+use latch_core::hold::StoredPart;
+use latch_core::journal::{Commit, Kind, Put, Shelf};
+use latch_core::lease::Epoch;
+use latch_core::operation::{Class, Objects, Part, Request};
+use latch_core::recipe;
+use latch_core::time::{Span, Time};
+use latch_ipc::contract::{Empty, EventKind, Id};
+use latch_ipc::rpc::{ErrorCode, RpcError};
+use latch_ipc::view::OutboxView;
+use serde::{Deserialize, Serialize};
+
+use super::stop::{locked, storage};
+use super::{Opened, Runtime, views};
+
+/// A mail that waits, sealed at rest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Waiting {
+    id: String,
+    agent: String,
+    account: String,
+    /// The draft upstream.
+    draft: String,
+    part: StoredPart,
+    due: Time,
+    /// The epoch in which it was permitted; in a later one it is asked about again.
+    epoch: Epoch,
+    /// A hold asks about it.
+    held: bool,
+}
+
+impl Waiting {
+    fn number(&self) -> u64 {
+        self.id.strip_prefix('o').and_then(|number| number.parse().ok()).unwrap_or_default()
+    }
+
+    fn put(&self) -> Put {
+        Put { shelf: Shelf::Outbox, id: self.id.clone(), value: serde_json::to_value(self).unwrap_or_default() }
+    }
+
+    fn part(&self) -> Option<Part> {
+        self.part.clone().into_part()
+    }
+}
+
+/// Reads what waited when the engine ended: frozen, whatever its epoch says.
+pub(super) fn restore(value: &serde_json::Value) -> Option<(u64, Waiting)> {
+    let waiting: Waiting = serde_json::from_value(value.clone()).ok()?;
+    Some((waiting.number(), Waiting { epoch: Epoch(u64::MAX), held: false, ..waiting }))
+}
+
+pub(super) fn list(opened: &Opened) -> Vec<OutboxView> {
+    let now = opened.now();
+    let subject = |part: &Part| {
+        let subject = part.operation.facts.iter().find(|fact| fact.label == "Subject");
+        subject.map(|fact| fact.value.clone()).unwrap_or_default()
+    };
+    let recipients = |part: &Part| {
+        let audience = part.operation.audience.as_ref();
+        audience
+            .map(|audience| audience.members.iter().map(|member| member.address.clone()).collect())
+            .unwrap_or_default()
+    };
+    super::lock(&opened.outbox)
+        .values()
+        .filter_map(|waiting| {
+            let part = waiting.part()?;
+            Some(OutboxView {
+                id: waiting.id.clone(),
+                agent: waiting.agent.clone(),
+                account: waiting.account.clone(),
+                subject: subject(&part),
+                recipients: recipients(&part),
+                sends_at: views::wall(waiting.due, now),
+                frozen: !opened.gate.admits(waiting.epoch),
+            })
+        })
+        .collect()
+}
+
+impl Runtime {
+    /// Remembers a mail whose draft has just been made.
+    pub(super) fn outbox_add(
+        &self,
+        opened: &Opened,
+        (agent, account, epoch): (&str, &str, Epoch),
+        part: &Part,
+        draft: String,
+        delay: Span,
+    ) -> Option<Put> {
+        let part = StoredPart::of(part)?;
+        let mut outbox = super::lock(&opened.outbox);
+        let number = outbox.keys().next_back().copied().unwrap_or_default().max(opened.clock.now().0) + 1;
+        let waiting = Waiting {
+            id: format!("o{number}"),
+            agent: agent.to_owned(),
+            account: account.to_owned(),
+            draft,
+            part,
+            due: opened.clock.now() + delay,
+            epoch,
+            held: false,
+        };
+        let put = waiting.put();
+        self.tell(EventKind::OutboxChanged, Some(waiting.id.clone()), None);
+        outbox.insert(number, waiting);
+        Some(put)
+    }
+
+    /// Takes a mail back: its draft is deleted upstream.
+    pub(crate) async fn outbox_cancel(&self, params: Id) -> Result<Empty, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let number = params.id.strip_prefix('o').and_then(|number| number.parse::<u64>().ok()).unwrap_or_default();
+        let waiting = super::lock(&opened.outbox).remove(&number);
+        let waiting = waiting
+            .ok_or_else(|| RpcError::new(ErrorCode::NotFound, "it has left already, or was cancelled before"))?;
+        let mut commit = Commit {
+            records: vec![record(opened.now(), Kind::Undo, "mail taken back before it left")],
+            deletes: vec![(Shelf::Outbox, waiting.id.clone())],
+            ..Commit::default()
+        };
+        for one in &mut commit.records {
+            one.agent = Some(waiting.agent.clone());
+            one.account = Some(waiting.account.clone());
+        }
+        opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        self.tell(EventKind::OutboxChanged, Some(params.id), None);
+        let account = opened.account(&waiting.account);
+        let provider = self.provider_of(&waiting.account);
+        let call = waiting
+            .part()
+            .zip(provider)
+            .and_then(|(part, provider)| recipe::cancel_draft(provider, &part, &waiting.draft));
+        if let (Some(call), Some(account)) = (call, account) {
+            self.owner_call(opened, &account, "outbox.cancel", call).await?;
+        }
+        Ok(Empty {})
+    }
+
+    async fn owner_call(
+        &self,
+        opened: &Opened,
+        account: &super::Account,
+        action: &str,
+        call: Call,
+    ) -> Result<(), RpcError> {
+        let (mut plan, commit) = {
+            let mut guard = opened.guard();
+            let mut plan = guard.begin_undo(&account.id, action, Class::Modify, 1, std::slice::from_ref(&call));
+            let commit = guard.intent(&mut plan, 0, opened.now());
+            (plan, commit)
+        };
+        let intent = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
+        let lease = opened
+            .guard()
+            .lease(&mut plan, 0)
+            .map_err(|error| RpcError::new(ErrorCode::Panicked, error.to_string()))?;
+        let sent = self.send(opened, account, lease, call).await;
+        let text = match &sent {
+            Ok(answer) => format!("the provider answered {}", answer.status),
+            Err(failure) => format!("unknown: {failure}"),
+        };
+        let commit = opened.guard().outcome(&plan, intent, None, text.clone(), opened.now());
+        opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        match sent {
+            Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
+            Ok(_) | Err(_) => Err(RpcError::new(
+                ErrorCode::Upstream,
+                format!("it will not be sent, but its draft is still there: {text}"),
+            )),
+        }
+    }
+
+    /// Sends what is due; asks again about what a panic or a restart froze.
+    pub(super) async fn outbox_due(self: &Arc<Self>, opened: &Opened) {
+        let now = opened.now();
+        let stopped = opened.guard().panicked().is_some();
+        let due: Vec<Waiting> = super::lock(&opened.outbox)
+            .values()
+            .filter(|waiting| !waiting.held && waiting.due <= now.time && !stopped)
+            .cloned()
+            .collect();
+        for waiting in due {
+            if opened.gate.admits(waiting.epoch) {
+                self.outbox_send(opened, waiting, now).await;
+            } else if !opened.guard().is_stopped(&waiting.agent) {
+                self.outbox_ask(opened, &waiting, now).await;
+            }
+        }
+    }
+
+    async fn outbox_send(self: &Arc<Self>, opened: &Opened, waiting: Waiting, now: Now) {
+        let Some(request) = self.sending(&waiting) else { return };
+        let Some(account) = opened.account(&waiting.account) else { return };
+        super::lock(&opened.outbox).remove(&waiting.number());
+        let permit = opened.guard().permit_delayed(&waiting.agent, &waiting.account, &request, waiting.epoch, now);
+        let Ok(permit) = permit else { return };
+        let commit = Commit { deletes: vec![(Shelf::Outbox, waiting.id.clone())], ..Commit::default() };
+        if opened.store.commit(commit).await.is_err() {
+            return;
+        }
+        let recipients = super::decide::recipients(&request);
+        let result = self.execute(&account, permit, request).await;
+        if matches!(&result, Ok(answer) if (200..300).contains(&answer.status)) {
+            let learned = opened.guard().learn(&account.id, &recipients);
+            let _ = opened.store.commit(learned).await;
+        } else {
+            let text = "A mail could not be sent when it was due; it is still among the drafts.".to_owned();
+            self.note_account(opened, &account.id, Some(text));
+        }
+        self.tell(EventKind::OutboxChanged, Some(waiting.id), None);
+    }
+
+    async fn outbox_ask(self: &Arc<Self>, opened: &Opened, waiting: &Waiting, now: Now) {
+        let Some(request) = self.sending(waiting) else { return };
+        let why = "it waited to be sent when everything was stopped".to_owned();
+        let commit = opened.guard().hold_again(&waiting.agent, &waiting.account, &request, why, now);
+        if let Some(one) = super::lock(&opened.outbox).get_mut(&waiting.number()) {
+            one.held = true;
+        }
+        let _ = opened.store.commit(commit).await;
+        self.settle(opened);
+    }
+
+    /// The request that sends the waiting draft.
+    fn sending(&self, waiting: &Waiting) -> Option<Request> {
+        let provider = self.provider_of(&waiting.account)?;
+        let part = waiting.part()?;
+        let call = recipe::send_draft(provider, &part, &waiting.draft)?;
+        let mut operation = part.operation;
+        operation.objects = Objects::None;
+        Some(Request { parts: vec![Part { operation, call, ..part }], batch: false })
+    }
+
+    /// A hold about a frozen mail was answered: it waits no longer.
+    pub(super) async fn outbox_settled(&self, opened: &Opened, account: &str, request: &Request) {
+        let target: Vec<String> = request.parts.iter().map(|part| part.call.target.clone()).collect();
+        let gone: Vec<Waiting> = super::lock(&opened.outbox)
+            .values()
+            .filter(|waiting| waiting.held && waiting.account == account)
+            .filter(|waiting| {
+                self.sending(waiting)
+                    .is_some_and(|sending| sending.parts.iter().all(|part| target.contains(&part.call.target)))
+            })
+            .cloned()
+            .collect();
+        for waiting in gone {
+            super::lock(&opened.outbox).remove(&waiting.number());
+            let commit = Commit { deletes: vec![(Shelf::Outbox, waiting.id.clone())], ..Commit::default() };
+            let _ = opened.store.commit(commit).await;
+        }
+    }
+}

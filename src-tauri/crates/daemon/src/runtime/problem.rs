@@ -1,0 +1,185 @@
+//! What an agent is told when its request does not run: what happened, whether asking again helps, and what would.
+
+use http::{Response, StatusCode};
+use latch_core::catalog::ErrorShape;
+use latch_core::recipe::Answer;
+use serde_json::{Map, Value, json};
+
+use super::execute::Failure;
+use super::read::ReadError;
+use crate::door::http::{AnswerBody, BodyError};
+use crate::upstream::{Fault, UpstreamError};
+
+/// How long an agent should wait before it asks again for a held request, in seconds.
+const RETRY_AFTER: u64 = 5;
+
+/// A refusal before it is written in the provider's error shape.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    shape: ErrorShape,
+    status: u16,
+    title: String,
+    detail: String,
+    extra: Map<String, Value>,
+}
+
+impl Problem {
+    pub(crate) fn new(shape: ErrorShape, status: u16, title: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { shape, status, title: title.into(), detail: detail.into(), extra: Map::new() }
+    }
+
+    /// Adds a `Retry-After`, in seconds.
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.extra.insert("retry_after".to_owned(), seconds.into());
+        self
+    }
+
+    /// Adds members for programs.
+    pub(crate) fn with(mut self, members: Value) -> Self {
+        if let Value::Object(members) = members {
+            self.extra.extend(members);
+        }
+        self
+    }
+
+    pub(crate) fn into_response(self) -> Response<AnswerBody> {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        crate::door::http::problem(self.shape, status, &self.title, &self.detail, Value::Object(self.extra))
+    }
+
+    /// The same as bytes, for an answer that joiners share.
+    pub(crate) fn into_answer(self) -> Answer {
+        let (head, body) = self.into_response().into_parts();
+        let headers = head
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+            .filter(|(name, _)| name != "content-length")
+            .collect();
+        Answer { status: head.status.as_u16(), headers, body: body.as_whole().cloned().unwrap_or_default() }
+    }
+}
+
+pub(super) fn body(shape: ErrorShape, error: &BodyError) -> Problem {
+    let (status, title) = match error {
+        BodyError::TooLarge { .. } => (413, "Too large"),
+        BodyError::Crowded => (503, "Too much at once"),
+        BodyError::Slow => (408, "Too slow"),
+        BodyError::Broken => (400, "Broken off"),
+    };
+    Problem::new(shape, status, title, format!("{error}. Nothing was done."))
+}
+
+pub(super) fn vault_locked() -> Problem {
+    Problem::new(
+        ErrorShape::Plain,
+        503,
+        "Locked",
+        "Latchstring's vault is locked: the person must unlock it first. Nothing was done.",
+    )
+}
+
+pub(super) fn refused(shape: ErrorShape, refusal: &latch_core::classify::Refusal) -> Problem {
+    Problem::new(shape, refusal.status, refusal.title.clone(), refusal.detail.clone())
+}
+
+pub(super) fn stopped(shape: ErrorShape) -> Problem {
+    Problem::new(
+        shape,
+        403,
+        "Stopped",
+        "The person stopped all agents. Nothing was done, and asking again won't help until they resume this agent.",
+    )
+    .with(json!({ "latchstring": { "decision": "stopped" } }))
+}
+
+pub(super) fn unrecorded(shape: ErrorShape, why: &str) -> Problem {
+    Problem::new(shape, 503, "Could not be recorded", format!("It could not be recorded, so it was not done: {why}"))
+}
+
+pub(super) fn unreadable(shape: ErrorShape, error: &ReadError) -> Problem {
+    match error {
+        ReadError::Stopped => stopped(shape),
+        ReadError::Upstream(error) => upstream(shape, error),
+        ReadError::Status(status) => Problem::new(
+            shape,
+            *status,
+            "The provider refused",
+            format!("The provider answered {status} when Latchstring read what this is about. Nothing was done."),
+        ),
+        ReadError::Answer(why) => Problem::new(shape, 502, "Could not be read", format!("Nothing was done: {why}.")),
+    }
+}
+
+pub(super) fn failed(shape: ErrorShape, failure: &Failure) -> Problem {
+    match failure {
+        Failure::Stopped => stopped(shape),
+        Failure::Store(error) => unrecorded(shape, &error.to_string()),
+        Failure::Snapshot(error) => unreadable(shape, error),
+        Failure::Quarantine(_) => Problem::new(shape, 507, "No copy could be kept", failure.to_string()),
+        Failure::Upstream(error) => upstream(shape, error),
+        Failure::NotDivisible => Problem::new(shape, 409, "Not in part", failure.to_string()),
+    }
+}
+
+/// Upstream trouble is said as such, never as a denial.
+pub(super) fn upstream(shape: ErrorShape, error: &UpstreamError) -> Problem {
+    let status = match &error.fault {
+        Fault::Stopped => return stopped(shape),
+        Fault::Timeout { .. } => 504,
+        Fault::AgentBody(_) => 400,
+        Fault::NotPermitted | Fault::Unsendable(_) => 500,
+        Fault::Unreachable { .. }
+        | Fault::Tls { .. }
+        | Fault::Lost { .. }
+        | Fault::Malformed { .. }
+        | Fault::TooLarge { .. }
+        | Fault::Refresh(_) => 502,
+    };
+    let outcome = if error.sent { "Whether it took effect is unknown" } else { "Nothing was done" };
+    Problem::new(shape, status, "The provider could not be asked", format!("{error}. {outcome}. This is not a denial."))
+}
+
+pub(super) fn waiting(shape: ErrorShape, id: &str) -> Problem {
+    Problem::new(
+        shape,
+        429,
+        "Waiting for the person",
+        "This waits for the person to decide. Ask for exactly the same again later: it joins the same question. It has not been denied.",
+    )
+    .retry_after(RETRY_AFTER)
+    .with(hold_json(id, "waiting"))
+}
+
+pub(super) fn denied(shape: ErrorShape, id: &str) -> Problem {
+    Problem::new(
+        shape,
+        403,
+        "Denied by the person",
+        "The person said no. Nothing was done, and asking for the same again won't help. Ask the person what they would like instead, or work on fewer objects within the budget.",
+    )
+    .with(hold_json(id, "denied"))
+}
+
+pub(super) fn expired(shape: ErrorShape, id: &str) -> Problem {
+    Problem::new(
+        shape,
+        403,
+        "Nobody answered in time",
+        "The person did not answer in time. Nothing was done. This is not a denial: ask again when they are there.",
+    )
+    .with(hold_json(id, "expired"))
+}
+
+pub(super) fn outcome_unknown(shape: ErrorShape) -> Problem {
+    Problem::new(
+        shape,
+        502,
+        "Outcome unknown",
+        "It was allowed and started, but how it ended is not known. Look at the mailbox before you do anything else.",
+    )
+}
+
+fn hold_json(id: &str, decision: &str) -> Value {
+    json!({ "latchstring": { "hold": id, "decision": decision } })
+}

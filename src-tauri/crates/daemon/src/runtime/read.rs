@@ -1,0 +1,184 @@
+//! The guard's own reading of an upstream, with the person's credential: for the dialog, for resolving, for undo.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use latch_core::call::Call;
+use latch_core::lease::Epoch;
+use latch_core::operation::{Objects, Request};
+use latch_core::recipe::{self, Resolution, View};
+use serde_json::Value;
+
+use super::accounts::Account;
+use super::{Opened, Runtime};
+use crate::upstream::UpstreamError;
+
+/// Reads at the same time: enough to hide latency, few enough for providers' limits.
+const AT_ONCE: usize = 24;
+/// The largest answer to one read, in bytes.
+const MAX_ANSWER: usize = 32 * 1024 * 1024;
+/// The most pages that resolving follows.
+const MAX_PAGES: usize = 200;
+/// Objects that are shown before the rest has been read.
+const FIRST_PAGE: usize = 50;
+
+/// Why the guard could not read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// Panic came in between.
+    #[error("stopped")]
+    Stopped,
+    /// The upstream could not be asked.
+    #[error("{0}")]
+    Upstream(Arc<UpstreamError>),
+    /// The upstream answered with an error of its own; the agent gets to see it.
+    #[error("the provider answered {0}")]
+    Status(u16),
+    /// The answer is not what the provider file expects.
+    #[error("{0}")]
+    Answer(String),
+}
+
+impl Runtime {
+    /// One read. `None`: gone (404, 410).
+    pub(crate) async fn read(&self, account: &Account, epoch: Epoch, call: Call) -> Result<Option<Value>, ReadError> {
+        let opened = self.opened().ok_or(ReadError::Stopped)?;
+        let lease = opened.guard().lease_preview(&account.id, &call, epoch).map_err(|_| ReadError::Stopped)?;
+        let fetched = opened
+            .upstream
+            .fetch(lease, &account.target, call, MAX_ANSWER)
+            .await
+            .map_err(|error| ReadError::Upstream(Arc::new(error)))?;
+        match fetched.status.as_u16() {
+            404 | 410 => Ok(None),
+            200..=299 => serde_json::from_slice(&fetched.body)
+                .map(Some)
+                .map_err(|_| ReadError::Answer("the provider's answer is not JSON".to_owned())),
+            other => Err(ReadError::Status(other)),
+        }
+    }
+
+    /// Many reads, some at a time, in the order of the calls.
+    pub(crate) async fn read_all(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        calls: Vec<(String, Call)>,
+    ) -> Result<Vec<(String, Option<Value>)>, ReadError> {
+        let reads = calls
+            .into_iter()
+            .map(|(id, call)| async move { self.read(account, epoch, call).await.map(|value| (id, value)) });
+        let mut answers = Vec::new();
+        let mut stream = futures_util::stream::iter(reads).buffered(AT_ONCE);
+        while let Some(answer) = stream.next().await {
+            answers.push(answer?);
+        }
+        Ok(answers)
+    }
+
+    /// Replaces every container by the exact objects that are in it now.
+    pub(crate) async fn resolve(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        request: Request,
+    ) -> Result<Request, ReadError> {
+        let provider = self.catalog.provider(&account.provider).ok_or_else(|| lost_provider(account))?;
+        let mut parts = Vec::with_capacity(request.parts.len());
+        for part in request.parts {
+            if !matches!(part.operation.objects, Objects::Within { .. }) {
+                parts.push(part);
+                continue;
+            }
+            let mut calls = recipe::resolve(provider, &part);
+            let mut answers: Vec<(String, Value)> = Vec::new();
+            let mut pages = 0;
+            let resolved = loop {
+                pages += calls.len();
+                if pages > MAX_PAGES {
+                    return Err(ReadError::Answer("too many pages: ask for fewer at a time".to_owned()));
+                }
+                for (id, value) in self.read_all(account, epoch, std::mem::take(&mut calls)).await? {
+                    answers.push((id, value.ok_or(ReadError::Status(404))?));
+                }
+                match recipe::resolved(provider, &part, &answers) {
+                    Ok(Resolution::Done(part)) => break *part,
+                    Ok(Resolution::More(more)) => calls = more,
+                    Err(error) => return Err(ReadError::Answer(error.to_string())),
+                }
+            };
+            if matches!(resolved.operation.objects, Objects::Within { .. }) {
+                return Err(ReadError::Answer("the provider file left objects unresolved".to_owned()));
+            }
+            parts.push(resolved);
+        }
+        Ok(Request { parts, batch: request.batch })
+    }
+
+    /// Reads what the dialog shows of a hold's objects: the first page at once, then the rest.
+    pub(crate) async fn prepare(&self, account: &Account, id: &str) {
+        let Some(opened) = self.opened() else { return };
+        let Some(provider) = self.catalog.provider(&account.provider) else { return };
+        let Some((epoch, parts)) = opened.guard().hold(id).map(|hold| (hold.epoch, hold.request.parts.clone())) else {
+            return;
+        };
+        let mut wanted: Vec<(String, String, Option<Call>)> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for part in &parts {
+            let kind = part.operation.objects.kind().unwrap_or_default();
+            for object in part.operation.objects.ids() {
+                if seen.insert(object.clone()) {
+                    wanted.push((kind.to_owned(), object.clone(), recipe::preview(provider, part, object)));
+                }
+            }
+        }
+        let reads = wanted.into_iter().map(|(kind, object, call)| async move {
+            let view = match call {
+                None => View { title: object.clone(), ..View::default() },
+                Some(call) => match self.read(account, epoch, call).await? {
+                    Some(value) => recipe::view(provider, &kind, &object, &value),
+                    None => View { title: "(not there any more)".to_owned(), ..View::default() },
+                },
+            };
+            Ok::<_, ReadError>((object, view))
+        });
+        let mut views = Vec::new();
+        let mut shown = false;
+        let mut stream = futures_util::stream::iter(reads).buffer_unordered(AT_ONCE);
+        while let Some(read) = stream.next().await {
+            match read {
+                Ok(view) => views.push(view),
+                Err(ReadError::Stopped) => return,
+                Err(error) => {
+                    let why = format!("could not be read, so nothing runs: {error}");
+                    let now = opened.now();
+                    let commit = opened.guard().handle_unreadable(id, &why, now);
+                    let _ = opened.store.commit(commit).await;
+                    self.settle(opened);
+                    return;
+                }
+            }
+            if !shown && views.len() >= FIRST_PAGE {
+                shown = true;
+                opened.guard().handle_views(id, std::mem::take(&mut views));
+                self.settle(opened);
+            }
+        }
+        opened.guard().handle_views(id, views);
+        self.settle(opened);
+    }
+}
+
+pub(crate) fn lost_provider(account: &Account) -> ReadError {
+    ReadError::Answer(format!("no provider file describes {}", account.provider))
+}
+
+/// Whether a hold waits for its preview to be read.
+pub(crate) fn needs_preparing(opened: &Opened, id: &str) -> bool {
+    opened.guard().hold(id).is_some_and(|hold| {
+        matches!(
+            hold.state,
+            latch_core::hold::State::Preparing | latch_core::hold::State::Proposal | latch_core::hold::State::Open
+        ) && !hold.is_prepared()
+    })
+}

@@ -1,0 +1,235 @@
+//! Putting back (I9): inspect, inverse, call by call, each with its intent; owner only, also while panicked.
+
+use latch_core::call::Call;
+use latch_core::guard::Now;
+use latch_core::journal::Put;
+use latch_core::operation::{Class, Part};
+use latch_core::time::{Span, Time};
+use latch_core::undo::{self, Difference, Entry, Inverse};
+use latch_ipc::contract::{NotRestored, UndoListParams, UndoResult, UndoRunParams};
+use latch_ipc::rpc::{ErrorCode, RpcError};
+use latch_ipc::view::UndoView;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::stop::{locked, storage};
+use super::{Opened, Runtime, views};
+
+/// The most entries that a list shows.
+const MAX_LISTED: usize = 1000;
+
+/// What one operation changed and how it can be put back; sealed at rest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Undo {
+    pub(crate) id: String,
+    pub(crate) agent: String,
+    pub(crate) account: String,
+    pub(crate) verb: String,
+    pub(crate) class: Class,
+    pub(crate) kind: String,
+    pub(crate) time: Time,
+    pub(crate) wall: u64,
+    pub(crate) undone: bool,
+    pub(crate) entry: Entry,
+}
+
+impl Undo {
+    pub(crate) fn new(id: &str, agent: &str, account: &str, part: &Part, entry: Entry, now: Now) -> Self {
+        Self {
+            id: id.to_owned(),
+            agent: agent.to_owned(),
+            account: account.to_owned(),
+            verb: part.operation.verb.clone(),
+            class: part.operation.class,
+            kind: part.operation.objects.kind().unwrap_or("message").to_owned(),
+            time: now.time,
+            wall: now.wall,
+            undone: false,
+            entry,
+        }
+    }
+
+    /// The number in `u12`; 0 for a foreign id.
+    pub(crate) fn number(&self) -> u64 {
+        number(&self.id)
+    }
+
+    pub(crate) fn put(&self) -> Put {
+        super::execute::undo_put(&self.id, serde_json::to_value(self).unwrap_or_default())
+    }
+}
+
+fn number(id: &str) -> u64 {
+    id.strip_prefix('u').and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+impl Runtime {
+    /// What can be undone, newest first.
+    pub(crate) fn undo_list(&self, params: &UndoListParams) -> Result<Vec<UndoView>, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let limit = params.limit.map_or(100, |limit| usize::try_from(limit).unwrap_or(MAX_LISTED)).min(MAX_LISTED);
+        let undos = super::lock(&opened.undos);
+        Ok(undos.values().rev().take(limit).map(|undo| self.undo_view(undo)).collect())
+    }
+
+    fn undo_view(&self, undo: &Undo) -> UndoView {
+        let count = undo.entry.changes.len();
+        let noun = opened_noun(self, undo, count);
+        let copied = undo.entry.changes.iter().any(|change| matches!(change.difference, Difference::Copied));
+        UndoView {
+            entry: undo.id.clone(),
+            agent: undo.agent.clone(),
+            account: undo.account.clone(),
+            text: format!("{}: {count} {noun}", undo.verb),
+            at: views::rfc3339(undo.wall),
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            undone: undo.undone,
+            limits: copied.then(|| "Undo brings copies back, under new ids.".to_owned()),
+        }
+    }
+
+    /// Puts back one entry, or all of an agent's since a while ago, newest first.
+    pub(crate) async fn undo_run(&self, params: UndoRunParams) -> Result<UndoResult, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let chosen: Vec<Undo> = match params {
+            UndoRunParams::Entry { entry } => {
+                let undo = super::lock(&opened.undos).get(&number(&entry)).filter(|undo| undo.id == entry).cloned();
+                let undo = undo
+                    .ok_or_else(|| RpcError::new(ErrorCode::NotFound, "there is no such undo entry: see undo.list"))?;
+                vec![undo]
+            }
+            UndoRunParams::Agent { agent, since } => {
+                let span: jiff::SignedDuration = since.parse().map_err(|_| {
+                    RpcError::new(ErrorCode::InvalidParams, "since is a duration such as 30m, 1h or 24h")
+                })?;
+                let span = Span(u64::try_from(span.as_millis()).unwrap_or_default());
+                let from = opened.clock.now() - span;
+                super::lock(&opened.undos)
+                    .values()
+                    .rev()
+                    .filter(|undo| undo.agent == agent && undo.time >= from && !undo.undone)
+                    .cloned()
+                    .collect()
+            }
+        };
+        let mut result = UndoResult::default();
+        for undo in chosen {
+            let one = self.put_back(opened, undo).await?;
+            result.restored = result.restored.saturating_add(one.restored);
+            result.not_restored.extend(one.not_restored);
+        }
+        self.settle(opened);
+        Ok(result)
+    }
+
+    async fn put_back(&self, opened: &Opened, undo: Undo) -> Result<UndoResult, RpcError> {
+        if undo.undone {
+            return Err(RpcError::new(ErrorCode::Conflict, "this was undone already"));
+        }
+        let account = opened.account(&undo.account).ok_or_else(|| {
+            RpcError::new(ErrorCode::NotFound, "its account was removed: add it again to put this back")
+        })?;
+        let provider = self
+            .catalog
+            .provider(&undo.entry.provider)
+            .ok_or_else(|| RpcError::new(ErrorCode::NotFound, "its provider file is not there any more"))?;
+        let epoch = opened.gate.current();
+        let now = self
+            .read_all(&account, epoch, undo::inspect(provider, &undo.entry))
+            .await
+            .map_err(|error| RpcError::new(ErrorCode::Upstream, format!("nothing was put back: {error}")))?;
+        let mut inverse = undo::inverse(provider, &undo.entry, &now);
+        let copied: Vec<&str> = undo
+            .entry
+            .changes
+            .iter()
+            .filter(|change| matches!(change.difference, Difference::Copied))
+            .map(|change| change.object.as_str())
+            .collect();
+        if !copied.is_empty() {
+            let mut copies = Vec::new();
+            for object in copied {
+                let copy = opened
+                    .store
+                    .quarantine_take(&undo.id, object)
+                    .await
+                    .map_err(|error| RpcError::new(ErrorCode::Storage, error.to_string()))?;
+                match copy.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()) {
+                    Some(copy) => copies.push((object.to_owned(), copy)),
+                    None => inverse.not_restored.push((object.to_owned(), "its copy is not there any more".to_owned())),
+                }
+            }
+            let again = undo::reinsert(provider, &undo.entry, &copies);
+            inverse.calls.extend(again.calls);
+            inverse.not_restored.extend(again.not_restored);
+        }
+        let mut result = UndoResult::default();
+        let answers = self.run_inverse(opened, &undo, inverse, &mut result).await?;
+        let follow = undo::follow(provider, &undo.entry, &answers);
+        let mut after = UndoResult::default();
+        self.run_inverse(opened, &undo, follow, &mut after).await?;
+        result.not_restored.extend(after.not_restored);
+        let done = Undo { undone: true, ..undo };
+        let commit = latch_core::journal::Commit { puts: vec![done.put()], ..Default::default() };
+        opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        super::lock(&opened.undos).insert(done.number(), done);
+        Ok(result)
+    }
+
+    async fn run_inverse(
+        &self,
+        opened: &Opened,
+        undo: &Undo,
+        inverse: Inverse,
+        result: &mut UndoResult,
+    ) -> Result<Vec<(Vec<String>, Value)>, RpcError> {
+        let account = opened
+            .account(&undo.account)
+            .ok_or_else(|| RpcError::new(ErrorCode::NotFound, "its account was removed"))?;
+        result.not_restored.extend(inverse.not_restored.into_iter().map(|(object, why)| NotRestored { object, why }));
+        let calls: Vec<Call> = inverse.calls.iter().map(|(_, call)| call.clone()).collect();
+        let count = inverse.calls.iter().map(|(ids, _)| ids.len()).sum::<usize>();
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let mut plan = opened.guard().begin_undo(&undo.account, &undo.entry.action, Class::Modify, count, &calls);
+        let mut answers = Vec::new();
+        for (index, (ids, call)) in inverse.calls.into_iter().enumerate() {
+            let commit = opened.guard().intent(&mut plan, index, opened.now());
+            let intent = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
+            let lease = opened
+                .guard()
+                .lease(&mut plan, index)
+                .map_err(|error| RpcError::new(ErrorCode::Panicked, format!("a panic came in between: {error}")))?;
+            let sent = self.send(opened, &account, lease, call).await;
+            let (text, why) = match &sent {
+                Ok(answer) if (200..300).contains(&answer.status) => ("put back".to_owned(), None),
+                Ok(answer) => {
+                    let why = format!("the provider answered {}", answer.status);
+                    (why.clone(), Some(why))
+                }
+                Err(failure) => (format!("unknown: {failure}"), Some(failure.to_string())),
+            };
+            let commit = opened.guard().outcome(&plan, intent, Some(undo.id.clone()), text, opened.now());
+            opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+            match (why, sent) {
+                (None, Ok(answer)) => {
+                    result.restored = result.restored.saturating_add(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+                    let value = serde_json::from_slice(&answer.body).unwrap_or_default();
+                    answers.push((ids, value));
+                }
+                (why, _) => {
+                    let why = why.unwrap_or_default();
+                    result.not_restored.extend(ids.into_iter().map(|object| NotRestored { object, why: why.clone() }));
+                }
+            }
+        }
+        Ok(answers)
+    }
+}
+
+fn opened_noun(runtime: &Runtime, undo: &Undo, count: usize) -> String {
+    let [one, many] = runtime
+        .catalog
+        .provider(&undo.entry.provider)
+        .map_or_else(|| ["object".to_owned(), "objects".to_owned()], |provider| provider.noun(&undo.kind));
+    if count == 1 { one } else { many }
+}

@@ -1,0 +1,246 @@
+//! From the core's plain data to what a person is shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use latch_core::catalog::Provider;
+use latch_core::guard::{Guard, Now};
+use latch_core::hold::{Hold, State};
+use latch_core::operation::{Class, Operation};
+use latch_core::time::Time;
+use latch_ipc::view::{
+    AgentView, AudienceMember, AudienceView, ClassCount, Fact, GrantView, HoldState, HoldView, ObjectView, RecentView,
+    Reversible, SenderCount, Summary,
+};
+
+/// The most senders that a summary names.
+const MAX_SENDERS: usize = 50;
+
+/// RFC 3339 in UTC of milliseconds since the Unix epoch.
+pub(crate) fn rfc3339(millis: u64) -> String {
+    i64::try_from(millis)
+        .ok()
+        .and_then(|millis| Timestamp::from_millisecond(millis).ok())
+        .unwrap_or_default()
+        .to_string()
+}
+
+/// A moment of the guard's clock as wall time.
+pub(crate) fn wall(time: Time, now: Now) -> String {
+    let wall = if time >= now.time {
+        now.wall.saturating_add(time.since(now.time).0)
+    } else {
+        now.wall.saturating_sub(now.time.since(time).0)
+    };
+    rfc3339(wall)
+}
+
+pub(crate) fn class(class: Class) -> latch_ipc::view::Class {
+    use latch_ipc::view::Class as View;
+    match class {
+        Class::Read => View::Read,
+        Class::Modify => View::Modify,
+        Class::Remove => View::Remove,
+        Class::Unclassified => View::Unclassified,
+        Class::Send => View::Send,
+        Class::Publish => View::Publish,
+        Class::Share => View::Share,
+        Class::Destroy => View::Destroy,
+        Class::Spend => View::Spend,
+        Class::Divert => View::Divert,
+    }
+}
+
+pub(crate) fn state(hold: &Hold) -> HoldState {
+    let in_part = hold.allowed.as_ref().is_some_and(|allowed| allowed.objects.is_some());
+    match hold.state {
+        State::Preparing => HoldState::Preparing,
+        State::Open => HoldState::Open,
+        State::Proposal => HoldState::Proposal,
+        State::Allowed | State::Running | State::Done if in_part => HoldState::AllowedInPart,
+        State::Allowed | State::Running | State::Done => HoldState::Allowed,
+        State::Denied => HoldState::Denied,
+        State::Expired | State::Failed => HoldState::Expired,
+    }
+}
+
+/// A page of a hold's objects.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page {
+    pub(crate) offset: usize,
+    pub(crate) limit: usize,
+}
+
+impl Page {
+    pub(crate) const ALL: Self = Self { offset: 0, limit: usize::MAX };
+}
+
+pub(crate) fn hold(hold: &Hold, provider: &Provider, guard: &Guard, page: Page, now: Now) -> HoldView {
+    let operations = || hold.request.parts.iter().map(|part| &part.operation);
+    let chief = operations().max_by_key(|operation| operation.class);
+    let kind = chief.and_then(|operation| operation.objects.kind()).unwrap_or("message");
+    let retypes = latch_core::guard::retypes(hold.class);
+    let softened = operations().any(|operation| operation.soften.is_some() && operation.class == Class::Destroy);
+    let (reversible, undo_text) = reversible(hold, chief, softened);
+    HoldView {
+        id: hold.id.clone(),
+        digest: hold.digest.to_string(),
+        agent: hold.agent.clone(),
+        agent_name: guard.agent(&hold.agent).map_or_else(|| hold.agent.clone(), |agent| agent.name.clone()),
+        program: hold.program.clone(),
+        class: class(hold.class),
+        account: hold.account.clone(),
+        verb: chief.map(|operation| operation.verb.clone()).unwrap_or_default(),
+        keep: chief.map(|operation| provider.keep(operation)).unwrap_or_default(),
+        noun: provider.noun(kind),
+        count: hold.count(),
+        objects: hold.objects.iter().skip(page.offset).take(page.limit).map(object).collect(),
+        summary: summary(hold),
+        facts: facts(hold),
+        audience: audience(hold),
+        reversible,
+        undo_text,
+        agent_reason: hold.agent_reason.clone(),
+        why: hold.why.clone(),
+        partial: hold.is_divisible(),
+        task_scope: hold.is_gentle() && !hold.objects.is_empty(),
+        forever: softened,
+        retype: retypes,
+        state: state(hold),
+        opened_at: wall(hold.opened_at, now),
+        expires_at: wall(hold.expires_at, now),
+        waiting: hold.waiting > 0,
+        recent: recent(guard, &hold.agent, now),
+    }
+}
+
+fn object(held: &latch_core::hold::HeldObject) -> ObjectView {
+    match &held.view {
+        Some(view) => ObjectView {
+            id: held.id.clone(),
+            title: view.title.clone(),
+            from: view.from.clone(),
+            date: view.date.clone(),
+            flags: view.flags.clone(),
+            pending: false,
+        },
+        None => ObjectView { id: held.id.clone(), pending: true, ..ObjectView::default() },
+    }
+}
+
+fn summary(hold: &Hold) -> Summary {
+    let mut senders: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut summary = Summary::default();
+    for view in hold.objects.iter().filter_map(|held| held.view.as_ref()) {
+        if let Some(from) = &view.from {
+            *senders.entry(from).or_default() += 1;
+        }
+        if let Some(date) = &view.date {
+            if summary.oldest.as_ref().is_none_or(|oldest| date < oldest) {
+                summary.oldest = Some(date.clone());
+            }
+            if summary.newest.as_ref().is_none_or(|newest| date > newest) {
+                summary.newest = Some(date.clone());
+            }
+        }
+        let has = |flag: &str| u32::from(view.flags.iter().any(|one| one == flag));
+        summary.starred += has("starred");
+        summary.unread += has("unread");
+        summary.important += has("important");
+    }
+    let mut senders: Vec<SenderCount> =
+        senders.into_iter().map(|(sender, count)| SenderCount { sender: sender.to_owned(), count }).collect();
+    senders.sort_by_key(|sender| std::cmp::Reverse(sender.count));
+    senders.truncate(MAX_SENDERS);
+    summary.senders = senders;
+    summary
+}
+
+fn facts(hold: &Hold) -> Vec<Fact> {
+    let mut facts: Vec<Fact> = Vec::new();
+    if hold.request.batch {
+        let mut verbs: BTreeMap<&str, u32> = BTreeMap::new();
+        for part in &hold.request.parts {
+            *verbs.entry(&part.operation.verb).or_default() += 1;
+        }
+        let text: Vec<String> = verbs.into_iter().map(|(verb, count)| format!("{verb}: {count}")).collect();
+        facts.push(Fact { label: "Batch of".to_owned(), value: text.join(", ") });
+    }
+    let all = hold.request.parts.iter().flat_map(|part| &part.operation.facts);
+    facts.extend(all.map(|fact| Fact { label: fact.label.clone(), value: fact.value.clone() }));
+    facts
+}
+
+fn audience(hold: &Hold) -> Option<AudienceView> {
+    let mut seen = BTreeSet::new();
+    let mut view = AudienceView::default();
+    let mut any = false;
+    for audience in hold.request.parts.iter().filter_map(|part| part.operation.audience.as_ref()) {
+        any = true;
+        view.place = view.place.or_else(|| audience.place.clone());
+        for member in &audience.members {
+            if seen.insert(member.clone()) {
+                view.members.push(AudienceMember {
+                    address: member.address.clone(),
+                    role: member.role.clone(),
+                    first_time: hold.first_time.contains(&member.address),
+                });
+            }
+        }
+    }
+    any.then_some(view)
+}
+
+fn reversible(hold: &Hold, chief: Option<&Operation>, softened: bool) -> (Reversible, String) {
+    let Some(chief) = chief else { return (Reversible::Unknown, String::new()) };
+    let undoable = hold.request.parts.iter().all(|part| part.operation.undo.is_some());
+    let (kind, text) = match hold.class {
+        Class::Unclassified => (Reversible::Unknown, "Nobody knows what this does, or whether it can be taken back."),
+        Class::Send => (Reversible::No, "Once sent, it can't be called back."),
+        Class::Publish => (Reversible::No, "Once published, others may have read it."),
+        Class::Destroy if softened => {
+            (Reversible::Softened, "They are moved to the Trash instead, and Undo moves them back.")
+        }
+        Class::Read => (Reversible::Yes, "Reading changes nothing."),
+        _ if undoable => (Reversible::Yes, "Undo puts everything back as it was."),
+        _ => (Reversible::No, "This can't be undone."),
+    };
+    let _ = chief;
+    (kind, text.to_owned())
+}
+
+/// What an agent did lately.
+pub(crate) fn recent(guard: &Guard, agent: &str, now: Now) -> RecentView {
+    let recent = guard.recent(agent, now);
+    RecentView {
+        last_hour: recent.counts.into_iter().map(|(one, count)| ClassCount { class: class(one), count }).collect(),
+        denied: recent.denied,
+    }
+}
+
+pub(crate) fn grant(grant: &latch_core::grant::Grant, now: Now) -> GrantView {
+    GrantView {
+        id: grant.id.clone(),
+        agent: grant.agent.clone(),
+        account: grant.account().to_owned(),
+        preset: grant.preset().name().to_owned(),
+        summary: grant.detail.summary(),
+        expires_at: grant.expires_at.map(|end| wall(end, now)),
+    }
+}
+
+pub(crate) fn agent(agent: &latch_core::guard::Agent, guard: &Guard, now: Now) -> AgentView {
+    let (tokens, last) = guard.live_tokens(&agent.id, now);
+    AgentView {
+        id: agent.id.clone(),
+        client_id: agent.client_id.clone(),
+        name: agent.name.clone(),
+        program: agent.program.clone(),
+        grants: guard.grants().filter(|one| one.agent == agent.id).map(|one| grant(one, now)).collect(),
+        tokens,
+        token_expires_at: last.map(|end| wall(end, now)),
+        stopped: guard.is_stopped(&agent.id),
+        paused_until: guard.paused_until(&agent.id, now).map(|until| wall(until, now)),
+        recent: recent(guard, &agent.id, now),
+    }
+}
