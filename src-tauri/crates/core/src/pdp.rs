@@ -78,7 +78,7 @@ impl Decision {
 /// Decides. Changing the grants or rules starts a new generation of tables.
 #[derive(Debug)]
 pub struct Pdp {
-    shipped: Shipped,
+    shipped: &'static Shipped,
     rules: Rules,
     agents: HashMap<String, HashMap<String, Holding>>,
     presets: HashMap<Preset, Cells>,
@@ -99,7 +99,7 @@ type Cells = [OnceLock<Option<Cell>>; Class::ALL.len()];
 impl Pdp {
     /// The shipped policies and the person's rules; no grants yet.
     pub fn new(rules: &str) -> Result<Self, PolicyError> {
-        let shipped = Shipped::parse()?;
+        let shipped = Shipped::get()?;
         let rules = shipped.rules(rules)?;
         let presets = Preset::ALL.into_iter().map(|preset| (preset, Cells::default())).collect();
         Ok(Self { shipped, rules, agents: HashMap::new(), presets, outbox: OUTBOX_DELAY })
@@ -202,6 +202,7 @@ impl Pdp {
             in_scope,
             operation.class == Class::Remove || operation.meters.contains(&Meter::LeaveInbox),
             operation.undo.is_some(),
+            !operation.opaque,
         ]);
         let recipients = operation.audience.as_ref().map_or(&[][..], |audience| &audience.members);
         let facts = Facts { operation: &operation.action, count: operation.objects.count(), recipients };

@@ -17,6 +17,7 @@ mod rules;
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use cedar_policy::{Entities, EntityId, EntityTypeName, EntityUid, PolicyId, PolicySet, Schema, SlotId, Template};
 
@@ -68,7 +69,13 @@ pub(crate) struct Shipped {
 }
 
 impl Shipped {
-    pub(crate) fn parse() -> Result<Self, PolicyError> {
+    /// Parsed once a process.
+    pub(crate) fn get() -> Result<&'static Self, PolicyError> {
+        static SHIPPED: OnceLock<Result<Shipped, PolicyError>> = OnceLock::new();
+        SHIPPED.get_or_init(Self::parse).as_ref().map_err(PolicyError::clone)
+    }
+
+    fn parse() -> Result<Self, PolicyError> {
         let broken = |file, why: &dyn std::fmt::Display| PolicyError::Shipped { file, why: why.to_string() };
         let (schema, _) = Schema::from_cedarschema_str(SCHEMA).map_err(|error| broken("schema.cedarschema", &error))?;
         let entities = schema.action_entities().map_err(|error| broken("schema.cedarschema", &error))?;

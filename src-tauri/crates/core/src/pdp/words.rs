@@ -40,6 +40,9 @@ pub(super) fn confirm(detail: &AuthorizationDetail, question: &Question<'_>, aga
         return format!("One of your rules asks first: {}.", rule.name());
     }
     let preset_asks = detail.preset() == Preset::AskEverything && question.operation.class != Class::Read;
+    if question.operation.opaque {
+        return "What it contains can't be read, so it can only be refused.".to_owned();
+    }
     match question.operation.class {
         Class::Unclassified => "Its effect is unknown, and that is always asked.".to_owned(),
         Class::Destroy => "Deleting for ever is always asked.".to_owned(),

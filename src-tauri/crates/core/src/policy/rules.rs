@@ -57,8 +57,8 @@ pub(crate) struct Sight {
 }
 
 /// The context's attributes with few values; the rest can't be tabled.
-pub(crate) const FLAGS: [&str; 6] =
-    ["within_budget", "known_recipients", "named", "in_scope", "leaves_inbox", "undoable"];
+pub(crate) const FLAGS: [&str; 7] =
+    ["within_budget", "known_recipients", "named", "in_scope", "leaves_inbox", "undoable", "decoded"];
 
 /// The person's rules.
 #[derive(Debug, Default)]
@@ -175,20 +175,28 @@ pub(crate) fn parse(text: &str, prefix: &str, schema: &Schema, entities: &Entiti
 
 pub(crate) fn validate(text: &str, set: &PolicySet, schema: &Schema) -> Result<(), RuleError> {
     let result = Validator::new(schema.clone()).validate(set, ValidationMode::Strict);
-    result.validation_errors().next().map_or(Ok(()), |error| Err(located(text, error)))
+    let mut errors: Vec<(usize, RuleError)> = result
+        .validation_errors()
+        .map(|error| match located(text, error) {
+            RuleError::At { line, why } => (line, RuleError::At { line, why }),
+            other => (usize::MAX, other),
+        })
+        .collect();
+    errors.sort_by_key(|(line, error)| (*line, error.to_string()));
+    errors.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
 }
 
 fn located(text: &str, error: &dyn Diagnostic) -> RuleError {
     let offset = error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
     let said = error.to_string();
-    let mut why = said
-        .strip_prefix("for policy `policy")
-        .and_then(|rest| rest.split_once("`, "))
-        .map_or(said.as_str(), |(_, why)| why)
-        .to_owned();
-    if let Some(help) = error.help() {
-        why = format!("{why} ({help})");
-    }
+    let named = said.strip_prefix("for policy `policy").and_then(|rest| rest.split_once("`, "));
+    let why = named.map_or(said.as_str(), |(_, why)| why);
+    let help = if why.starts_with("unrecognized action") {
+        Some(format!("there are {} and the groups changes and reaches", Class::ALL.map(Class::name).join(", ")))
+    } else {
+        error.help().map(|help| help.to_string())
+    };
+    let why = help.map_or(why.to_owned(), |help| format!("{why} ({help})"));
     match offset.and_then(|offset| text.get(..offset)) {
         Some(before) => RuleError::At { line: before.matches('\n').count() + 1, why },
         None => RuleError::Somewhere(why),

@@ -25,6 +25,7 @@ struct Case {
     in_scope: bool,
     inbox: bool,
     undo: bool,
+    opaque: bool,
     count: usize,
     recipients: Vec<String>,
 }
@@ -33,13 +34,23 @@ fn case() -> impl Strategy<Value = Case> {
     let address = prop::sample::select(vec!["ann@example.org".to_owned(), "bob@example.org".to_owned()]);
     (
         (0..AGENTS.len(), 0..ACCOUNTS.len(), prop::sample::select(Class::ALL.to_vec())),
-        (any::<bool>(), any::<bool>(), any::<bool>(), prop::bool::weighted(0.8), any::<bool>(), any::<bool>()),
+        (
+            any::<bool>(),
+            any::<bool>(),
+            any::<bool>(),
+            prop::bool::weighted(0.8),
+            any::<bool>(),
+            any::<bool>(),
+            prop::bool::weighted(0.1),
+        ),
         1usize..10,
         prop::collection::vec(address, 0..3),
     )
-        .prop_map(|((agent, account, class), (within, known, named, in_scope, inbox, undo), count, recipients)| {
-            Case { agent, account, class, within, known, named, in_scope, inbox, undo, count, recipients }
-        })
+        .prop_map(
+            |((agent, account, class), (within, known, named, in_scope, inbox, undo, opaque), count, recipients)| {
+                Case { agent, account, class, within, known, named, in_scope, inbox, undo, opaque, count, recipients }
+            },
+        )
 }
 
 fn rule(effects: &'static [&'static str]) -> impl Strategy<Value = String> {
@@ -71,6 +82,7 @@ fn rule(effects: &'static [&'static str]) -> impl Strategy<Value = String> {
         "context.in_scope",
         "context.leaves_inbox",
         "context.undoable",
+        "context.decoded",
         "context.confirmed",
         "context has confirmed",
         "context.operation like \"gmail.users.messages.*\"",
@@ -130,6 +142,7 @@ fn asked(case: &Case) -> Operation {
     Operation {
         meters: if case.inbox { vec![Meter::LeaveInbox] } else { Vec::new() },
         undo: case.undo.then(|| "labels".to_owned()),
+        opaque: case.opaque,
         objects: Objects::Listed {
             kind: "message".to_owned(),
             ids: (0..case.count).map(|id| id.to_string()).collect(),
@@ -194,6 +207,7 @@ fn reference(set: &PolicySet, grant: &Grant, case: &Case) -> Outcome {
             ("in_scope".to_owned(), flag(case.in_scope)),
             ("leaves_inbox".to_owned(), flag(case.inbox || case.class == Class::Remove)),
             ("undoable".to_owned(), flag(case.undo)),
+            ("decoded".to_owned(), flag(!case.opaque)),
             ("operation".to_owned(), RestrictedExpression::new_string(operation.action.clone())),
             ("count".to_owned(), RestrictedExpression::new_long(i64::try_from(case.count).unwrap())),
             ("recipients".to_owned(), RestrictedExpression::new_set(recipients)),
@@ -281,7 +295,7 @@ proptest! {
             pdp.set_grants(&grants).unwrap();
             let grant = &grants[case.agent * ACCOUNTS.len() + case.account];
             let outcome = sliced(&pdp, grant, case);
-            if matches!(case.class, Class::Unclassified | Class::Destroy | Class::Divert | Class::Spend) {
+            if case.opaque || matches!(case.class, Class::Unclassified | Class::Destroy | Class::Divert | Class::Spend) {
                 prop_assert_ne!(outcome, Outcome::Permit, "{:?}", case);
             }
             if matches!(case.class, Class::Divert | Class::Spend) && !grant.detail.names(&operation(case.class).action) {

@@ -112,8 +112,8 @@ fn a_wrong_rule_is_refused_with_its_line() {
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
     line 1: unexpected end of input
-    line 3: attribute `colour` in context for Action::"spend" not found (did you mean `count`?)
-    line 3: unrecognized action `Action::"fly"` (did you mean `Action::"read"`?)
+    line 3: attribute `colour` in context for Action::"destroy" not found (did you mean `count`?)
+    line 3: unrecognized action `Action::"fly"` (there are read, modify, remove, unclassified, send, publish, share, destroy, spend, divert and the groups changes and reaches)
     line 1: unrecognized entity type `User` (did you mean `Agent`?)
     line 1: unexpected type: expected Bool but saw Long
     line 2: a rule can't have ?principal or ?resource; write the agent or account itself
