@@ -211,15 +211,6 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// What it counts: recipients for [`Meter::Send`], objects for the others.
-    #[must_use]
-    pub fn charges(&self) -> Vec<(Meter, u32)> {
-        let reached = self.audience.as_ref().map_or(0, |audience| audience.members.len());
-        let reached = u32::try_from(reached).unwrap_or(u32::MAX).max(1);
-        let count = self.objects.count();
-        self.meters.iter().map(|meter| (*meter, if *meter == Meter::Send { reached } else { count })).collect()
-    }
-
     /// What a hold is bound to, together with agent and account: action, exact objects, canonical content.
     #[must_use]
     pub fn canonical(&self) -> Digest {

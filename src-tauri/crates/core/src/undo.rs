@@ -1,10 +1,24 @@
 //! Taking back: what to read before, what to remember, and the calls that put it back (invariant I9).
+//!
+//! ```text
+//!   snapshot ──> reads ── entry(before, answer) ──> Entry, kept by the journal
+//!   inspect  ──> reads ── inverse(now) ──> calls, then follow(answers) ──> calls
+//! ```
+//! Only the operation's own difference is reversed. What others changed since is left alone and reported.
+
+mod difference;
+mod inverse;
+#[cfg(test)]
+mod tests;
+
+pub use inverse::{follow, inspect, inverse, reinsert};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::call::Call;
 use crate::catalog::Provider;
+use crate::catalog::file::Undo;
 use crate::operation::Part;
 
 /// What is remembered of one operation so that its own difference can be reversed. The account is its keeper's.
@@ -42,6 +56,9 @@ pub enum Difference {
         added: Vec<String>,
         /// There before.
         removed: Vec<String>,
+        /// There before, and probably taken away by the upstream itself.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        presumed: Vec<String>,
     },
     /// Fields were overwritten.
     Fields {
@@ -75,46 +92,50 @@ pub struct Inverse {
     pub calls: Vec<(Vec<String>, Call)>,
     /// Object and why.
     pub not_restored: Vec<(String, String)>,
+    /// Object and what is not as before although it is restored: a new id, a confirmation that is due again.
+    pub notes: Vec<(String, String)>,
 }
 
 /// What to read before the operation runs: object and call. Empty if nothing must be remembered.
 #[must_use]
-pub fn snapshot(_provider: &Provider, _part: &Part) -> Vec<(String, Call)> {
-    Vec::new()
+pub fn snapshot(provider: &Provider, part: &Part) -> Vec<(String, Call)> {
+    let read = |template: &str, object: &str| {
+        provider.target(template, &part.params, object).map(|target| (object.to_owned(), Call::get(target)))
+    };
+    match recipe(provider, part) {
+        Some(Undo::SetDifference { set, .. }) => {
+            let Some(set) = provider.file.sets.get(set) else { return Vec::new() };
+            part.operation.objects.ids().iter().filter_map(|id| read(&set.read, id)).collect()
+        }
+        Some(Undo::PutBack { read: template, .. } | Undo::Recreate { read: template, .. }) => {
+            read(template, &primary(provider, part)).into_iter().collect()
+        }
+        Some(Undo::DeleteCreated { .. } | Undo::Reinsert { .. } | Undo::Opposite { .. }) | None => Vec::new(),
+    }
 }
 
 /// What to remember, from the snapshot's answers (an object that is missing among them is left out) and, once it is there, the operation's own
-/// answer. `None` if nothing can be taken back.
+/// answer: ask without it before the call leaves and again with it. `None` if nothing can be taken back.
 #[must_use]
-pub fn entry(
-    _provider: &Provider,
-    _part: &Part,
-    _before: &[(String, Value)],
-    _answer: Option<&Value>,
-) -> Option<Entry> {
-    None
+pub fn entry(provider: &Provider, part: &Part, before: &[(String, Value)], answer: Option<&Value>) -> Option<Entry> {
+    let changes = difference::changes(provider, part, recipe(provider, part)?, before, answer);
+    (!changes.is_empty()).then(|| Entry {
+        provider: provider.id.clone(),
+        recipe: part.operation.undo.clone().unwrap_or_default(),
+        action: part.operation.action.clone(),
+        params: part.params.clone(),
+        changes,
+    })
 }
 
-/// What to read before undoing: object and call; 404 and 410 are answers too (the object is gone).
-#[must_use]
-pub fn inspect(_provider: &Provider, _entry: &Entry) -> Vec<(String, Call)> {
-    Vec::new()
+fn recipe<'a>(provider: &'a Provider, part: &Part) -> Option<&'a Undo> {
+    provider.file.undo.get(part.operation.undo.as_ref()?)
 }
 
-/// The calls that reverse the entry's own difference, given what [`inspect`] found (`None`: gone).
-#[must_use]
-pub fn inverse(_provider: &Provider, _entry: &Entry, _now: &[(String, Option<Value>)]) -> Inverse {
-    Inverse::default()
-}
-
-/// The calls that put quarantined copies back: object and the answer that [`crate::recipe::quarantine`]'s call gave.
-#[must_use]
-pub fn reinsert(_provider: &Provider, _entry: &Entry, _copies: &[(String, Value)]) -> Inverse {
-    Inverse::default()
-}
-
-/// What remains to be done once the calls of [`inverse`] were answered: a recreated container gets its members back.
-#[must_use]
-pub fn follow(_provider: &Provider, _entry: &Entry, _answers: &[(Vec<String>, Value)]) -> Inverse {
-    Inverse::default()
+/// The one thing that an operation is about: the path's id, the only object, or the setting itself.
+fn primary(provider: &Provider, part: &Part) -> String {
+    let route = provider.route(&part.operation.action);
+    let param = route.and_then(|route| route.objects.param.as_ref());
+    let named = param.and_then(|name| part.params.iter().find(|(known, _)| known == name)).map(|(_, value)| value);
+    named.or(part.operation.objects.ids().first()).unwrap_or(&part.operation.action).clone()
 }

@@ -137,6 +137,7 @@ pub(crate) struct AudienceRule {
 }
 
 /// A request and what it is.
+#[cfg_attr(not(test), expect(dead_code, reason = "the test that runs every example reads them"))]
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Example {
@@ -240,6 +241,9 @@ pub(crate) struct Members {
     /// What the upstream takes away by itself when something is added.
     #[serde(default)]
     pub drops: BTreeMap<String, Vec<String>>,
+    /// What the upstream may put back by itself when something is removed.
+    #[serde(default)]
+    pub regains: BTreeMap<String, Vec<String>>,
     /// What can't be written.
     #[serde(default)]
     pub fixed: Vec<String>,
@@ -409,6 +413,7 @@ pub(crate) struct File {
     /// The prefix of all routes.
     pub base: String,
     /// Values for the holes of `base` in examples.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the test that runs every example reads them"))]
     #[serde(default)]
     pub example: BTreeMap<String, String>,
     pub(super) error_shape: super::ErrorShape,

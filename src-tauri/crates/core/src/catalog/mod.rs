@@ -103,6 +103,14 @@ impl Provider {
         self.file.routes.iter().find(|route| route.id == id)
     }
 
+    /// The target of a recipe's path template for one object.
+    pub(crate) fn target(&self, path: &str, params: &[(String, String)], object: &str) -> Option<String> {
+        template::fill(&self.full(path), |name| match name {
+            "object" => Some(object.to_owned()),
+            _ => params.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()),
+        })
+    }
+
     /// The path template of a route or recipe below `base`.
     pub(crate) fn full(&self, path: &str) -> String {
         format!("{}{path}", self.file.base)

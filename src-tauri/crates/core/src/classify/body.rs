@@ -185,7 +185,7 @@ pub(super) fn part(provider: &Provider, route: &Route, asked: &Asked, body: &Byt
     }
     let fields: Vec<&[u8]> = digests.iter().map(|digest| digest.0.as_slice()).collect();
     operation.content = Digest::of(&fields);
-    let call = call(route, asked, value, raw)?;
+    let call = call(provider, route, asked, value, raw)?;
     Ok(Part { operation, call, params: asked.params.clone(), content_id: None })
 }
 
@@ -453,26 +453,26 @@ fn query_digest(provider: &Provider, asked: &Asked) -> Digest {
 }
 
 /// The one call that does it.
-fn call(route: &Route, asked: &Asked, value: Value, raw: Option<Vec<u8>>) -> Result<Call, Refusal> {
+fn call(
+    provider: &Provider,
+    route: &Route,
+    asked: &Asked,
+    value: Value,
+    raw: Option<Vec<u8>>,
+) -> Result<Call, Refusal> {
     if value.is_null() {
         return Ok(asked.call(asked.target.text(), &[], CallBody::Bytes(Bytes::new())));
     }
     let mut target = asked.target.clone();
     if let Some(plain) = &asked.upload {
         target.query.retain(|(name, _)| name != "uploadType" && name != "upload_protocol");
-        if let Some(raw) = raw.as_ref().filter(|raw| raw.len() > upload::MOST_IN_JSON) {
-            target.query.push(("uploadType".to_owned(), "multipart".to_owned()));
-            let (content_type, body) = upload::write(&value, raw);
-            return Ok(asked.call(target.text(), &[("content-type", &content_type)], CallBody::Bytes(body)));
-        }
         target.segments.clone_from(plain);
     }
-    let mut value = value;
-    if let (Some(raw), Some(pointer)) = (raw, &route.mail) {
-        upload::put(&mut value, pointer, Value::from(mail::to_base64(&raw))).ok_or_else(|| {
-            Refusal::new(400, "The body can't be understood", format!("no mail can stand at {pointer}."))
-        })?;
-    }
-    let body = CallBody::Bytes(Bytes::from(value.to_string()));
-    Ok(asked.call(target.text(), &[("content-type", "application/json")], body))
+    let upload_prefix = provider.file.upload_prefixes.first().filter(|_| route.upload).map(String::as_str);
+    let carrier =
+        upload::Carrier { method: asked.method.clone(), target, headers: asked.headers.clone(), upload_prefix };
+    let pointer = route.mail.as_deref().unwrap_or_default();
+    carrier
+        .call(value, raw.map(|raw| (pointer, raw)))
+        .ok_or_else(|| Refusal::new(400, "The body can't be understood", format!("no mail can stand at {pointer}.")))
 }

@@ -3,11 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::Method;
 use serde_json::{Map, Value};
 
 use super::json::{self, Names};
+use super::normalise::Target;
 use super::{Refusal, mail};
-use crate::call::Digest;
+use crate::call::{Call, CallBody, Digest};
 
 /// Larger mails go upstream by the upload path: JSON bodies are limited there.
 pub(crate) const MOST_IN_JSON: usize = 4 * 1024 * 1024;
@@ -196,4 +198,49 @@ pub(crate) fn write(meta: &Value, mail: &[u8]) -> (String, Bytes) {
     body.extend_from_slice(mail);
     body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
     (format!("multipart/related; boundary={boundary}"), Bytes::from(body))
+}
+
+/// Method, plain path and headers of a call that may carry a mail.
+pub(crate) struct Carrier<'a> {
+    /// The method.
+    pub method: Method,
+    /// Path and query without upload prefix.
+    pub target: Target,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// The prefix of the upload path.
+    pub upload_prefix: Option<&'a str>,
+}
+
+impl Carrier<'_> {
+    /// The call: JSON with the mail at `pointer`, or a multipart upload if it is large. `None` if no mail can stand there.
+    pub(crate) fn call(self, mut value: Value, mail: Option<(&str, Vec<u8>)>) -> Option<Call> {
+        let Self { method, mut target, mut headers, upload_prefix } = self;
+        let (content_type, body) = match (mail, upload_prefix) {
+            (Some((_, mail)), Some(prefix)) if mail.len() > MOST_IN_JSON => {
+                let prefix = prefix.trim_start_matches('/').split('/').map(str::to_owned);
+                target.segments = prefix.chain(target.segments).collect();
+                target.query.push(("uploadType".to_owned(), "multipart".to_owned()));
+                write(&value, &mail)
+            }
+            (mail, _) => {
+                if let Some((pointer, mail)) = mail {
+                    put(&mut value, pointer, Value::from(mail::to_base64(&mail)))?;
+                }
+                ("application/json".to_owned(), Bytes::from(value.to_string()))
+            }
+        };
+        headers.push(("content-type".to_owned(), content_type));
+        Some(Call { method, target: target.text(), headers, body: CallBody::Bytes(body) })
+    }
+}
+
+/// The JSON of a call, a large mail put back to `pointer`.
+pub(crate) fn value_of(call: &Call, pointer: &str, names: Names) -> Option<Value> {
+    let CallBody::Bytes(body) = &call.body else { return None };
+    let content_type = call.headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str())?;
+    match essence(content_type).as_str() {
+        "application/json" => serde_json::from_slice(body).ok(),
+        _ => read(body, content_type, pointer, names).ok(),
+    }
 }
