@@ -189,7 +189,7 @@ impl Runtime {
     ) -> Result<Answer, Failure> {
         let runtime = Arc::clone(self);
         let account = Arc::clone(account);
-        tokio::spawn(async move { runtime.execute(&account, permit, request).await })
+        tokio::spawn(async move { runtime.execute(&account, permit, request, &[]).await })
             .await
             .unwrap_or(Err(Failure::Stopped))
     }
