@@ -345,7 +345,11 @@ fn failed_part(failure: &Failure) -> Answer {
 
 /// A part of a batch that the person did not tick.
 fn denied_part() -> Answer {
-    part_answer(403, "PERMISSION_DENIED", "The person allowed other parts of this batch, but not this one. Nothing was done to it.")
+    part_answer(
+        403,
+        "PERMISSION_DENIED",
+        "The person allowed other parts of this batch, but not this one. Nothing was done to it.",
+    )
 }
 
 fn part_answer(status: u16, name: &str, message: &str) -> Answer {
