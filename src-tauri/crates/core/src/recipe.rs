@@ -7,9 +7,6 @@
 //!                                                 └── divert_to_draft, send_draft, cancel_draft: the outbox
 //! ```
 
-#[cfg(test)]
-mod tests;
-
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 

@@ -15,7 +15,6 @@ use crate::home::{Home, HomeError};
 use crate::seal::Key;
 
 mod canary;
-mod crash;
 mod failing;
 mod journal;
 

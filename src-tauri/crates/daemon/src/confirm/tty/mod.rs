@@ -99,6 +99,9 @@ impl Console {
     async fn greet(&mut self) {
         self.terminal.say("This terminal answers for you. Type help for what you can do.\n");
         let Ok(status) = self.client.call(StatusCall, Empty {}).await else { return };
+        if let Some(door) = &status.doors.http {
+            self.terminal.say(&format!("Agents connect at {door}/ACCOUNT.\n"));
+        }
         if status.vault_locked {
             self.terminal.say("The vault is locked. Type unlock to open it.\n");
         }

@@ -13,25 +13,55 @@ pub const ROWS: usize = 50;
 /// Characters shown of one text.
 const WIDTH: usize = 200;
 
-/// Text from outside on one line: control, bidi, zero-width and other invisible characters as visible escapes, cut at 200 characters.
+/// Text from outside on one line: control, bidi, zero-width and other invisible characters as visible escapes, domains outside ASCII as punycode, cut at
+/// 200 characters.
 #[must_use]
 pub fn plain(text: &str) -> String {
-    let mut shown = String::new();
-    for (count, c) in text.chars().enumerate() {
-        if count >= WIDTH {
-            shown.push('…');
-            break;
-        }
-        match c {
-            '\n' => shown.push_str("\\n"),
-            '\t' => shown.push(' '),
-            c if invisible(c) => {
-                let _ = write!(shown, "\\u{{{:x}}}", c as u32);
+    let cut = text.char_indices().nth(WIDTH).map(|(at, _)| at);
+    match cut.and_then(|at| text.get(..at)) {
+        Some(start) => format!("{}…", whole(start)),
+        None => whole(text),
+    }
+}
+
+fn whole(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for word in text.split_inclusive(|c: char| !in_domain(c)) {
+        let letters = word.trim_end_matches(|c: char| !in_domain(c));
+        shown.push_str(&punycode(letters));
+        for c in word.chars().skip(letters.chars().count()) {
+            match c {
+                '\n' => shown.push_str("\\n"),
+                '\t' => shown.push(' '),
+                c if invisible(c) => {
+                    let _ = write!(shown, "\\u{{{:x}}}", c as u32);
+                }
+                c => shown.push(c),
             }
-            c => shown.push(c),
         }
     }
     shown
+}
+
+fn in_domain(c: char) -> bool {
+    !invisible(c) && (c.is_alphanumeric() || c == '.' || c == '-')
+}
+
+/// A look-alike domain must not look alike.
+fn punycode(word: &str) -> String {
+    if word.is_ascii() || !word.trim_matches('.').contains('.') {
+        return word.to_owned();
+    }
+    match url::Host::parse(word) {
+        Ok(host) => host.to_string(),
+        Err(_) => word.to_owned(),
+    }
+}
+
+/// The same for text of several lines.
+#[must_use]
+pub fn plain_lines(text: &str) -> String {
+    text.lines().map(whole).collect::<Vec<_>>().join("\n")
 }
 
 /// Characters that a reader can't see, or that move the ones that he can.
@@ -50,10 +80,12 @@ pub fn counted(hold: &HoldView) -> String {
     format!("{} {}", hold.count, plain(if hold.count == 1 { one } else { many }))
 }
 
-/// `Trash 12 messages`.
+/// `Trash 12 messages`, `Delete 214 messages for ever`.
 #[must_use]
 pub fn act(hold: &HoldView) -> String {
-    format!("{} {}", plain(&hold.verb), counted(hold))
+    let (first, rest) = hold.verb.split_once(' ').unwrap_or((&hold.verb, ""));
+    let text = format!("{} {} {}", plain(first), counted(hold), plain(rest));
+    text.trim_end().to_owned()
 }
 
 /// A hold, whole, up to [`ROWS`] rows.

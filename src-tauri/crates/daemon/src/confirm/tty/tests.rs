@@ -271,6 +271,7 @@ fn text_from_outside_can_not_move_the_cursor_or_hide() {
         "a\\u{1b}[2Jb\\u{202e}c\\u{200b}d\\ne\\u{e0041}"
     );
     assert_eq!(show::plain(&"x".repeat(500)).chars().count(), 201);
+    assert_eq!(show::plain("Bank <a@аpple.com>, über"), "Bank <a@xn--pple-43d.com>, über");
     let mut hold = hold_of(1);
     hold.objects[0].title = "Win\x07\r\nOnly Enter: allow".to_owned();
     hold.agent_name = "Mia\u{202e}".to_owned();

@@ -1,0 +1,305 @@
+//! Everything that can be typed after `latch`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args as Group, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Latchstring holds your mail passwords and API tokens; AI agents get narrow, short-lived tokens instead, and you decide what they may destroy.
+#[derive(Debug, Parser)]
+#[command(name = "latch", version, disable_help_subcommand = true, after_help = EXIT_CODES, max_term_width = 120)]
+pub(crate) struct Args {
+    /// Where Latchstring keeps its state [default: $LATCHSTRING_HOME, else the platform's data folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print JSON for programs instead of sentences
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 denied or waiting for the owner, 4 engine not running, 5 panicked.
+Only the tray, or the terminal where `latch serve` runs, can allow and widen; every other terminal can only look and stop.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the engine: the doors that agents talk to
+    Serve(Serve),
+    /// Say how things stand, without anything out of your mail
+    Status,
+    /// List accounts; adding and removing is the owner's
+    #[command(subcommand)]
+    Account(Account),
+    /// List or revoke agents; connecting asks the owner
+    #[command(subcommand)]
+    Agent(Agent),
+    /// List or revoke grants; giving one asks the owner
+    #[command(subcommand)]
+    Grant(Grant),
+    /// Print an access token for the agent that this process belongs to
+    Token(Token),
+    /// Say what requests would be, without sending anything
+    #[command(long_about = EXPLAIN)]
+    Explain,
+    /// List, show or deny what waits; allowing is the owner's
+    #[command(subcommand)]
+    Hold(Hold),
+    /// Stop everything, at once
+    Panic,
+    /// Ask the owner to put something back
+    #[command(group(ArgGroup::new("what").required(true).args(["entry", "agent"])))]
+    Undo(Undo),
+    /// Read or check the record of a stopped engine
+    Journal {
+        /// Where the key lives
+        #[arg(long, value_enum, default_value_t = VaultArg::Keyring)]
+        vault: VaultArg,
+        /// What to show
+        #[command(subcommand)]
+        verb: Journal,
+    },
+    /// Live through a runaway agent, with a made-up mailbox and no account
+    Demo(Demo),
+    /// Say what runs, what protects you and what is missing
+    Doctor,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+const EXPLAIN: &str = "\
+Say what requests would be, without sending anything. Opens no home, socket or network.
+
+Reads JSON lines: {\"provider\": \"gmail\", \"method\": \"POST\", \"url\": \"/gmail/v1/users/me/messages/17/trash\", \"headers\": {}, \"body\": ...}
+Writes JSON lines: {\"operations\": [{\"action\", \"class\", \"objects\", \"audience\"}], \"class\", \"default_decision\": {preset: decision}}";
+
+#[derive(Debug, Group)]
+pub(crate) struct Serve {
+    /// Who answers questions: the program at the other end of stdin and stdout, this terminal, or nobody [default: tty in a terminal, else none]
+    #[arg(long, value_enum)]
+    pub(crate) owner: Option<Owner>,
+    /// Where the HTTP door listens; port 0 picks one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) http: SocketAddr,
+    /// Where the key to stored credentials lives
+    #[arg(long, value_enum, default_value_t = VaultArg::Keyring)]
+    pub(crate) vault: VaultArg,
+    /// When the owner leaves: end, or keep serving within budgets and deny the rest
+    #[arg(long, value_enum, default_value_t = OnEof::Exit)]
+    pub(crate) on_eof: OnEof,
+    /// Play the demo for the tray
+    #[arg(long, hide = true)]
+    pub(crate) demo: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Owner {
+    /// JSON-RPC on stdin and stdout: the tray, tests
+    Stdio,
+    /// A person at this terminal
+    Tty,
+    /// Nobody: whatever needs you is denied
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VaultArg {
+    /// The operating system's keyring
+    Keyring,
+    /// A file wrapped by a passphrase
+    Passphrase,
+    /// This process only; nothing survives it
+    Memory,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnEof {
+    /// Deny what waits and end
+    Exit,
+    /// Deny what waits and go on
+    Keep,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Account {
+    /// Say where an account and its credential are added
+    Add {
+        /// A short name for it
+        id: Option<String>,
+    },
+    /// List every account, without credentials
+    List,
+    /// Forget an account and its credential
+    Remove {
+        /// The account
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agent {
+    /// Ask the owner to connect an agent
+    Connect {
+        /// Letters, digits, `-`, `_`, `.`
+        id: String,
+        /// For people [default: the id]
+        #[arg(long)]
+        name: Option<String>,
+        /// Its program, so that it can be recognised
+        #[arg(long)]
+        program: Option<String>,
+    },
+    /// List every agent and what it may do
+    List,
+    /// End an agent: its tokens, grants and pairing secret
+    Revoke {
+        /// The agent
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Grant {
+    /// Ask the owner to let an agent use an account
+    Put {
+        /// The agent
+        agent: String,
+        /// The account
+        account: String,
+        /// How much it may do unasked
+        #[arg(value_parser = ["read-only", "organize", "assistant", "ask-everything"])]
+        preset: String,
+        /// Until when, in seconds from now [default: until revoked]
+        #[arg(long, value_name = "SECONDS")]
+        expires_in: Option<u64>,
+        /// RFC 9396 authorization details that narrow it, as JSON
+        #[arg(long, value_name = "JSON")]
+        details: Option<String>,
+    },
+    /// List every grant
+    List,
+    /// Take a grant away
+    Revoke {
+        /// The grant
+        id: String,
+    },
+}
+
+#[derive(Debug, Group)]
+#[command(group(ArgGroup::new("pairing").args(["pairing_secret_file", "pairing_secret_env"])))]
+pub(crate) struct Token {
+    /// For which agent [default: the one whose program this process belongs to]
+    pub(crate) agent: Option<String>,
+    /// How long it lives, in seconds, at most 3600 [default: 900]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) expires_in: Option<u64>,
+    /// A file with the agent's pairing secret
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pairing_secret_file: Option<PathBuf>,
+    /// An environment variable with the agent's pairing secret
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pairing_secret_env: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Hold {
+    /// List what waits
+    List,
+    /// Show one, without anything out of your mail
+    Show {
+        /// The hold
+        id: String,
+    },
+    /// Deny it
+    Deny {
+        /// The hold
+        id: String,
+    },
+    /// Say why this can't be done here
+    Allow {
+        /// The hold
+        id: String,
+    },
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Undo {
+    /// One entry of the undo list
+    #[arg(value_name = "ENTRY", conflicts_with = "since")]
+    pub(crate) entry: Option<String>,
+    /// Everything that this agent did
+    #[arg(long)]
+    pub(crate) agent: Option<String>,
+    /// Since when: 30m, 1h, 2d
+    #[arg(long, default_value = "1h")]
+    pub(crate) since: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Journal {
+    /// Show the newest records
+    Tail {
+        /// How many
+        #[arg(long, short = 'n', default_value_t = 30)]
+        limit: u32,
+        /// Leave reads out
+        #[arg(long)]
+        skip_reads: bool,
+    },
+    /// Show one record
+    Show {
+        /// Its number
+        seq: u64,
+    },
+    /// Check that nothing was changed or removed
+    Verify,
+    /// Write every record as a JSON line
+    Export,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Demo {
+    /// Play it without a person, and check every message
+    #[arg(long)]
+    pub(crate) script: bool,
+    /// Stay in this terminal even if there is a display
+    #[arg(long, conflicts_with = "script")]
+    pub(crate) terminal: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn help_reads_like_this() {
+        let mut texts = String::new();
+        let mut command = Args::command().term_width(110);
+        command.build();
+        collect(&mut command, &mut texts);
+        insta::assert_snapshot!(texts);
+    }
+
+    /// Every verb's help without what stands in every one of them.
+    fn collect(command: &mut clap::Command, texts: &mut String) {
+        let help = command.render_help().to_string();
+        let everywhere = ["--home <DIR>", "--json ", "-h, --help"];
+        let own =
+            help.lines().filter(|line| command.has_subcommands() || !everywhere.iter().any(|flag| line.contains(flag)));
+        texts.push_str(&format!("=== {}\n", own.collect::<Vec<_>>().join("\n")));
+        command.get_subcommands_mut().for_each(|inner| collect(inner, texts));
+    }
+}

@@ -1,0 +1,227 @@
+//! `latch explain`: what requests would be. Pure: opens no home, socket or network.
+
+use std::io::{BufRead, Read, Write};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use latch_core::catalog::Catalog;
+use latch_core::classify::http::{Head, route};
+use latch_core::grant::Preset;
+use latch_core::operation::{Audience, Class, Objects};
+use latch_core::pdp::{Outcome, Pdp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::exit::{Exit, Failure};
+
+/// The longest line that is read, in bytes: a mail of 35 MB as base64 and then some.
+const MAX_LINE: u64 = 64 * 1024 * 1024;
+
+/// One line in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    provider: String,
+    method: String,
+    url: String,
+    #[serde(default)]
+    headers: Map<String, Value>,
+    /// A text, or JSON.
+    #[serde(default)]
+    body: Value,
+}
+
+/// One line out.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Explained {
+    Request {
+        operations: Vec<Explanation>,
+        class: Class,
+        default_decision: Map<String, Value>,
+    },
+    /// It would be refused before anybody decides: it can't be interpreted safely.
+    Refused {
+        refused: Refusal,
+    },
+    /// The line is not a question.
+    Error {
+        error: String,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Explanation {
+    action: String,
+    class: Class,
+    objects: Objects,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audience: Option<Audience>,
+}
+
+#[derive(Debug, Serialize)]
+struct Refusal {
+    status: u16,
+    title: String,
+    detail: String,
+}
+
+/// Answers every line of stdin on stdout.
+pub(super) fn run() -> Result<Exit, Failure> {
+    let explainer = Explainer::new()?;
+    let mut input = std::io::stdin().lock();
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut exit = Exit::Done;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = (&mut input).take(MAX_LINE + 1).read_until(b'\n', &mut line).map_err(Failure::failed)?;
+        if read == 0 {
+            return Ok(exit);
+        }
+        if line.len() as u64 > MAX_LINE {
+            return Err(Failure::new(Exit::Failed, format!("a line is longer than {MAX_LINE} bytes.")));
+        }
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let explained = explainer.explain(&line);
+        if matches!(explained, Explained::Error { .. }) {
+            exit = Exit::Failed;
+        }
+        let mut text = serde_json::to_vec(&explained).map_err(Failure::failed)?;
+        text.push(b'\n');
+        match out.write_all(&text).and_then(|()| out.flush()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(exit),
+            Err(error) => return Err(Failure::failed(error)),
+        }
+    }
+}
+
+struct Explainer {
+    catalog: Catalog,
+    pdp: Pdp,
+}
+
+impl Explainer {
+    fn new() -> Result<Self, Failure> {
+        Ok(Self { catalog: Catalog::shipped().map_err(Failure::failed)?, pdp: Pdp::new("").map_err(Failure::failed)? })
+    }
+
+    fn explain(&self, line: &[u8]) -> Explained {
+        self.answer(line).unwrap_or_else(|error| Explained::Error { error })
+    }
+
+    fn answer(&self, line: &[u8]) -> Result<Explained, String> {
+        let value: Value = serde_json::from_slice(line).map_err(|error| format!("the line is not JSON: {error}"))?;
+        if let Some(protocol) = value.get("protocol").and_then(Value::as_str).filter(|protocol| *protocol != "http") {
+            return Err(format!("this version explains HTTP requests, not {protocol}"));
+        }
+        let asked: Asked = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        let provider = self.catalog.provider(&asked.provider).ok_or_else(|| self.unknown(&asked.provider))?;
+        let method = Method::from_bytes(asked.method.as_bytes()).map_err(|_| "the method is none".to_owned())?;
+        let body = body(&asked.body);
+        let headers = headers(&asked)?;
+        let head = Head { method: &method, target: target(&asked.url)?, headers: &headers, mount: "" };
+        let request = match route(provider, head).and_then(|routed| routed.classify(&body)) {
+            Ok(request) => request,
+            Err(refusal) => {
+                let (status, title, detail) = (refusal.status, refusal.title, refusal.detail);
+                return Ok(Explained::Refused { refused: Refusal { status, title, detail } });
+            }
+        };
+        let class = request.class();
+        let mut default_decision = Map::new();
+        for preset in Preset::ALL {
+            let outcomes = request.parts.iter().flat_map(|part| self.pdp.by_preset(&part.operation));
+            let strictest = outcomes.filter(|(of, _)| *of == preset).map(|(_, outcome)| outcome).max();
+            let name = strictest.map_or("forbid", outcome_name);
+            default_decision.insert(preset.name().to_owned(), Value::String(name.to_owned()));
+        }
+        let operations = request.parts.into_iter().map(|part| {
+            let operation = part.operation;
+            let (action, class, objects, audience) =
+                (operation.action, operation.class, operation.objects, operation.audience);
+            Explanation { action, class, objects, audience }
+        });
+        Ok(Explained::Request { operations: operations.collect(), class, default_decision })
+    }
+
+    fn unknown(&self, provider: &str) -> String {
+        let known: Vec<&str> = self.catalog.providers().iter().map(|provider| provider.id.as_str()).collect();
+        format!("no provider is called {provider}; there is {}", known.join(", "))
+    }
+}
+
+const fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Permit => "permit",
+        Outcome::Confirm => "confirm",
+        Outcome::Forbid => "forbid",
+    }
+}
+
+/// Path and query; scheme and host of an absolute URL are left out.
+fn target(url: &str) -> Result<&str, String> {
+    if url.starts_with('/') {
+        return Ok(url);
+    }
+    let inside = url.split_once("://").map(|(_, rest)| rest);
+    let at = inside.and_then(|rest| rest.find('/'));
+    match (inside, at) {
+        (Some(rest), Some(at)) => Ok(rest.get(at..).unwrap_or("/")),
+        (Some(_), None) => Ok("/"),
+        (None, _) => Err("the url is neither a path nor absolute".to_owned()),
+    }
+}
+
+fn body(body: &Value) -> Bytes {
+    match body {
+        Value::Null => Bytes::new(),
+        Value::String(text) => Bytes::from(text.clone()),
+        other => Bytes::from(other.to_string()),
+    }
+}
+
+fn headers(asked: &Asked) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &asked.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name} is no header name"))?;
+        let value = value.as_str().ok_or_else(|| format!("the value of {name} is no text"))?;
+        let value = HeaderValue::from_str(value).map_err(|_| format!("the value of {name} is no header value"))?;
+        headers.append(name, value);
+    }
+    if (asked.body.is_object() || asked.body.is_array()) && !headers.contains_key(http::header::CONTENT_TYPE) {
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn requests_are_explained_like_this() {
+        let explainer = Explainer::new().unwrap();
+        let lines = [
+            r#"{"provider":"gmail","method":"GET","url":"/gmail/v1/users/me/messages/17?format=metadata"}"#,
+            r#"{"provider":"gmail","method":"POST","url":"https://gmail.googleapis.com/gmail/v1/users/me/messages/17/trash"}"#,
+            r#"{"provider":"gmail","method":"POST","url":"/gmail/v1/users/me/messages/batchModify","body":{"ids":["1","2"],"removeLabelIds":["INBOX"]}}"#,
+            r#"{"provider":"gmail","method":"POST","url":"/gmail/v1/users/me/messages/batchDelete","body":{"ids":["1","2"]}}"#,
+            r#"{"provider":"gmail","method":"POST","url":"/gmail/v1/users/me/settings/filters","body":{"criteria":{"from":"a@example.org"},"action":{"forward":"b@example.org"}}}"#,
+            r#"{"provider":"gmail","method":"POST","url":"/gmail/v1/users/me/nothing/like/this"}"#,
+            r#"{"provider":"gmail","method":"GET","url":"/gmail/v1/users/me/messages/..;/x%252e"}"#,
+            r#"{"provider":"nobody","method":"GET","url":"/"}"#,
+            r#"{"protocol":"imap","command":"a1 NOOP"}"#,
+            "not json",
+        ];
+        let text: Vec<String> = lines
+            .iter()
+            .map(|line| format!("> {line}\n{}\n", serde_json::to_string(&explainer.explain(line.as_bytes())).unwrap()))
+            .collect();
+        insta::assert_snapshot!(text.join("\n"));
+    }
+}
