@@ -7,6 +7,9 @@
 //!                                                 └── divert_to_draft, send_draft, cancel_draft: the outbox
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 

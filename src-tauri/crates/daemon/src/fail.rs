@@ -9,7 +9,7 @@
 
 /// Ends the process at once, without unwinding, when `LATCHSTRING_FAILPOINT` is this name, or `name:3` at the third time here.
 /// Does nothing unless built with the feature `failpoints`.
-#[cfg(feature = "failpoints")]
+#[cfg(any(test, feature = "failpoints"))]
 pub fn point(name: &str) {
     if reached(name) {
         std::process::abort();
@@ -17,12 +17,12 @@ pub fn point(name: &str) {
 }
 
 /// Ends the process at once when told so; nothing in this build.
-#[cfg(not(feature = "failpoints"))]
+#[cfg(not(any(test, feature = "failpoints")))]
 #[inline]
 pub fn point(_name: &str) {}
 
 /// Whether `LATCHSTRING_FAILPOINT` asks for this kind of failure from now on; never without the feature `failpoints`.
-#[cfg(feature = "failpoints")]
+#[cfg(any(test, feature = "failpoints"))]
 #[must_use]
 pub fn asked(name: &str) -> bool {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,14 +34,14 @@ pub fn asked(name: &str) -> bool {
 }
 
 /// Never in this build.
-#[cfg(not(feature = "failpoints"))]
+#[cfg(not(any(test, feature = "failpoints")))]
 #[inline]
 #[must_use]
 pub const fn asked(_name: &str) -> bool {
     false
 }
 
-#[cfg(feature = "failpoints")]
+#[cfg(any(test, feature = "failpoints"))]
 fn reached(name: &str) -> bool {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU32, Ordering};

@@ -218,7 +218,7 @@ fn read(provider: &Provider, route: &Route, asked: &Asked, body: &Bytes) -> Resu
         )
     };
     let kind = asked.content_type.as_deref().map(upload::essence).unwrap_or_default();
-    if kind != "application/json" {
+    if kind != "application/json" && !route.fields.is_empty() {
         return Err(Refusal::new(
             415,
             "The body must be JSON",

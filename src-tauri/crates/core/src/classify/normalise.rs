@@ -65,6 +65,9 @@ impl Target {
 /// The canonical path of decoded segments.
 #[must_use]
 pub(crate) fn path(segments: &[String]) -> String {
+    if segments.is_empty() {
+        return "/".to_owned();
+    }
     segments.iter().fold(String::new(), |path, segment| path + "/" + &encode_segment(segment))
 }
 

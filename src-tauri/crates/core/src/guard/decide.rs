@@ -256,6 +256,11 @@ impl Guard {
         Some(hold.expires_at)
     }
 
+    /// Answers that were kept for retries are stale now: the person undid something on this account.
+    pub fn forget_answers(&mut self, account: &str) {
+        self.holds.retain(|_, hold| hold.state != State::Done || hold.account != account);
+    }
+
     /// When [`Self::handle_timeout`] is due next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {

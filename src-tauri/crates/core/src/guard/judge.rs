@@ -79,8 +79,8 @@ impl Guard {
                 session,
                 account,
                 request,
-                "this agent has no access to this account".to_owned(),
-                "ask the person to grant access to this account".to_owned(),
+                "This agent has no access to this account.".to_owned(),
+                "Ask the person to grant access to it.".to_owned(),
                 now,
             );
         };
@@ -154,8 +154,8 @@ impl Guard {
             Some(Decision::Confirm { why }) => Judged::Confirm { why },
             Some(Decision::Forbid { why, instead }) => Judged::Forbid { why, instead },
             None => Judged::Forbid {
-                why: "nothing is asked for".to_owned(),
-                instead: "send at least one request in a batch".to_owned(),
+                why: "Nothing is asked for.".to_owned(),
+                instead: "Send at least one request in a batch.".to_owned(),
             },
         }
     }

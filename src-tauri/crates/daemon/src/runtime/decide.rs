@@ -7,7 +7,7 @@ use latch_core::catalog::{ErrorShape, Provider};
 use latch_core::guard::{DecideError, Scope, Verdict};
 use latch_core::hold::{Allowed, State};
 use latch_core::journal::{Charge, Commit};
-use latch_core::operation::Request;
+use latch_core::operation::{Part, Request};
 use latch_core::recipe;
 use latch_ipc::contract::{self, HoldDecideParams, HoldDecided, HoldGetParams};
 use latch_ipc::rpc::{ErrorCode, RpcError};
@@ -160,16 +160,16 @@ impl Runtime {
     ) {
         let Some(opened) = self.opened() else { return };
         let chosen = match &allowed.objects {
-            None => Some(request),
+            None => Some((request, Vec::new())),
             Some(keep) => {
                 let keep: Vec<String> = keep.iter().cloned().collect();
                 self.catalog.provider(&account.provider).and_then(|provider| restrict(provider, request, &keep))
             }
         };
-        let recipients: Vec<String> = chosen.iter().flat_map(|request| recipients(request)).collect();
-        let sent = chosen.clone();
+        let recipients: Vec<String> = chosen.iter().flat_map(|(request, _)| recipients(request)).collect();
+        let sent = chosen.as_ref().map(|(request, _)| request.clone());
         let result = match chosen {
-            Some(request) => self.execute(account, permit, request).await,
+            Some((request, dropped)) => self.execute(account, permit, request, &dropped).await,
             None => Err(Failure::NotDivisible),
         };
         if let Ok(answer) = &result
@@ -242,9 +242,10 @@ impl Runtime {
     }
 }
 
-/// The request on exactly the ticked objects; `None` if it can't be split so.
-fn restrict(provider: &Provider, request: Request, keep: &[String]) -> Option<Request> {
+/// The request on exactly the ticked objects, and the parts of a batch of which nothing is left; `None` if it can't be split so.
+fn restrict(provider: &Provider, request: Request, keep: &[String]) -> Option<(Request, Vec<Part>)> {
     let mut parts = Vec::with_capacity(request.parts.len());
+    let mut dropped = Vec::new();
     for part in request.parts {
         let ids = part.operation.objects.ids();
         let kept: Vec<String> = ids.iter().filter(|id| keep.contains(id)).cloned().collect();
@@ -252,11 +253,13 @@ fn restrict(provider: &Provider, request: Request, keep: &[String]) -> Option<Re
             parts.push(part);
         } else if !kept.is_empty() {
             parts.push(recipe::restrict(provider, &part, &kept)?);
-        } else if !request.batch {
+        } else if request.batch {
+            dropped.push(part);
+        } else {
             return None;
         }
     }
-    (!parts.is_empty()).then_some(Request { parts, batch: request.batch })
+    (!parts.is_empty()).then_some((Request { parts, batch: request.batch }, dropped))
 }
 
 pub(super) fn recipients(request: &Request) -> Vec<String> {

@@ -73,8 +73,14 @@ struct Prepared {
 }
 
 impl Runtime {
-    /// Runs a request to its end.
-    pub(crate) async fn execute(&self, account: &Account, permit: Permit, request: Request) -> Result<Answer, Failure> {
+    /// Runs a request to its end. The `dropped` parts of a batch are answered as denied.
+    pub(crate) async fn execute(
+        &self,
+        account: &Account,
+        permit: Permit,
+        request: Request,
+        dropped: &[Part],
+    ) -> Result<Answer, Failure> {
         let opened = self.opened().ok_or(Failure::Stopped)?;
         let provider = self
             .catalog
@@ -109,6 +115,7 @@ impl Runtime {
             }
         }
         if batch {
+            answers.extend(dropped.iter().map(|part| answered(part.content_id.clone(), denied_part())));
             let (content_type, body) = batch_answer(&answers);
             return Ok(Answer { status: 200, headers: vec![("content-type".to_owned(), content_type)], body });
         }
@@ -333,9 +340,22 @@ impl Runtime {
 
 /// A part of a batch that could not run, for the batch's answer.
 fn failed_part(failure: &Failure) -> Answer {
-    let body = serde_json::json!({ "error": { "code": 502, "message": failure.to_string(), "status": "UNAVAILABLE" } });
+    part_answer(502, "UNAVAILABLE", &failure.to_string())
+}
+
+/// A part of a batch that the person did not tick.
+fn denied_part() -> Answer {
+    part_answer(
+        403,
+        "PERMISSION_DENIED",
+        "The person allowed other parts of this batch, but not this one. Nothing was done to it.",
+    )
+}
+
+fn part_answer(status: u16, name: &str, message: &str) -> Answer {
+    let body = serde_json::json!({ "error": { "code": status, "message": message, "status": name } });
     Answer {
-        status: 502,
+        status,
         headers: vec![("content-type".to_owned(), "application/json; charset=UTF-8".to_owned())],
         body: body.to_string().into(),
     }

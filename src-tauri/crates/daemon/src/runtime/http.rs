@@ -103,13 +103,8 @@ impl Runtime {
                         .commit(*commit)
                         .await
                         .map_err(|error| problem::unrecorded(shape, &error.to_string()))?;
-                    return Err(Problem::new(
-                        shape,
-                        403,
-                        "Not allowed",
-                        format!("{why}. {instead}. Asking again won't change it."),
-                    )
-                    .with(json!({ "latchstring": { "decision": "forbid" } })));
+                    return Err(Problem::new(shape, 403, "Not allowed", format!("{why} {instead}"))
+                        .with(json!({ "latchstring": { "decision": "forbid" } })));
                 }
                 Ruling::Resolve if resolved => {
                     return Err(problem::unreadable(
@@ -189,7 +184,7 @@ impl Runtime {
     ) -> Result<Answer, Failure> {
         let runtime = Arc::clone(self);
         let account = Arc::clone(account);
-        tokio::spawn(async move { runtime.execute(&account, permit, request).await })
+        tokio::spawn(async move { runtime.execute(&account, permit, request, &[]).await })
             .await
             .unwrap_or(Err(Failure::Stopped))
     }

@@ -207,7 +207,7 @@ impl Runtime {
             return;
         }
         let recipients = super::decide::recipients(&request);
-        let result = self.execute(&account, permit, request).await;
+        let result = self.execute(&account, permit, request, &[]).await;
         if matches!(&result, Ok(answer) if (200..300).contains(&answer.status)) {
             let learned = opened.guard().learn(&account.id, &recipients);
             let _ = opened.store.commit(learned).await;

@@ -172,6 +172,7 @@ impl Runtime {
         let done = Undo { undone: true, ..undo };
         let commit = latch_core::journal::Commit { puts: vec![done.put()], ..Default::default() };
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        opened.guard().forget_answers(&done.account);
         super::lock(&opened.undos).insert(done.number(), done);
         Ok(result)
     }

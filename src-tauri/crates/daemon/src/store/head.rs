@@ -101,7 +101,10 @@ pub(super) fn check_key(connection: &Connection, key: &Key) -> Result<bool, Stor
                 return Ok(false);
             }
             let sealed = key.seal(CHECK, b"")?;
-            connection.execute("INSERT INTO head VALUES (0, ?1)", [sealed])?;
+            let transaction = connection.unchecked_transaction()?;
+            transaction.execute("INSERT INTO head VALUES (0, ?1)", [sealed])?;
+            write(&transaction, key, &Head::default()).map_err(|error| StoreError::Database(error.to_string()))?;
+            transaction.commit()?;
             Ok(true)
         }
     }

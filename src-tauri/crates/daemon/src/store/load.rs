@@ -101,7 +101,6 @@ fn settle(connection: &Connection, key: &Key, alarms: &mut Vec<String>) -> Resul
     });
     let sealed = head::read(connection, key)?;
     Ok(match (sealed, found) {
-        (None, None) => Head::default(),
         (Some(Some(head)), None) if head.seq == 0 => head,
         (Some(Some(head)), Some(found)) if head.seq == found.seq && head.hash == found.hash => head,
         (Some(Some(head)), found) => {

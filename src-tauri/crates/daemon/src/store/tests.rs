@@ -15,6 +15,7 @@ use crate::home::{Home, HomeError};
 use crate::seal::Key;
 
 mod canary;
+mod crash;
 mod failing;
 mod journal;
 
