@@ -135,7 +135,7 @@ impl Drop for Place {
     }
 }
 
-/// Ends one connection from outside of the task that serves it.
+/// Looks at one connection, and ends it, from outside of the task that serves it.
 #[derive(Debug, Clone)]
 pub struct Shears {
     connections: Connections,
@@ -148,6 +148,15 @@ impl Shears {
         if let Some(socket) = self.connections.lock().sockets.get(&self.key) {
             cut(&SockRef::from(socket));
         }
+    }
+
+    /// Whether the other side has neither closed the connection nor sent anything that was not read yet.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let connections = self.connections.lock();
+        let Some(socket) = connections.sockets.get(&self.key) else { return false };
+        let peeked = socket.peek(&mut [std::mem::MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Ends the connection in order: what was sent still arrives.

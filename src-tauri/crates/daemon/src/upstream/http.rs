@@ -299,6 +299,7 @@ impl Upstream {
         let socket = dial(resolve(origin).await.map_err(unreachable)?).await.map_err(unreachable)?;
         let _ = socket.set_nodelay(true);
         let stream = opening.connected(socket).map_err(stopped)?;
+        let shears = stream.shears();
         let stream = if origin.tls {
             *doing.lock().unwrap_or_else(PoisonError::into_inner) = "agreeing on encryption";
             let tls = self.tls.connect(origin.bare_host(), stream).await;
@@ -315,7 +316,7 @@ impl Upstream {
         };
         let talk = http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await;
         let talk = talk.map_err(|error| unreachable(io::Error::other(error)))?;
-        Ok(Box::new(Wire::new(talk, epoch, origin.authority().into(), self.options.silence)))
+        Ok(Box::new(Wire::new(talk, (epoch, shears), origin.authority().into(), self.options.silence)))
     }
 }
 

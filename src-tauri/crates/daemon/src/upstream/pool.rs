@@ -19,10 +19,12 @@ use tokio::time::{Instant, Sleep};
 use tokio_rustls::client::TlsStream;
 
 use super::body::OutBody;
-use crate::net::CutStream;
+use crate::net::{CutStream, Shears};
 
 /// How long a connection is kept without use.
 const KEEP: Duration = Duration::from_secs(55);
+/// A connection that rested for longer may have been closed without the event loop having heard of it: the socket itself is asked.
+const RESTED: Duration = Duration::from_millis(1);
 /// How many are kept.
 const MOST: usize = 64;
 
@@ -42,6 +44,7 @@ pub(super) struct Wire {
     /// It served a request before: the upstream may have closed it meanwhile.
     pub(super) used: bool,
     epoch: Epoch,
+    shears: Shears,
     host: Arc<str>,
     silence: Duration,
     deadline: Pin<Box<Sleep>>,
@@ -52,13 +55,13 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(
         (sender, connection): (SendRequest<OutBody>, Connection<TokioIo<Stream>, OutBody>),
-        epoch: Epoch,
+        (epoch, shears): (Epoch, Shears),
         host: Arc<str>,
         silence: Duration,
     ) -> Self {
         let deadline = Box::pin(tokio::time::sleep(silence));
         let since = Instant::now();
-        Self { sender, connection, finished: false, used: false, epoch, host, silence, deadline, touched: true, since }
+        Self { sender, connection, finished: false, used: false, epoch, shears, host, silence, deadline, touched: true, since }
     }
 
     pub(super) fn host(&self) -> &str {
@@ -110,10 +113,11 @@ impl Idle {
     pub(super) async fn take(&self, epoch: Epoch) -> Option<Box<Wire>> {
         loop {
             let mut wire = self.lock().pop()?;
-            if wire.epoch != epoch || wire.since.elapsed() > KEEP {
+            let rested = wire.since.elapsed();
+            if wire.epoch != epoch || rested > KEEP {
                 continue;
             }
-            if std::future::poll_fn(|cx| Poll::Ready(wire.is_ready(cx))).await {
+            if std::future::poll_fn(|cx| Poll::Ready(wire.is_ready(cx))).await && (rested < RESTED || wire.shears.is_quiet()) {
                 wire.used = true;
                 wire.moved();
                 return Some(wire);
