@@ -29,7 +29,6 @@ const CANARY: &str = "ya29.canary/+\"secret\"&0123456789";
 /// One request as it arrived.
 #[derive(Debug, Clone)]
 struct Seen {
-    connection: usize,
     head: String,
     body: Vec<u8>,
 }
@@ -66,8 +65,8 @@ impl Peer {
         let (reply, all, count) = (Arc::new(reply), Arc::clone(&seen), Arc::clone(&connections));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let connection = count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(talk(socket, connection, Arc::clone(&reply), Arc::clone(&all)));
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(talk(socket, Arc::clone(&reply), Arc::clone(&all)));
             }
         });
         Self { address, seen, connections }
@@ -86,9 +85,9 @@ impl Peer {
     }
 }
 
-async fn talk(mut socket: TcpStream, connection: usize, reply: Arc<impl Fn(&Seen) -> Reply>, all: Arc<Mutex<Vec<Seen>>>) {
+async fn talk(mut socket: TcpStream, reply: Arc<impl Fn(&Seen) -> Reply>, all: Arc<Mutex<Vec<Seen>>>) {
     let mut buffer = Vec::new();
-    while let Some(seen) = request(&mut socket, connection, &mut buffer).await {
+    while let Some(seen) = request(&mut socket, &mut buffer).await {
         all.lock().unwrap().push(seen.clone());
         let (pieces, close) = match reply(&seen) {
             Reply::Send(pieces) => (pieces, false),
@@ -107,7 +106,7 @@ async fn talk(mut socket: TcpStream, connection: usize, reply: Arc<impl Fn(&Seen
     }
 }
 
-async fn request(socket: &mut TcpStream, connection: usize, buffer: &mut Vec<u8>) -> Option<Seen> {
+async fn request(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
     let end = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;
@@ -126,7 +125,7 @@ async fn request(socket: &mut TcpStream, connection: usize, buffer: &mut Vec<u8>
             return None;
         }
     }
-    Some(Seen { connection, head, body: buffer.drain(..length).collect() })
+    Some(Seen { head, body: buffer.drain(..length).collect() })
 }
 
 struct Rig {
@@ -265,7 +264,7 @@ async fn attack_28_an_echo_in_any_encoding_and_any_pieces() {
         })
         .await;
         let (rig, account) = (Rig::new(), bearer(&peer.url()));
-        for size in [1, 2, 3, 5, 7, 13, 31, 64] {
+        for size in [1, 13, 64] {
             let call = Call::get(format!("/{size}"));
             let lease = rig.lease(&call);
             let response = rig.upstream.send(lease, &account, call, None).await.unwrap();
