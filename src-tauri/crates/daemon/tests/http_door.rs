@@ -52,7 +52,13 @@ impl Inside for Counter {
         let body = match body.collect(1024).await {
             Ok(body) => body,
             Err(error) => {
-                return door::problem(ErrorShape::Plain, StatusCode::PAYLOAD_TOO_LARGE, "Too large", &error.to_string(), Value::Null);
+                return door::problem(
+                    ErrorShape::Plain,
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "Too large",
+                    &error.to_string(),
+                    Value::Null,
+                );
             }
         };
         let seen = json!({ "account": account, "method": head.method.as_str(), "target": head.uri.to_string(), "body": body.len() });
@@ -123,7 +129,8 @@ impl Door {
 }
 
 fn json_of(answer: &str) -> Value {
-    serde_json::from_str(answer.split_once("\r\n\r\n").expect("a body").1).unwrap_or_else(|error| panic!("{error}: {answer}"))
+    serde_json::from_str(answer.split_once("\r\n\r\n").expect("a body").1)
+        .unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
 
 const GET: &str = "GET /work/x?q=1 HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer good\r\n";
@@ -156,7 +163,8 @@ async fn attack_10_hosts_and_pages() {
         ("host: localhost:{port}\r\nsec-fetch-site: cross-site", 403),
     ] {
         for path in ["/work/x", "/oauth2/token", "/.well-known/oauth-authorization-server"] {
-            let request = format!("POST {path} HTTP/1.1\r\n{line}\r\nauthorization: Bearer good\r\ncontent-length: 0\r\n\r\n");
+            let request =
+                format!("POST {path} HTTP/1.1\r\n{line}\r\nauthorization: Bearer good\r\ncontent-length: 0\r\n\r\n");
             let (status, answer) = door.ask(&request).await;
             assert_eq!(status, expected, "{line} {path}: {answer}");
             assert!(!answer.to_ascii_lowercase().contains("access-control-"), "{answer}");
@@ -223,7 +231,8 @@ async fn attack_29_other_protocols() {
     for request in [
         format!("{GET}upgrade: websocket\r\nconnection: upgrade\r\n\r\n"),
         format!("{GET}upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\nconnection: upgrade, http2-settings\r\n\r\n"),
-        "CONNECT gmail.googleapis.com:443 HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer good\r\n\r\n".to_owned(),
+        "CONNECT gmail.googleapis.com:443 HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer good\r\n\r\n"
+            .to_owned(),
         "TRACE /work/x HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer good\r\n\r\n".to_owned(),
     ] {
         let (status, answer) = door.ask(&request).await;
@@ -231,8 +240,9 @@ async fn attack_29_other_protocols() {
     }
     let (_, answer) = door.ask("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     assert!(!answer.contains(" 200 "), "{answer}");
-    let (status, answer) =
-        door.ask("GET http://evil.com/work/x HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer good\r\n\r\n").await;
+    let (status, answer) = door
+        .ask("GET http://evil.com/work/x HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer good\r\n\r\n")
+        .await;
     assert_eq!(status, 400, "{answer}");
     assert_eq!(door.requests(), 0);
 }
@@ -292,7 +302,8 @@ async fn tokens() {
     assert_eq!((status, json_of(&answer)["type"].as_str()), (403, Some("urn:latchstring:stopped")));
     assert_eq!(door.requests(), 0);
 
-    let (status, answer) = door.ask(&GET.replace("q=1", "access_token=good").replace("authorization: Bearer good\r\n", "\r\n")).await;
+    let (status, answer) =
+        door.ask(&GET.replace("q=1", "access_token=good").replace("authorization: Bearer good\r\n", "\r\n")).await;
     assert_eq!(status, 400, "{answer}");
     assert!(!answer.contains("good"), "{answer}");
     assert_eq!(*door.inside.revoked.lock().unwrap(), ["good"]);
@@ -314,7 +325,12 @@ async fn expectations_and_head() {
     let door = open().await;
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     let port = door.address.port().to_string();
-    socket.write_all(format!("{GET}content-length: 3\r\nexpect: 100-continue\r\n\r\n").replace("{port}", &port).as_bytes()).await.unwrap();
+    socket
+        .write_all(
+            format!("{GET}content-length: 3\r\nexpect: 100-continue\r\n\r\n").replace("{port}", &port).as_bytes(),
+        )
+        .await
+        .unwrap();
     let mut buffer = [0; 1024];
     let n = socket.read(&mut buffer).await.unwrap();
     assert!(buffer[..n].starts_with(b"HTTP/1.1 100 Continue"));
@@ -332,14 +348,20 @@ async fn a_location_on_the_door_is_absolute() {
     let door = open().await;
     let (status, answer) = door.ask(&format!("{}\r\n", GET.replace("/x?q=1", "/there"))).await;
     assert_eq!(status, 302);
-    assert!(answer.contains(&format!("location: http://127.0.0.1:{}/work/upload?id=1\r\n", door.address.port())), "{answer}");
+    assert!(
+        answer.contains(&format!("location: http://127.0.0.1:{}/work/upload?id=1\r\n", door.address.port())),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
 async fn cutting_ends_agents_connections() {
     let door = open().await;
     let mut socket = TcpStream::connect(door.address).await.unwrap();
-    socket.write_all(format!("{GET}\r\n").replace("{port}", &door.address.port().to_string()).as_bytes()).await.unwrap();
+    socket
+        .write_all(format!("{GET}\r\n").replace("{port}", &door.address.port().to_string()).as_bytes())
+        .await
+        .unwrap();
     let mut buffer = [0; 1024];
     assert!(socket.read(&mut buffer).await.unwrap() > 0);
     assert_eq!(door.connections.cut_all(), 1);
@@ -359,7 +381,12 @@ async fn the_token_endpoint() {
     let exchange = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange";
     let access = "urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token";
     for (extra, body, status, error) in [
-        ("", "grant_type=refresh_token&refresh_token=pairing&client_id=c&client_secret=unused&scope=mail".to_owned(), 200, ""),
+        (
+            "",
+            "grant_type=refresh_token&refresh_token=pairing&client_id=c&client_secret=unused&scope=mail".to_owned(),
+            200,
+            "",
+        ),
         ("", "grant_type=refresh_token&refresh_token=wrong".to_owned(), 400, "invalid_grant"),
         ("", "grant_type=refresh_token".to_owned(), 400, "invalid_request"),
         ("", "grant_type=refresh_token&refresh_token=pairing&refresh_token=pairing".to_owned(), 400, "invalid_request"),
@@ -408,7 +435,9 @@ async fn revocation_introspection_and_metadata() {
     let base = format!("http://127.0.0.1:{}", door.address.port());
     for suffix in ["", "/work"] {
         let (status, answer) = door
-            .ask(&format!("GET /.well-known/oauth-authorization-server{suffix} HTTP/1.1\r\nhost: 127.0.0.1:{{port}}\r\n\r\n"))
+            .ask(&format!(
+                "GET /.well-known/oauth-authorization-server{suffix} HTTP/1.1\r\nhost: 127.0.0.1:{{port}}\r\n\r\n"
+            ))
             .await;
         assert_eq!(status, 200, "{answer}");
         let value = json_of(&answer);

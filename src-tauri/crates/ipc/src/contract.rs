@@ -60,6 +60,8 @@ methods! {
     AccountList = "account.list" anyone: Empty => Vec<AccountView>;
     /// Forgets an account and its credential.
     AccountRemove = "account.remove" owner: Id => Empty;
+    /// Signs out at the provider: its tokens end there, where the provider has a way (RFC 7009). Works while panicked.
+    AccountSignOut = "account.sign_out" owner: Id => SignedOut;
     /// Connects a client program.
     AgentConnect = "agent.connect" owner: AgentConnectParams => AgentConnected;
     /// Every agent; over the control socket without programs and history.
@@ -210,6 +212,16 @@ pub enum CredentialParams {
         /// Where to refresh it; sealed beside the credential.
         token_endpoint: String,
     },
+}
+
+/// What `account.sign_out` did.
+#[derive(Debug, Clone, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct SignedOut {
+    /// The provider said that the credential is no longer good.
+    pub done: bool,
+    /// The same, or what the person can do instead, in a sentence.
+    pub text: String,
 }
 
 /// `agent.connect`.

@@ -345,6 +345,13 @@ impl Guard {
         until
     }
 
+    /// Which program asks, as far as the engine could see.
+    pub fn set_program(&mut self, id: &str, program: Vec<String>) {
+        if let Some(hold) = number(id).and_then(|number| self.holds.get_mut(&number)) {
+            hold.program = program;
+        }
+    }
+
     /// A requester waits on the line, or does no longer.
     pub fn set_waiting(&mut self, id: &str, waits: Waits) {
         if let Some(hold) = number(id).and_then(|number| self.holds.get_mut(&number)) {

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod peer;
+pub mod tcp;
 #[cfg(unix)]
 pub mod unix;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use latch_core::guard::record;
 use latch_core::journal::{Commit, Kind, Put, Shelf};
 use latch_ipc::Secret;
-use latch_ipc::contract::{AccountAddParams, CredentialParams, Empty, Id};
+use latch_ipc::contract::{AccountAddParams, CredentialParams, Empty, Id, SignedOut};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 use latch_ipc::view::AccountView;
 use serde::{Deserialize, Serialize};
@@ -150,6 +150,55 @@ impl Runtime {
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
         self.settle(opened);
         Ok(Empty {})
+    }
+
+    /// Signs out at the provider, recorded first; for the owner, also while panicked.
+    pub(crate) async fn account_sign_out(&self, params: Id) -> Result<SignedOut, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let account =
+            opened.account(&params.id).ok_or_else(|| RpcError::new(ErrorCode::NotFound, "there is no such account"))?;
+        let endpoint = self.provider_of(&account.id).and_then(|provider| provider.revocation_endpoint.clone());
+        let (Some(endpoint), true) = (endpoint, account.credential != "password") else {
+            let text = "This provider has no way to end the credential from here: change the password, or end the session on its own website.";
+            return Ok(SignedOut { done: false, text: text.to_owned() });
+        };
+        let internal = |why: String| RpcError::new(ErrorCode::Internal, why);
+        let call = crate::upstream::oauth::revocation_call(&endpoint).map_err(|error| internal(error.to_string()))?;
+        let mut intent = record(opened.now(), Kind::Intent, "signing out at the provider");
+        intent.account = Some(account.id.clone());
+        intent.digest = Some(call.digest());
+        let commit = Commit { records: vec![intent], ..Commit::default() };
+        let seq = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
+        let lease = opened.guard().lease_revocation(&account.id, &call);
+        let answer = opened.upstream.revoke(lease, &account.target, &endpoint).await;
+        let (done, text) = match &answer {
+            Ok(status) if status.is_success() => {
+                (true, "Signed out at the provider. Add the account again to use it.".to_owned())
+            }
+            Ok(status) => {
+                (false, format!("The provider answered {}; end the session on its own website.", status.as_u16()))
+            }
+            Err(error) => (false, format!("{error}. Try again, or end the session on its own website.")),
+        };
+        let mut outcome = record(opened.now(), Kind::Outcome, text.clone());
+        outcome.account = Some(account.id.clone());
+        outcome.refers = Some(seq);
+        let commit = Commit { records: vec![outcome], ..Commit::default() };
+        opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        Ok(SignedOut { done, text })
+    }
+
+    /// What an upstream's status says about the account's credential.
+    pub(crate) fn note_status(&self, opened: &Opened, id: &str, status: u16) {
+        match status {
+            401 => {
+                let why =
+                    "The provider no longer accepts this account's credential. Remove the account and add it again.";
+                self.note_account(opened, id, Some(why.to_owned()));
+            }
+            200..=299 => self.note_account(opened, id, None),
+            _ => {}
+        }
     }
 
     /// An account works, or does not: the person is told once.

@@ -46,6 +46,9 @@ impl Runtime {
             c::AccountRemove::NAME => {
                 reply::<c::AccountRemove>(self.account_remove(parse::<c::AccountRemove>(params)?).await)
             }
+            c::AccountSignOut::NAME => {
+                reply::<c::AccountSignOut>(self.account_sign_out(parse::<c::AccountSignOut>(params)?).await)
+            }
             c::AgentConnect::NAME => {
                 reply::<c::AgentConnect>(self.agent_connect(parse::<c::AgentConnect>(params)?).await)
             }

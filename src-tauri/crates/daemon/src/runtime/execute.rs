@@ -304,6 +304,7 @@ impl Runtime {
             .fetch(lease, &account.target, call, MAX_ANSWER)
             .await
             .map_err(|error| Failure::Upstream(Arc::new(error)))?;
+        self.note_status(opened, &account.id, fetched.status.as_u16());
         let headers = fetched
             .headers
             .iter()

@@ -1,5 +1,6 @@
 //! One HTTP request's way, from the door to the answer.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use latch_core::catalog::{ErrorShape, Provider};
 use latch_core::classify::http::{BodyNeed, Head, route};
-use latch_core::guard::{Context, Ruling, Session, Waits};
+use latch_core::guard::{Context, Ruling, Waits};
 use latch_core::hold::State;
 use latch_core::operation::Request;
 use latch_core::plan::Permit;
@@ -16,6 +17,7 @@ use serde_json::json;
 
 use super::accounts::Account;
 use super::execute::Failure;
+use super::inside::Caller;
 use super::problem::{self, Problem};
 use super::read::ReadError;
 use super::{Opened, Runtime};
@@ -30,12 +32,12 @@ impl Runtime {
     /// Takes an agent's request to its answer.
     pub(super) async fn answer(
         self: &Arc<Self>,
-        session: Session,
+        caller: Caller,
         account: &str,
         head: Parts,
         body: AgentBody,
     ) -> Response {
-        match self.take(session, account, head, body).await {
+        match self.take(caller, account, head, body).await {
             Ok(response) => response,
             Err(problem) => problem.into_response(),
         }
@@ -43,7 +45,7 @@ impl Runtime {
 
     async fn take(
         self: &Arc<Self>,
-        session: Session,
+        caller: Caller,
         account_id: &str,
         head: Parts,
         body: AgentBody,
@@ -77,10 +79,9 @@ impl Runtime {
             }
         };
         let mut request = routed.classify(&bytes).map_err(|refusal| problem::refused(shape, &refusal))?;
-        let context = Context {
-            reason: head.headers.get(REASON).and_then(|value| value.to_str().ok()).map(str::to_owned),
-            program: opened.guard().agent(&session.agent).and_then(|agent| agent.program.clone()).into_iter().collect(),
-        };
+        let Caller { session, peer } = caller;
+        let reason = head.headers.get(REASON).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let context = Context { reason, program: Vec::new() };
         let mut resolved = false;
         loop {
             let ruling = opened.guard().handle_request(&session, &account.id, &request, context.clone(), opened.now());
@@ -134,6 +135,7 @@ impl Runtime {
                             .commit(*commit)
                             .await
                             .map_err(|error| problem::unrecorded(shape, &error.to_string()))?;
+                        self.name_program(opened, &id, peer).await;
                     }
                     return self.held(opened, &account, provider, &id).await;
                 }
@@ -172,6 +174,7 @@ impl Runtime {
             .send(lease, &account.target, call, body)
             .await
             .map_err(|error| problem::upstream(shape, &error))?;
+        self.note_status(opened, &account.id, response.status().as_u16());
         Ok(response.map(AnswerBody::from))
     }
 
@@ -187,6 +190,18 @@ impl Runtime {
         tokio::spawn(async move { runtime.execute(&account, permit, request, &[]).await })
             .await
             .unwrap_or(Err(Failure::Stopped))
+    }
+
+    /// Finds out which program asks, for the person; nothing depends on it.
+    async fn name_program(&self, opened: &Opened, id: &str, peer: SocketAddr) {
+        let door = self.doors().http.and_then(|door| door.strip_prefix("http://")?.parse::<SocketAddr>().ok());
+        let Some(door) = door else { return };
+        let chain = tokio::task::spawn_blocking(move || {
+            crate::control::tcp::process_of(peer, door).map(crate::control::peer::parent_chain)
+        });
+        if let Ok(Some(chain)) = chain.await {
+            opened.guard().set_program(id, chain);
+        }
     }
 
     /// A held request waits for the person, inline for a while.

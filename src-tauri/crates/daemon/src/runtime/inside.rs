@@ -37,15 +37,23 @@ pub(crate) fn hash(secret: &str) -> Digest {
     Digest(Sha256::digest(secret.as_bytes()).into())
 }
 
-impl Inside for Runtime {
-    type Session = Session;
+/// Who asks, and from which socket.
+#[derive(Debug)]
+pub struct Caller {
+    pub(super) session: Session,
+    pub(super) peer: SocketAddr,
+}
 
-    fn authenticate(&self, token: &str, _peer: SocketAddr) -> Result<Session, Unauthorized> {
+impl Inside for Runtime {
+    type Session = Caller;
+
+    fn authenticate(&self, token: &str, peer: SocketAddr) -> Result<Caller, Unauthorized> {
         let opened = self.opened().ok_or_else(|| {
             Unauthorized::Stopped("Latchstring's vault is locked: the person must unlock it first".to_owned())
         })?;
         let now = opened.now();
-        opened.guard().authenticate(&hash(token), now).map_err(|error| match error {
+        let session = opened.guard().authenticate(&hash(token), now);
+        session.map(|session| Caller { session, peer }).map_err(|error| match error {
             TokenError::Stopped => Unauthorized::Stopped(error.to_string()),
             TokenError::Unknown
             | TokenError::Expired
@@ -62,12 +70,12 @@ impl Inside for Runtime {
 
     async fn http(
         self: &Arc<Self>,
-        session: Session,
+        caller: Caller,
         account: &str,
         head: Parts,
         body: AgentBody,
     ) -> Response<AnswerBody> {
-        self.answer(session, account, head, body).await
+        self.answer(caller, account, head, body).await
     }
 
     async fn token(self: &Arc<Self>, request: TokenRequest, _peer: SocketAddr) -> Result<TokenAnswer, OAuthError> {
@@ -118,11 +126,11 @@ impl Inside for Runtime {
         }
     }
 
-    fn introspect(&self, caller: &Session, token: &str) -> Option<Introspection> {
+    fn introspect(&self, caller: &Caller, token: &str) -> Option<Introspection> {
         let opened = self.opened()?;
         let now = opened.now();
         let live = opened.guard().introspect(&hash(token), now)?;
-        if live.agent != caller.agent {
+        if live.agent != caller.session.agent {
             return None;
         }
         Some(Introspection {

@@ -49,6 +49,7 @@ impl Runtime {
             .fetch(lease, &account.target, call, MAX_ANSWER)
             .await
             .map_err(|error| ReadError::Upstream(Arc::new(error)))?;
+        self.note_status(opened, &account.id, fetched.status.as_u16());
         match fetched.status.as_u16() {
             404 | 410 => Ok(None),
             200..=299 => serde_json::from_slice(&fetched.body)
