@@ -21,6 +21,10 @@ use socket2::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+/// How long sent bytes may stay unacknowledged.
+#[cfg(target_os = "linux")]
+const UNREAD: Duration = Duration::from_secs(60);
+
 /// Every TCP connection of the engine: agents' and upstreams'.
 #[derive(Debug, Clone, Default)]
 pub struct Connections(Arc<Mutex<Open>>);
@@ -74,6 +78,9 @@ impl Connections {
 
     fn place(&self, open: &mut Open, socket: &TcpStream) -> io::Result<Place> {
         let handle = SockRef::from(socket).try_clone()?;
+        // A peer that stops reading does not hold a connection for ever.
+        #[cfg(target_os = "linux")]
+        handle.set_tcp_user_timeout(Some(UNREAD))?;
         let key = open.next;
         open.next = open.next.wrapping_add(1);
         open.sockets.insert(key, handle);

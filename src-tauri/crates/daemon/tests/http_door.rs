@@ -23,7 +23,16 @@ use tokio::net::TcpStream;
 #[derive(Default)]
 struct Counter {
     requests: AtomicUsize,
+    given_up: Arc<AtomicUsize>,
     revoked: Mutex<Vec<String>>,
+}
+
+struct Waiting(Arc<AtomicUsize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Inside for Counter {
@@ -43,6 +52,10 @@ impl Inside for Counter {
 
     async fn http(self: &Arc<Self>, _: String, account: &str, head: Parts, body: AgentBody) -> Response<AnswerBody> {
         self.requests.fetch_add(1, Ordering::SeqCst);
+        if head.uri.path() == "/wait" {
+            let _waiting = Waiting(Arc::clone(&self.given_up));
+            std::future::pending::<()>().await;
+        }
         if head.uri.path() == "/there" {
             let mut response = Response::new(AnswerBody::empty());
             *response.status_mut() = StatusCode::FOUND;
@@ -352,6 +365,20 @@ async fn a_location_on_the_door_is_absolute() {
         answer.contains(&format!("location: http://127.0.0.1:{}/work/upload?id=1\r\n", door.address.port())),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_stops_waiting() {
+    let door = open().await;
+    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let request = format!("{GET}content-length: 0\r\n\r\n").replace("/x?q=1", "/wait").replace("{port}", &door.address.port().to_string());
+    socket.write_all(request.as_bytes()).await.unwrap();
+    while door.requests() == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(socket);
+    let gone = async { while door.inside.given_up.load(Ordering::SeqCst) == 0 { tokio::task::yield_now().await } };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("it still waits");
 }
 
 #[tokio::test]

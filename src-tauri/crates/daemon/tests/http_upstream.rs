@@ -296,6 +296,9 @@ async fn answers_that_cannot_be_used() {
         assert!(matches!(&error.fault, Fault::Malformed { reason, .. } if reason.contains(expected)), "{answer}: {error:?}");
         assert!(error.sent);
     }
+    let peer = Peer::start(|_| raw("HTTP/1.1 304 Not Modified\r\ncontent-encoding: gzip\r\netag: x\r\n\r\n")).await;
+    let (rig, account) = (Rig::new(), bearer(&peer.url()));
+    assert_eq!(rig.get(&account, "/").await.unwrap().0, 304, "there is nothing in it to be taken out");
     for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
         let peer = Peer::start(move |_| raw(answer)).await;
         let (rig, account) = (Rig::new(), bearer(&peer.url()));

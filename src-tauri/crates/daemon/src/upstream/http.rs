@@ -12,6 +12,7 @@ use std::time::Duration;
 use ::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -345,7 +346,7 @@ fn deliver(
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return malformed("it switches protocols although that was not asked for");
     }
-    if let Some(reason) = headers::unusable(&parts.headers) {
+    if let Some(reason) = headers::unusable(&parts.headers).filter(|_| !body.is_end_stream()) {
         return malformed(reason);
     }
     headers::clean(&mut parts.headers, account, Some(&access));
