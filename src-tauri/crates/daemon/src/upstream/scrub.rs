@@ -1,9 +1,10 @@
 //! Takes the injected credential out of what an upstream sends back (ATTACKS 28).
 //!
-//! Replaced by asterisks of equal length, so that lengths stay true: the secret as it is and reversed; in base64 and base64url at every alignment; base32;
-//! hex; percent-encoding, of what needs it and of every byte; quoted-printable; JSON strings, `\u` and `\x` escapes; HTML entities, named, decimal and
-//! hexadecimal; UTF-16 of either byte order. Compressed answers are refused before they come here. Not found: a part of the secret, an encoding of an
-//! encoding, encryption. Secrets of fewer than four bytes are not looked for.
+//! Replaced by asterisks of equal length, so that lengths stay true: the secret as it is and reversed; in base64 and base64url at every alignment, and in
+//! base64 twice; base32; hex, also with colons, spaces or dashes; percent-encoding, of what needs it and of every byte, and twice; quoted-printable; JSON
+//! strings, `\u`, `\x` and octal escapes; HTML entities, named, decimal and hexadecimal; rot13; UTF-16 of either byte order. Compressed answers are
+//! refused before they come here. Not found: a part of the secret, other encodings of an encoding, encryption. Secrets of fewer than four bytes are not
+//! looked for.
 //!
 //! A secret may be spread over many chunks: what could be the beginning of one waits for the next chunk, and nothing else does.
 
@@ -177,6 +178,9 @@ fn encodings(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
         every(&|byte| escape(byte, format!("%{byte:02X}"))),
         every(&|byte| escape(byte, format!("%{byte:02x}"))),
         every(&|byte| escape(byte, format!("={byte:02X}"))),
+        every(&|byte| escape(byte, format!("%25{byte:02X}"))),
+        every(&|byte| format!("\\{byte:03o}")),
+        secret.iter().map(|byte| rot13(*byte)).collect(),
         base32(secret),
     ];
     if let Ok(text) = std::str::from_utf8(secret) {
@@ -189,11 +193,26 @@ fn encodings(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
         all.push(text.encode_utf16().flat_map(u16::to_le_bytes).collect());
         all.push(text.encode_utf16().flat_map(u16::to_be_bytes).collect());
     }
+    for separator in [":", " ", "-"] {
+        let bytes: Vec<String> = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        all.push(bytes.join(separator).into_bytes());
+        all.push(bytes.join(separator).to_uppercase().into_bytes());
+    }
+    let once = Zeroizing::new(base64(&BASE64_STANDARD_NO_PAD, 0, secret));
     for lead in 0..3 {
+        all.push(base64(&BASE64_STANDARD_NO_PAD, lead, &once));
         all.push(base64(&BASE64_STANDARD_NO_PAD, lead, secret));
         all.push(base64(&BASE64_URL_SAFE_NO_PAD, lead, secret));
     }
     all.into_iter().map(Zeroizing::new).collect()
+}
+
+fn rot13(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'm' | b'A'..=b'M' => byte + 13,
+        b'n'..=b'z' | b'N'..=b'Z' => byte - 13,
+        _ => byte,
+    }
 }
 
 /// Leaves RFC 3986's unreserved characters as they are.
