@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::call::{Call, CallBody, Digest};
 use crate::catalog::Provider;
 use crate::catalog::file::{Bulk, Container, Members, SetChange};
+use crate::catalog::template::pick;
 use crate::classify::normalise::{Target, encode, plain_id};
 use crate::classify::{mail, upload};
 use crate::operation::{Class, Fact, Objects, Part};
@@ -208,7 +209,9 @@ pub struct View {
 #[must_use]
 pub fn view(provider: &Provider, kind: &str, id: &str, answer: &Value) -> View {
     let untold = View { title: id.to_owned(), ..View::default() };
-    let Some(rule) = provider.file.kinds.get(kind).map(|kind| &kind.view) else { return untold };
+    let Some(kind) = provider.file.kinds.get(kind) else { return untold };
+    let Some(answer) = pick(kind.preview.as_deref().unwrap_or_default(), id, answer) else { return untold };
+    let rule = &kind.view;
     let text = |at: &String| match at.strip_prefix("header:") {
         Some(name) => header(answer.pointer(rule.headers.as_ref()?)?, name),
         None => answer.pointer(at)?.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned),

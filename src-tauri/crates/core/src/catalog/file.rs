@@ -167,7 +167,7 @@ pub(crate) struct Example {
 pub(crate) struct Kind {
     /// Singular and plural.
     pub noun: [String; 2],
-    /// What to read for the dialog.
+    /// What to read for the dialog; `#/list` at the end: the entry of that list whose `id` it is. All `read`s below may have it.
     pub preview: Option<String>,
     /// What to read to copy it before it is gone.
     pub copy: Option<String>,

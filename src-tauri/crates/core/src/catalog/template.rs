@@ -1,6 +1,7 @@
 //! Paths with holes.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::classify::normalise::{encode, plain_id};
 
@@ -8,7 +9,7 @@ use crate::classify::normalise::{encode, plain_id};
 #[must_use]
 pub(crate) fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> Option<String> {
     let mut out = String::new();
-    let mut rest = template;
+    let mut rest = template.split('#').next().unwrap_or_default();
     while let Some((before, after)) = rest.split_once('{') {
         let (name, tail) = after.split_once('}')?;
         let value = value(name).filter(|value| plain_id(value))?;
@@ -18,6 +19,15 @@ pub(crate) fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> Op
     }
     out.push_str(rest);
     Some(out)
+}
+
+/// What an answer to a read template says about one object: all of it, or, for a template such as `/filters#/filter`, the entry of that list whose
+/// `id` it is. `None` if the list has none.
+#[must_use]
+pub(crate) fn pick<'v>(template: &str, object: &str, answer: &'v Value) -> Option<&'v Value> {
+    let Some((_, list)) = template.split_once('#') else { return Some(answer) };
+    let entries = answer.pointer(list).and_then(Value::as_array)?;
+    entries.iter().find(|entry| entry.get("id").and_then(Value::as_str) == Some(object))
 }
 
 /// The holes of a template.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{Change, Difference, primary};
 use crate::catalog::Provider;
 use crate::catalog::file::{Members, SetChange, Undo};
+use crate::catalog::template::pick;
 use crate::operation::Part;
 use crate::recipe::{body, changed, place};
 
@@ -28,7 +29,8 @@ pub(super) fn changes(
             let known = before.iter().filter(|(id, _)| ids.contains(id));
             known.filter_map(|(id, value)| touched.change(set, id, value, answer)).collect()
         }
-        Undo::PutBack { fields, marker, .. } => {
+        Undo::PutBack { read, fields, marker, .. } => {
+            let snapshot = snapshot.and_then(|before| pick(read, &object, before));
             one(object, snapshot.and_then(|before| overwritten(part, fields, marker.as_deref(), before, answer)))
         }
         Undo::DeleteCreated { id, marker, .. } => {
@@ -37,7 +39,8 @@ pub(super) fn changes(
             let marker = marker.as_ref().and_then(|at| answer.pointer(at)).cloned();
             one(id.to_owned(), Some(Difference::Created { marker }))
         }
-        Undo::Recreate { fields, members, .. } => {
+        Undo::Recreate { read, fields, members, .. } => {
+            let snapshot = snapshot.and_then(|before| pick(read, &object, before));
             let members = if members.is_some() { part.operation.objects.ids().to_vec() } else { Vec::new() };
             one(object, snapshot.map(|before| Difference::Deleted { body: picked(fields, before), members }))
         }

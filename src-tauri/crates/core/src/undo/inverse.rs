@@ -9,7 +9,7 @@ use super::{Change, Difference, Entry, Inverse};
 use crate::call::Call;
 use crate::catalog::Provider;
 use crate::catalog::file::{Members, Undo};
-use crate::catalog::template::Endpoint;
+use crate::catalog::template::{Endpoint, pick};
 use crate::classify::normalise::Target;
 use crate::classify::{mail, upload};
 use crate::recipe::{place, writes};
@@ -17,12 +17,7 @@ use crate::recipe::{place, writes};
 /// What to read before undoing: object and call; 404 and 410 are answers too (the object is gone).
 #[must_use]
 pub fn inspect(provider: &Provider, entry: &Entry) -> Vec<(String, Call)> {
-    let template = match provider.file.undo.get(&entry.recipe) {
-        Some(Undo::SetDifference { set, .. }) => provider.file.sets.get(set).map(|set| &set.read),
-        Some(Undo::PutBack { read, .. } | Undo::DeleteCreated { read, .. } | Undo::Reinsert { read, .. }) => Some(read),
-        Some(Undo::Recreate { .. } | Undo::Opposite { .. }) | None => None,
-    };
-    let Some(template) = template else { return Vec::new() };
+    let Some(template) = reads(provider, entry) else { return Vec::new() };
     let read = |change: &Change| {
         let target = provider.target(template, &entry.params, &change.object)?;
         Some((change.object.clone(), Call::get(target)))
@@ -30,12 +25,24 @@ pub fn inspect(provider: &Provider, entry: &Entry) -> Vec<(String, Call)> {
     entry.changes.iter().filter_map(read).collect()
 }
 
+fn reads<'a>(provider: &'a Provider, entry: &Entry) -> Option<&'a str> {
+    match provider.file.undo.get(&entry.recipe)? {
+        Undo::SetDifference { set, .. } => provider.file.sets.get(set).map(|set| set.read.as_str()),
+        Undo::PutBack { read, .. } | Undo::DeleteCreated { read, .. } | Undo::Reinsert { read, .. } => Some(read),
+        Undo::Recreate { .. } | Undo::Opposite { .. } => None,
+    }
+}
+
 /// The calls that reverse the entry's own difference, given what [`inspect`] found (`None`: gone). Objects that it could not read are missing
 /// there: they are left alone.
 #[must_use]
 pub fn inverse(provider: &Provider, entry: &Entry, now: &[(String, Option<Value>)]) -> Inverse {
     let mut back = Back { provider, entry, inverse: Inverse::default() };
-    let found = |object: &str| now.iter().find(|(id, _)| id == object).map(|(_, value)| value.as_ref());
+    let template = reads(provider, entry).unwrap_or_default();
+    let found = |object: &str| {
+        let (_, answer) = now.iter().find(|(id, _)| id == object)?;
+        Some(answer.as_ref().and_then(|answer| pick(template, object, answer)))
+    };
     match provider.file.undo.get(&entry.recipe) {
         Some(Undo::SetDifference { set, .. }) => match provider.file.sets.get(set) {
             Some(set) => back.sets(set, found),

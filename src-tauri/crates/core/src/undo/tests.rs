@@ -218,6 +218,23 @@ fn what_was_created_is_deleted_unless_it_changed() {
 }
 
 #[test]
+fn a_filter_is_found_in_the_list_of_filters() {
+    let delete = part("DELETE", "/settings/filters/f2", Value::Null);
+    let (object, call) = snapshot(gmail(), &delete).remove(0);
+    assert_eq!(call.target, "/gmail/v1/users/me/settings/filters");
+    let list =
+        json!({"filter": [{"id": "f1"}, {"id": "f2", "criteria": {"from": "a"}, "action": {"addLabelIds": ["X"]}}]});
+    let gone = entry(gmail(), &delete, &[(object, list.clone())], None).unwrap();
+    let created = body(&inverse(gmail(), &gone, &[]).calls[0].1).unwrap();
+    assert_eq!(created, json!({"criteria": {"from": "a"}, "action": {"addLabelIds": ["X"]}}));
+    let create = part("POST", "/settings/filters", created);
+    let made = entry(gmail(), &create, &[], Some(&json!({"id": "f2"}))).unwrap();
+    let now = |list: Value| inverse(gmail(), &made, &[("f2".to_owned(), Some(list))]);
+    assert_eq!(now(list).calls[0].1.target, "/gmail/v1/users/me/settings/filters/f2");
+    assert_eq!(now(json!({"filter": [{"id": "f1"}]})).not_restored[0].1, "it is gone");
+}
+
+#[test]
 fn a_deleted_label_gets_its_messages_back() {
     let mut delete = part("DELETE", "/labels/Label_1", Value::Null);
     delete.operation.objects =
