@@ -444,7 +444,7 @@ pub struct PanicResult {
 /// `resume`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ResumeParams {
-    /// One agent; absent: the engine itself goes on, every agent stays stopped until resumed by name.
+    /// One agent; absent: every agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
     /// With which preset; `read-only` when absent.
