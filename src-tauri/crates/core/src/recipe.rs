@@ -80,6 +80,11 @@ pub fn resolved(provider: &Provider, part: &Part, answers: &[(String, Value)]) -
         return Ok(Resolution::More(more));
     }
     let mut part = part.clone();
+    let route = provider.route(&part.operation.action).filter(|route| route.freeze && !objects.is_empty());
+    let split = route.and_then(|route| provider.file.bulk.get(route.split.as_ref()?));
+    if let Some(call) = split.and_then(|split| bulk(provider, split, &part, &objects)) {
+        part.call = call;
+    }
     part.operation.objects = Objects::Listed { kind: kind.clone(), ids: objects };
     Ok(Resolution::Done(Box::new(part)))
 }

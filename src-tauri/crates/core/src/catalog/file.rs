@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::template::Endpoint;
+use super::template::{Endpoint, Piece};
 use crate::classify::json::Names;
 use crate::operation::{Class, Meter};
 
@@ -16,6 +16,9 @@ pub(crate) struct Route {
     pub id: String,
     /// Method and path below `base`.
     pub call: Endpoint,
+    /// The whole path, taken apart when the file is read.
+    #[serde(skip)]
+    pub pieces: Vec<Piece>,
     /// Its Class, unless a case says otherwise.
     pub class: Class,
     /// For people, present tense: `Trash`.
@@ -32,6 +35,9 @@ pub(crate) struct Route {
     pub soften: Option<String>,
     /// The bulk recipe that acts on some of a container's objects.
     pub split: Option<String>,
+    /// Whether the split call runs in any case, so that nothing is touched that came in after reading. Its answer must be the same.
+    #[serde(default)]
+    pub freeze: bool,
     /// What to copy before it is gone: a kind's `copy`.
     #[serde(default)]
     pub copied: bool,
@@ -433,6 +439,9 @@ pub(crate) struct File {
     /// The only values that some of them may have.
     #[serde(default)]
     pub query_values: BTreeMap<String, Vec<String>>,
+    /// Those that leave fields out of the answer: dropped where undo reads the answer.
+    #[serde(default)]
+    pub query_shapes: Vec<String>,
     /// The fields that may stand beside a mail.
     #[serde(default)]
     pub mail_fields: Vec<String>,

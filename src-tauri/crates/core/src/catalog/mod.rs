@@ -61,8 +61,11 @@ pub struct Provider {
 impl Provider {
     fn read(name: &str, text: &str) -> Result<Self, CatalogError> {
         let wrong = |reason: String| CatalogError { file: name.to_owned(), reason };
-        let file: File = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let mut file: File = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
         check::check(&file).map_err(wrong)?;
+        for route in &mut file.routes {
+            route.pieces = template::pieces(&format!("{}{}", file.base, route.call.path));
+        }
         Ok(Self {
             id: file.id.clone(),
             name: file.name.clone(),

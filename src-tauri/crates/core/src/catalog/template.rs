@@ -58,42 +58,69 @@ impl TryFrom<String> for Endpoint {
     }
 }
 
+/// One segment of a path template: fixed text, or a hole with text around it (`{id}:disable`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Piece {
+    before: String,
+    hole: Option<(String, String)>,
+}
+
+impl Piece {
+    fn parse(text: &str) -> Self {
+        let hole = text.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)));
+        match hole {
+            Some((before, (name, after))) => {
+                Self { before: before.to_owned(), hole: Some((name.to_owned(), after.to_owned())) }
+            }
+            None => Self { before: text.to_owned(), hole: None },
+        }
+    }
+
+    fn value<'s>(&self, segment: &'s str) -> Option<&'s str> {
+        let (_, after) = self.hole.as_ref()?;
+        let value = segment.strip_prefix(self.before.as_str())?.strip_suffix(after.as_str())?;
+        (!value.is_empty() && !value.contains(':')).then_some(value)
+    }
+
+    fn fits(&self, segment: &str) -> bool {
+        if self.hole.is_some() { self.value(segment).is_some() } else { self.before == segment }
+    }
+
+    fn fits_but_for_case(&self, segment: &str) -> bool {
+        match &self.hole {
+            Some((_, after)) => {
+                let (segment, after) = (segment.to_lowercase(), after.to_lowercase());
+                segment.strip_suffix(&after).is_some_and(|value| !value.is_empty() && !value.contains(':'))
+            }
+            None => self.before.eq_ignore_ascii_case(segment),
+        }
+    }
+}
+
+/// Takes a path template apart, once, when its file is read.
+#[must_use]
+pub(crate) fn pieces(template: &str) -> Vec<Piece> {
+    template.trim_start_matches('/').split('/').map(Piece::parse).collect()
+}
+
 /// Matches decoded segments against a path template; the holes' values if they fit.
 #[must_use]
-pub(crate) fn matches(template: &str, segments: &[String]) -> Option<Vec<(String, String)>> {
-    let pieces: Vec<&str> = template.trim_start_matches('/').split('/').collect();
-    if pieces.len() != segments.len() {
+pub(crate) fn matches(pieces: &[Piece], segments: &[String]) -> Option<Vec<(String, String)>> {
+    // Routes differ at the end more than at the start.
+    let both = || pieces.iter().zip(segments);
+    if pieces.len() != segments.len() || !both().rev().all(|(piece, segment)| piece.fits(segment)) {
         return None;
     }
-    let mut params = Vec::new();
-    for (piece, segment) in pieces.iter().zip(segments) {
-        let Some((before, rest)) = piece.split_once('{') else {
-            if piece != segment {
-                return None;
-            }
-            continue;
-        };
-        let (name, after) = rest.split_once('}')?;
-        let value = segment.strip_prefix(before)?.strip_suffix(after)?;
-        if value.is_empty() || value.contains(':') {
-            return None;
-        }
-        params.push((name.to_owned(), value.to_owned()));
-    }
-    Some(params)
+    let value = |(piece, segment): (&Piece, &String)| {
+        let (name, _) = piece.hole.as_ref()?;
+        Some((name.clone(), piece.value(segment)?.to_owned()))
+    };
+    Some(both().filter_map(value).collect())
 }
 
 /// Whether the segments would match if letters' case did not count.
 #[must_use]
-pub(crate) fn matches_but_for_case(template: &str, segments: &[String]) -> bool {
-    let lower: Vec<String> = segments.iter().map(|segment| segment.to_lowercase()).collect();
-    matches(template, segments).is_none() && matches(&lower_literals(template), &lower).is_some()
-}
-
-fn lower_literals(template: &str) -> String {
-    template
-        .split('/')
-        .map(|piece| if piece.contains('{') { piece.to_owned() } else { piece.to_lowercase() })
-        .collect::<Vec<_>>()
-        .join("/")
+pub(crate) fn matches_but_for_case(pieces: &[Piece], segments: &[String]) -> bool {
+    let case = |(piece, segment): (&Piece, &String)| piece.fits_but_for_case(segment);
+    pieces.len() == segments.len() && matches(pieces, segments).is_none() && pieces.iter().zip(segments).all(case)
 }

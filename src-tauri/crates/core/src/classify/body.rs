@@ -98,6 +98,9 @@ pub(super) fn check_query(provider: &Provider, route: &Route, asked: &mut Asked)
         }
         seen.push(name);
     }
+    if route.class != Class::Read {
+        asked.target.query.retain(|(name, _)| !provider.file.query_shapes.contains(name));
+    }
     if asked.upload.is_none() {
         asked.target.query.retain(|(name, _)| name != "uploadType" && name != "upload_protocol");
     }

@@ -125,8 +125,7 @@ fn way<'a>(provider: &'a Provider, asked: &mut Asked, mount: &str) -> Result<Way
         route.call.method == asked.method || (asked.method == Method::HEAD && route.call.method == Method::GET)
     };
     for route in provider.file.routes.iter().filter(|route| !upload || route.upload).filter(fits) {
-        let template = provider.full(&route.call.path);
-        if let Some(params) = matches(&template, rest) {
+        if let Some(params) = matches(&route.pieces, rest) {
             asked.params = params;
             asked.upload = upload.then(|| rest.to_vec());
             body::check_query(provider, route, asked)?;
@@ -136,7 +135,7 @@ fn way<'a>(provider: &'a Provider, asked: &mut Asked, mount: &str) -> Result<Way
             return Ok(Way::Route(route));
         }
     }
-    if provider.file.routes.iter().any(|route| matches_but_for_case(&provider.full(&route.call.path), rest)) {
+    if provider.file.routes.iter().any(|route| matches_but_for_case(&route.pieces, rest)) {
         return Err(Refusal::new(
             404,
             "The path differs from the provider's in letters' case",

@@ -19,6 +19,10 @@ const RECIPIENTS: [(&str, &str); 6] =
 /// Headers that differ between two tries of the same mail.
 const INCIDENTAL: [&str; 5] = ["date", "message-id", "content-type", "content-transfer-encoding", "mime-version"];
 
+/// Headers that may stand once (RFC 5322 section 3.6, RFC 2045): readers disagree about which of two counts.
+const ONCE: [&str; 7] =
+    ["from", "sender", "reply-to", "subject", "content-type", "content-transfer-encoding", "mime-version"];
+
 /// A decoded mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mail {
@@ -54,6 +58,9 @@ pub(crate) fn to_base64(bytes: &[u8]) -> String {
 /// Decodes a mail, or says why it can't be understood beyond doubt.
 pub(crate) fn decode(raw: &[u8]) -> Result<Mail, String> {
     let headers = headers(raw)?;
+    if let Some(name) = ONCE.iter().find(|name| headers.iter().filter(|(header, _)| header == *name).count() > 1) {
+        return Err(format!("its {name} header stands there twice"));
+    }
     let message = MessageParser::default().parse(raw).ok_or("it is not a mail")?;
     let audience = Audience { members: recipients(&headers)?, place: None };
     let facts = facts(&headers, &message);
@@ -93,7 +100,7 @@ fn recipients(headers: &[(String, String)]) -> Result<Vec<Member>, String> {
     for (name, value) in headers {
         let Some((_, role)) = RECIPIENTS.iter().find(|(header, _)| header == name) else { continue };
         let mut found = addresses(value);
-        found.extend(tokens(value));
+        found.extend(tokens(value).ok_or_else(|| format!("its {role} header has an open quote"))?);
         if found.is_empty() && value.chars().any(char::is_alphanumeric) && !value.contains(':') {
             return Err(format!("its {role} header names nobody that can be understood"));
         }
@@ -118,8 +125,8 @@ fn bare(list: &Address<'_>) -> Vec<String> {
     list.iter().filter_map(|one| one.address.as_deref()).filter(|one| one.contains('@')).map(address).collect()
 }
 
-/// Whatever else in a recipient header could be read as an address: better one too many than one too few.
-fn tokens(value: &str) -> Vec<String> {
+/// Whatever else in a recipient header could be read as an address: better one too many than one too few. `None` if a quote stays open.
+fn tokens(value: &str) -> Option<Vec<String>> {
     let mut plain = String::new();
     let (mut quoted, mut escaped) = (false, false);
     for letter in value.chars() {
@@ -131,11 +138,13 @@ fn tokens(value: &str) -> Vec<String> {
             _ => {}
         }
     }
-    plain
+    if quoted || escaped {
+        return None;
+    }
+    let tokens = plain
         .split(|letter: char| letter.is_whitespace() || "<>,;:()\"".contains(letter))
-        .filter(|token| token.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty()))
-        .map(address)
-        .collect()
+        .filter(|token| token.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty()));
+    Some(tokens.map(address).collect())
 }
 
 /// The bare address with its domain in lower case.
@@ -172,11 +181,10 @@ fn facts(headers: &[(String, String)], message: &Message<'_>) -> Vec<Fact> {
         add("Replies go to", replies.join(", "));
     }
     add("Subject", message.subject().unwrap_or_default().to_owned());
-    let text = message.body_text(0).map(|text| text.replace("\r\n", "\n")).unwrap_or_default();
-    let has_plain = message.text_bodies().any(|part| matches!(part.body, PartType::Text(_)));
-    if let Some(html) =
-        message.html_bodies().find_map(html_text).filter(|html| has_plain && words(html) != words(&text))
-    {
+    let texts = (0..message.text_body_count()).filter_map(|at| message.body_text(at));
+    let text = texts.map(|text| text.replace("\r\n", "\n")).collect::<Vec<_>>().join("\n");
+    let html = message.html_bodies().filter_map(html_text).collect::<Vec<_>>().join("\n");
+    if message.text_bodies().any(|part| matches!(part.body, PartType::Text(_))) && words(&html) != words(&text) {
         add("Text in HTML, which most readers show", html);
     }
     add("Text", text);

@@ -61,6 +61,13 @@ fn a_thread_is_its_messages() {
 }
 
 #[test]
+fn a_thread_deleted_for_ever_is_frozen_to_what_was_read() {
+    let known = done(&part("DELETE", "/threads/t1?fields=id", Value::Null), &thread(&["a", "b"]));
+    assert_eq!(known.call.target, "/gmail/v1/users/me/messages/batchDelete");
+    assert_eq!(body(&known.call).unwrap(), json!({"ids": ["a", "b"]}));
+}
+
+#[test]
 fn a_label_is_read_page_by_page() {
     let asked = part("DELETE", "/labels/Label_1", Value::Null);
     let page = |ids: &[String], next: Option<&str>| {

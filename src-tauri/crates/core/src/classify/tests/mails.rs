@@ -60,6 +60,8 @@ fn what_can_be_read_in_two_ways_can_only_be_denied() {
         " To: a@x.org\r\n\r\nt",
         "To: a@x.org\0\r\n\r\nt",
         "From me Mon Nov 22\r\nTo: a@x.org\r\n\r\nt",
+        "To: a@x.org\r\nSubject: s\r\nSubject: t\r\n\r\nt",
+        "To: \"a@x.org, z@evil.example\r\n\r\nt",
     ] {
         let part = send(mail);
         assert!(part.operation.opaque, "{mail:?}");
@@ -83,6 +85,13 @@ fn html_that_says_something_else_is_shown() {
     assert_eq!(fact(&part, "Text in HTML, which most readers show").unwrap().trim(), "wire money");
     let same = mail.replace("wire <b>money</b>", "harmless");
     assert_eq!(fact(&send(&same), "Text in HTML, which most readers show"), None);
+}
+
+#[test]
+fn every_text_is_shown() {
+    let mail = "To: a@x.org\r\nSubject: s\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nfirst\r\n--b\r\nContent-Type: text/plain\r\n\r\nsecond\r\n--b--\r\n";
+    let text = fact(&send(mail), "Text").unwrap();
+    assert!(text.contains("first") && text.contains("second"), "{text}");
 }
 
 #[test]
