@@ -1,0 +1,185 @@
+//! The tray as data: from what is known to an icon and a menu. What draws it is in [`crate::desktop`].
+
+use jiff::Timestamp;
+use latch_ipc::view::AgentView;
+use serde::{Deserialize, Serialize};
+
+use crate::text::{act, grouped, left, visible};
+use crate::world::{Engine, Snapshot};
+
+/// One of four shapes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) enum Icon {
+    /// A closed latch.
+    Calm,
+    /// Two bars in a disc.
+    Holding,
+    /// A stop sign.
+    Panicked,
+    /// A broken ring.
+    Offline,
+}
+
+/// Everything that can be chosen in the menu or in the main window without more words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Action {
+    Panic,
+    Review(String),
+    Deny(String),
+    ReviewAsk(String),
+    Revoke(String),
+    Undo(String),
+    Open,
+    OpenResume,
+    Quit,
+}
+
+impl Action {
+    /// The menu item's id: an old menu's click must never mean something else.
+    pub(crate) fn id(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub(crate) fn from_id(id: &str) -> Option<Self> {
+        serde_json::from_str(id).ok()
+    }
+}
+
+/// A line of the menu.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) enum Item {
+    Choice(Action, String),
+    Note(String),
+    Menu(String, Vec<Item>),
+    Line,
+}
+
+/// Icon, hover text and menu.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Tray {
+    pub(crate) icon: Icon,
+    pub(crate) hover: String,
+    pub(crate) menu: Vec<Item>,
+}
+
+/// At most this many holds, asks and undo entries stand in the menu; the window has all.
+const LISTED: usize = 10;
+
+/// The whole tray for what is known now.
+pub(crate) fn tray(known: &Snapshot, now: Timestamp) -> Tray {
+    let waiting = known.world.waiting().count() + known.world.asks.len();
+    let (icon, hover) = face(known, waiting);
+    let mut menu = vec![Item::Choice(Action::Panic, "Panic: revoke everything".to_owned()), Item::Line];
+    menu.push(state_line(known));
+    if known.world.panicked() {
+        menu.push(Item::Choice(Action::OpenResume, "See what was stopped, undo, resume…".to_owned()));
+    }
+    menu.push(waiting_menu(known, waiting));
+    menu.push(Item::Line);
+    if known.world.agents.is_empty() {
+        menu.push(Item::Note("No agents connected".to_owned()));
+    }
+    menu.extend(known.world.agents.iter().map(|agent| agent_menu(agent, now)));
+    menu.push(Item::Line);
+    menu.push(undo_menu(known));
+    menu.push(Item::Choice(Action::Open, "Open Latchstring".to_owned()));
+    menu.push(Item::Choice(Action::Quit, "Quit: agents lose access until it runs again".to_owned()));
+    Tray { icon, hover, menu }
+}
+
+fn face(known: &Snapshot, waiting: usize) -> (Icon, String) {
+    match &known.engine {
+        Engine::Starting => (Icon::Offline, "Latchstring is starting".to_owned()),
+        Engine::Down { .. } => (Icon::Offline, "Latchstring is offline: no agent has access".to_owned()),
+        Engine::Up if known.world.panicked() || known.stopping => {
+            (Icon::Panicked, "Latchstring is stopped: no agent has access".to_owned())
+        }
+        Engine::Up if waiting > 0 => (Icon::Holding, format!("Latchstring: {waiting} waiting for you")),
+        Engine::Up => (Icon::Calm, "Latchstring".to_owned()),
+    }
+}
+
+fn state_line(known: &Snapshot) -> Item {
+    Item::Note(match &known.engine {
+        Engine::Starting => "Starting…".to_owned(),
+        Engine::Down { why } => format!("Offline: {}", visible(why)),
+        Engine::Up if known.world.panicked() => "Stopped. No agent has access.".to_owned(),
+        Engine::Up if known.stopping => "Stopping…".to_owned(),
+        Engine::Up => "Running".to_owned(),
+    })
+}
+
+fn waiting_menu(known: &Snapshot, waiting: usize) -> Item {
+    if waiting == 0 {
+        return Item::Note("Waiting (0)".to_owned());
+    }
+    let holds = known.world.waiting().map(|hold| {
+        let title = format!("{}? {} on {}", act(hold), visible(&hold.agent_name), visible(&hold.account));
+        let choices = vec![
+            Item::Choice(Action::Review(hold.id.clone()), "Review…".to_owned()),
+            Item::Choice(Action::Deny(hold.id.clone()), visible(&hold.keep)),
+        ];
+        Item::Menu(title, choices)
+    });
+    let asks = known.world.asks.iter().map(|ask| {
+        Item::Menu(visible(&ask.text), vec![Item::Choice(Action::ReviewAsk(ask.id.clone()), "Review…".to_owned())])
+    });
+    let mut items: Vec<Item> = holds.chain(asks).take(LISTED).collect();
+    if waiting > LISTED {
+        items.push(Item::Choice(Action::Open, format!("{} more…", waiting - LISTED)));
+    }
+    Item::Menu(format!("Waiting ({waiting})"), items)
+}
+
+fn agent_menu(agent: &AgentView, now: Timestamp) -> Item {
+    let name = visible(&agent.name);
+    let time = agent.token_expires_at.as_deref().and_then(|until| left(until, now));
+    let state = if agent.stopped {
+        "stopped".to_owned()
+    } else if let Some(pause) = agent.paused_until.as_deref().and_then(|until| left(until, now)) {
+        format!("paused, {pause}")
+    } else if agent.tokens == 0 {
+        "no access now".to_owned()
+    } else {
+        time.unwrap_or_else(|| "has access".to_owned())
+    };
+    let mut items: Vec<Item> = agent
+        .grants
+        .iter()
+        .map(|grant| {
+            let until = grant.expires_at.as_deref().and_then(|until| left(until, now));
+            let until = until.map(|left| format!(", {left}")).unwrap_or_default();
+            Item::Note(format!("{} on {}{until}", visible(&grant.preset), visible(&grant.account)))
+        })
+        .collect();
+    if items.is_empty() {
+        items.push(Item::Note("May do nothing".to_owned()));
+    }
+    items.push(Item::Choice(Action::Revoke(agent.id.clone()), format!("Revoke {name}")));
+    Item::Menu(format!("{name}: {state}"), items)
+}
+
+fn undo_menu(known: &Snapshot) -> Item {
+    let entries: Vec<Item> = known
+        .world
+        .undo
+        .iter()
+        .filter(|entry| !entry.undone)
+        .take(LISTED)
+        .map(|entry| {
+            let label = format!("Put back: {} ({})", visible(&entry.text), visible(&entry.agent));
+            Item::Choice(Action::Undo(entry.entry.clone()), label)
+        })
+        .collect();
+    if entries.is_empty() {
+        Item::Note("Nothing to undo".to_owned())
+    } else {
+        Item::Menu("Undo last…".to_owned(), entries)
+    }
+}
+
+/// `3 waiting`, for one notice about many.
+pub(crate) fn crowd(count: usize) -> String {
+    format!("{} more are waiting for you", grouped(u32::try_from(count).unwrap_or(u32::MAX)))
+}
