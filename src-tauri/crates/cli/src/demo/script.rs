@@ -125,8 +125,9 @@ async fn decide(
     let (verdict, objects) = match step {
         Some(Step::DeleteMany) => {
             say(&format!("{asked} You: Panic!"));
-            let stopped = client.call(PanicCall, Empty {}).await?;
+            // Noted first: the agent may learn that it is stopped before the owner's call returns.
             with(diary, |diary| diary.panicked = true);
+            let stopped = client.call(PanicCall, Empty {}).await?;
             say(&format!(
                 "Stopped. {} tokens and {} waiting requests are void.",
                 stopped.cut.tokens, stopped.cut.holds

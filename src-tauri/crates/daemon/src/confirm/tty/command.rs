@@ -1,7 +1,5 @@
 //! What the owner may type when nothing is asked.
 
-use std::collections::HashSet;
-
 use latch_ipc::client::CallError;
 use latch_ipc::contract::{
     AccountAdd, AccountAddParams, AccountList, AccountRemove, AgentConnect, AgentConnectParams, AgentList, AgentRevoke,
@@ -11,11 +9,11 @@ use latch_ipc::contract::{
 };
 use latch_ipc::{Client, Secret};
 
-use super::{End, Terminal, show};
+use super::{End, Next, Terminal, show};
 
 const HELP: &str = "\
 status                           how things stand
-holds, show ID                   what waits for you; ask it again
+holds, show ID, next             what waits for you; ask it again; ask the next one now
 accounts                         every account
 account add                      asks for an account and its credential
 account remove ID                forgets an account and its credential
@@ -36,26 +34,19 @@ quit                             ends the engine: agents lose access until it ru
 ";
 
 /// Runs one command line.
-pub(super) async fn run(
-    client: &Client,
-    terminal: &mut Terminal,
-    put_off: &mut HashSet<String>,
-    line: &str,
-) -> Option<End> {
+pub(super) async fn run(client: &Client, terminal: &mut Terminal, line: &str) -> Next {
     let words: Vec<&str> = line.split_whitespace().collect();
     let said = match words.as_slice() {
-        [] => return None,
-        ["quit" | "exit"] => return Some(End::Quit),
+        [] => return Next::Question,
+        ["quit" | "exit"] => return Next::End(End::Quit),
+        ["next"] => return Next::QuestionNow,
+        ["show", id] => return Next::Show((*id).to_owned()),
         ["help" | "?"] => Ok(HELP.to_owned()),
         ["status"] => client.call(StatusCall, Empty {}).await.map(|status| show::status(&status)),
         ["holds"] => client.call(HoldList, Empty {}).await.map(|holds| match holds.is_empty() {
             true => "Nothing waits for you.\n".to_owned(),
             false => holds.iter().map(show::hold_line).collect(),
         }),
-        ["show", id] => {
-            put_off.remove(*id);
-            return None;
-        }
         ["accounts"] => client.call(AccountList, Empty {}).await.map(|accounts| show::accounts(&accounts)),
         ["account", "add"] => account_add(client, terminal).await,
         ["account", "remove", id] => client.call(AccountRemove, id_of(id)).await.map(|_| "Forgotten.\n".to_owned()),
@@ -85,7 +76,7 @@ pub(super) async fn run(
         _ => Ok("I don't understand that. Type help for what you can do.\n".to_owned()),
     };
     terminal.say(&said.unwrap_or_else(|error| super::said_no(&error)));
-    None
+    Next::Question
 }
 
 fn id_of(id: &str) -> Id {

@@ -10,14 +10,14 @@ mod command;
 pub mod show;
 mod terminal;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use latch_ipc::Client;
 use latch_ipc::client::CallError;
 use latch_ipc::contract::{
     AskDecide, AskDecideParams, AskList, Empty, Event, EventKind, HoldDecide, HoldDecideParams, HoldGet, HoldGetParams,
-    HoldList, PanicCall, Scope, StatusCall, Verdict,
+    HoldList, PanicCall, Scope, StatusCall, UndoResult, Verdict,
 };
 use latch_ipc::rpc::ErrorCode;
 use latch_ipc::view::{AskView, Class, HoldState, HoldView};
@@ -29,6 +29,11 @@ pub use terminal::{Line, Terminal};
 const TOO_FAST: Duration = Duration::from_secs(1);
 /// The same where more is at stake.
 const TOO_FAST_GRAVE: Duration = Duration::from_secs(2);
+
+/// How many questions the console brings up by itself in which time; the rest waits until the person types `next`.
+const ENOUGH: [(usize, Duration); 2] = [(3, Duration::from_secs(60)), (20, Duration::from_secs(3600))];
+/// How often it looks whether it may ask again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Why the console ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +48,20 @@ pub enum End {
 
 /// Speaks for the owner on this terminal until one of the two is gone.
 pub async fn run(client: Client, mut events: UnboundedReceiver<Event>, terminal: Terminal) -> End {
-    let mut console = Console { client, terminal, question: None, put_off: HashSet::new() };
+    let mut console = Console {
+        client,
+        terminal,
+        question: None,
+        put_off: HashSet::new(),
+        asked: VecDeque::new(),
+        told_to_wait: false,
+    };
     console.greet().await;
     console.next_question().await;
+    let mut again = tokio::time::interval(LOOK_AGAIN);
     loop {
         let end = tokio::select! {
+            _ = again.tick() => { console.next_question().await; None }
             event = events.recv() => match event {
                 Some(event) => { console.told(event).await; None }
                 None => Some(End::EngineGone),
@@ -70,6 +84,20 @@ struct Console {
     question: Option<Question>,
     /// Holds and asks that the person wants to see later.
     put_off: HashSet<String>,
+    /// When questions came up by themselves.
+    asked: VecDeque<Instant>,
+    told_to_wait: bool,
+}
+
+/// What a command leads to.
+enum Next {
+    /// The next question, if it is time for one.
+    Question,
+    /// The next question, whether it is time or not.
+    QuestionNow,
+    /// This hold.
+    Show(String),
+    End(End),
 }
 
 enum Question {
@@ -84,6 +112,12 @@ struct Allow {
     objects: Option<Vec<String>>,
     scope: Scope,
     forever: bool,
+}
+
+/// What waits for the person.
+enum Waiting {
+    Ask(AskView),
+    Hold(String),
 }
 
 impl Question {
@@ -138,25 +172,35 @@ impl Console {
             self.panic().await;
             return None;
         }
-        let end = match self.question.take() {
+        let next = match self.question.take() {
             Some(Question::Hold { hold, asked, all_seen }) => {
                 self.hold_answered(hold, asked, all_seen, line).await;
-                None
+                Next::Question
             }
             Some(Question::Retype { hold, allow }) => {
                 self.retyped(&hold, allow, line).await;
-                None
+                Next::Question
             }
             Some(Question::Ask(ask)) => {
                 self.ask_answered(ask, line).await;
-                None
+                Next::Question
             }
-            None => command::run(&self.client, &mut self.terminal, &mut self.put_off, line).await,
+            None => command::run(&self.client, &mut self.terminal, line).await,
         };
-        if end.is_none() {
-            self.next_question().await;
+        match next {
+            Next::Question => self.next_question().await,
+            Next::QuestionNow => {
+                self.put_off.clear();
+                self.asked.clear();
+                self.next_question().await;
+            }
+            Next::Show(id) => {
+                self.put_off.remove(&id);
+                self.ask_hold(id).await;
+            }
+            Next::End(end) => return Some(end),
         }
-        end
+        None
     }
 
     async fn panic(&mut self) {
@@ -168,27 +212,58 @@ impl Console {
         self.terminal.say(&text);
     }
 
-    /// Asks the next thing that waits, unless a question is open.
+    /// Asks the next thing that waits, unless a question is open or enough were asked lately.
     async fn next_question(&mut self) {
         if self.question.is_some() {
             return;
         }
-        let Ok(asks) = self.client.call(AskList, Empty {}).await else { return };
-        if let Some(ask) = asks.into_iter().find(|ask| !self.put_off.contains(&ask.id)) {
-            self.terminal.forget_typed();
-            self.terminal.say(&format!("\n{}{}", show::ask(&ask), show::ASK_CHOICES));
-            self.question = Some(Question::Ask(ask));
+        let Some(next) = self.waiting().await else {
+            self.told_to_wait = false;
+            return;
+        };
+        if self.had_enough() {
+            if !std::mem::replace(&mut self.told_to_wait, true) {
+                self.terminal
+                    .say("More waits, but you were asked enough for now. Type next to be asked at once, or panic.\n");
+            }
             return;
         }
-        let Ok(holds) = self.client.call(HoldList, Empty {}).await else { return };
-        let waiting = holds.into_iter().find(|hold| hold.state == HoldState::Open && !self.put_off.contains(&hold.id));
-        if let Some(hold) = waiting {
-            self.ask_hold(hold.id).await;
+        self.told_to_wait = false;
+        self.asked.push_back(Instant::now());
+        match next {
+            Waiting::Ask(ask) => {
+                self.terminal.forget_typed();
+                self.terminal.say(&format!("\n{}{}", show::ask(&ask), show::ASK_CHOICES));
+                self.question = Some(Question::Ask(ask));
+            }
+            Waiting::Hold(id) => self.ask_hold(id).await,
         }
     }
 
+    async fn waiting(&mut self) -> Option<Waiting> {
+        let asks = self.client.call(AskList, Empty {}).await.ok()?;
+        if let Some(ask) = asks.into_iter().find(|ask| !self.put_off.contains(&ask.id)) {
+            return Some(Waiting::Ask(ask));
+        }
+        let holds = self.client.call(HoldList, Empty {}).await.ok()?;
+        let mut open =
+            holds.into_iter().filter(|hold| hold.state == HoldState::Open && !self.put_off.contains(&hold.id));
+        open.next().map(|hold| Waiting::Hold(hold.id))
+    }
+
+    fn had_enough(&mut self) -> bool {
+        while self.asked.len() > ENOUGH.iter().map(|(count, _)| *count).max().unwrap_or_default() {
+            self.asked.pop_front();
+        }
+        let lately = |span: Duration| self.asked.iter().filter(|asked| asked.elapsed() < span).count();
+        ENOUGH.iter().any(|(count, span)| lately(*span) >= *count)
+    }
+
     async fn ask_hold(&mut self, id: String) {
-        let Ok(hold) = self.client.call(HoldGet, HoldGetParams { id, offset: None, limit: None }).await else { return };
+        let hold = match self.client.call(HoldGet, HoldGetParams { id, offset: None, limit: None }).await {
+            Ok(hold) => hold,
+            Err(error) => return self.terminal.say(&said_no(&error)),
+        };
         self.terminal.forget_typed();
         self.terminal.say(&format!("\n{}{}", show::hold(&hold), show::choices(&hold)));
         let all_seen = hold.objects.len() <= show::ROWS;
@@ -301,8 +376,11 @@ impl Console {
             }
         };
         let text = match self.client.call(AskDecide, AskDecideParams { id: ask.id, verdict }).await {
-            Ok(_) if verdict == Verdict::Allow => "Done.\n".to_owned(),
-            Ok(_) => "Denied.\n".to_owned(),
+            Ok(_) if verdict == Verdict::Deny => "Denied.\n".to_owned(),
+            Ok(result) => match serde_json::from_value::<UndoResult>(result) {
+                Ok(undone) if ask.kind == "undo" => show::undone(&undone),
+                Ok(_) | Err(_) => "Done.\n".to_owned(),
+            },
             Err(error) => said_no(&error),
         };
         self.terminal.say(&text);

@@ -321,7 +321,7 @@ pub fn status(status: &StatusView) -> String {
     let _ = writeln!(text, "Questions: {who}. {} waiting.", status.waiting);
     let _ = writeln!(text, "{}, {}.", number(status.accounts, "account"), number(status.agents, "agent"));
     for start in &status.starts {
-        let _ = writeln!(text, "Started as owner by: {}", plain(start));
+        let _ = writeln!(text, "Since you last looked: {}", sentence(start));
     }
     for warning in &status.warnings {
         let _ = writeln!(text, "Warning: {}", sentence(warning));

@@ -55,6 +55,11 @@ impl Write for Screen {
 
 /// An engine in which one hold waits until it is decided.
 fn stage(hold: HoldView) -> Stage {
+    stage_with(hold, 1)
+}
+
+/// An engine in which the same hold waits until it was decided so many times.
+fn stage_with(hold: HoldView, mut times: u32) -> Stage {
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let (reader, writer) = tokio::io::split(ours);
     let (client, events) = Client::start(BufReader::new(reader), writer);
@@ -63,23 +68,22 @@ fn stage(hold: HoldView) -> Stage {
         let (reader, mut writer) = tokio::io::split(theirs);
         let mut reader = BufReader::new(reader);
         let mut line = Vec::new();
-        let mut open = true;
         while let Ok(Some(())) = codec::read_line(&mut reader, &mut line).await {
             let Ok(Message::Request(Request { id, method, params, .. })) = serde_json::from_slice(&line) else {
                 continue;
             };
             let result = match method.as_str() {
                 "ask.list" => json!([]),
-                "hold.list" if open => json!([hold.clone()]),
+                "hold.list" if times > 0 => json!([hold.clone()]),
                 "hold.list" => json!([]),
                 "hold.get" => json!(hold.clone()),
                 "hold.decide" => {
-                    open = false;
+                    times -= 1;
                     let state = if params["verdict"] == "allow" { "allowed" } else { "denied" };
                     json!({ "state": state })
                 }
                 "panic" => {
-                    open = false;
+                    times = 0;
                     json!({"epoch": 2, "cut": {"connections": 3, "tokens": 1, "holds": 1}})
                 }
                 "account.add" => json!({"id": params["id"].clone()}),
@@ -109,6 +113,10 @@ impl Stage {
 
     fn screen(&self) -> String {
         String::from_utf8(self.shown.lock().unwrap().clone()).unwrap()
+    }
+
+    fn clear(&self) {
+        self.shown.lock().unwrap().clear();
     }
 
     async fn wait_for(&self, text: &str) {
@@ -226,6 +234,21 @@ async fn a_typed_token_goes_in_and_is_never_shown() {
     assert_eq!((method.as_str(), &params["credential"]["token"]), ("account.add", &json!("canary-4711")));
     stage.wait_for("Added work.").await;
     assert!(!stage.screen().contains("canary-4711"));
+}
+
+#[tokio::test]
+async fn a_flood_of_questions_waits_until_the_person_wants_more() {
+    let mut stage = stage_with(hold_of(1), 10);
+    for _ in 0..3 {
+        stage.wait_for("Only Enter").await;
+        stage.clear();
+        stage.kind("");
+        stage.decision().await;
+    }
+    stage.wait_for("Type next to be asked at once").await;
+    assert!(!stage.screen().contains("Only Enter"));
+    stage.kind("next");
+    stage.wait_for("Only Enter").await;
 }
 
 #[test]
