@@ -9,30 +9,32 @@ use super::oauth::Access;
 use super::{AccountTarget, Fault, Origin};
 
 /// Never handed to an agent: hop-by-hop (RFC 9110 section 7.6.1), what sets state in a browser, what speaks of the upstream's authentication or of
-/// other ways to the upstream. The length of an array is part of the promise that each is removed.
-const DROPPED: [&str; 21] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "set-cookie",
-    "set-cookie2",
-    "www-authenticate",
-    "authentication-info",
-    "alt-svc",
-    "strict-transport-security",
-    "clear-site-data",
-    "access-control-allow-origin",
-    "access-control-allow-credentials",
-    "refresh",
-    "server-timing",
-    "nel",
-];
+/// other ways to the upstream, and the coding, which is identity.
+fn is_dropped(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "content-encoding"
+            | "set-cookie"
+            | "set-cookie2"
+            | "www-authenticate"
+            | "authentication-info"
+            | "alt-svc"
+            | "strict-transport-security"
+            | "clear-site-data"
+            | "refresh"
+            | "server-timing"
+            | "nel"
+    ) || name.starts_with("access-control-")
+}
 
 /// Never sent on behalf of a call, whoever put it there.
 const OURS: [&str; 8] =
@@ -87,20 +89,12 @@ pub(super) fn unusable(headers: &HeaderMap) -> Option<&'static str> {
 
 /// Takes out of an answer's head what an agent must not get.
 pub(super) fn clean(headers: &mut HeaderMap, target: &AccountTarget, access: Option<&Access>) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .collect();
-    for name in named {
+    let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = named.flat_map(|value| value.split(',')).filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok());
+    let dropped: Vec<HeaderName> = headers.keys().filter(|name| is_dropped(name.as_str())).cloned().chain(named).collect();
+    for name in dropped {
         headers.remove(name);
     }
-    for name in DROPPED {
-        headers.remove(name);
-    }
-    headers.remove(CONTENT_ENCODING);
     if let Some(location) = headers.get(LOCATION)
         && let Some(location) = here(location, target)
     {

@@ -27,6 +27,7 @@ pub struct Scrub {
     full: Vec<Vec<Zeroizing<Vec<u8>>>>,
     begins: [bool; 256],
     longest: usize,
+    shortest: usize,
 }
 
 impl std::fmt::Debug for Scrub {
@@ -48,7 +49,8 @@ impl Scrub {
         patterns.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         patterns.dedup();
         let longest = patterns.first().map_or(0, |pattern| pattern.len());
-        let anchor = patterns.last().map_or(0, |pattern| pattern.len()).min(ANCHOR);
+        let shortest = patterns.last().map_or(0, |pattern| pattern.len());
+        let anchor = shortest.min(ANCHOR);
         let mut begins = [false; 256];
         let mut anchors: Vec<Vec<u8>> = Vec::new();
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
@@ -70,7 +72,7 @@ impl Scrub {
         let finder = (!anchors.is_empty())
             .then(|| AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(&anchors).ok())
             .flatten();
-        Self { finder, full, begins, longest }
+        Self { finder, full, begins, longest, shortest }
     }
 
     /// Whether there is anything to look for.
@@ -116,7 +118,7 @@ impl Scrub {
 
     fn hits(&self, text: &[u8]) -> Vec<(usize, usize)> {
         let mut hits = Vec::new();
-        let Some(finder) = &self.finder else { return hits };
+        let Some(finder) = self.finder.as_ref().filter(|_| text.len() >= self.shortest) else { return hits };
         let mut at = 0;
         while let Some(found) = finder.find(Input::new(text).range(at..)) {
             let start = found.start();
@@ -270,7 +272,7 @@ mod tests {
             echoes.push(BASE64_STANDARD.encode(format!("{lead}{SECRET}tail")).into_bytes());
         }
         for echo in echoes {
-            for size in 1..=64 {
+            for size in [1, 2, 3, 7, 16, 64] {
                 let text = [b"before ", &echo[..], b" between ", &echo[..], b" after"].concat();
                 let out = through(&scrub, &text, |_| size);
                 assert_eq!(out.len(), text.len());
