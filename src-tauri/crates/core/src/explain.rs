@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Deserialize;
@@ -142,8 +144,8 @@ fn together(request: &Request) -> Vec<Operation> {
             .find(|old| old.class == new.class && old.meters == new.meters && old.audience == new.audience);
         match (same.map(|old| &mut old.objects), &new.objects) {
             (Some(Objects::Listed { ids, .. }), Objects::Listed { ids: more, .. }) => {
-                let unknown: Vec<String> = more.iter().filter(|id| !ids.contains(id)).cloned().collect();
-                ids.extend(unknown);
+                let known: BTreeSet<String> = ids.iter().cloned().collect();
+                ids.extend(more.iter().filter(|id| !known.contains(*id)).cloned());
             }
             _ => together.push(new.clone()),
         }

@@ -10,6 +10,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -97,7 +99,7 @@ fn next_page(provider: &Provider, rule: &Container, part: &Part, id: &str, answe
 }
 
 fn inside(rule: &Container, answers: &[(String, Value)]) -> Result<Vec<String>, RecipeError> {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let mut objects = Vec::new();
     let (list, id) = (rule.list.as_deref().unwrap_or_default(), rule.id.as_deref().unwrap_or_default());
     for (container, answer) in answers {
@@ -248,8 +250,10 @@ fn date(value: &Value) -> Option<String> {
 #[must_use]
 pub fn restrict(provider: &Provider, part: &Part, keep: &[String]) -> Option<Part> {
     let Objects::Listed { kind, ids } = &part.operation.objects else { return None };
-    let kept: Vec<String> = ids.iter().filter(|id| keep.contains(id)).cloned().collect();
-    if kept.is_empty() || keep.iter().any(|id| !ids.contains(id)) {
+    let known: BTreeSet<&String> = ids.iter().collect();
+    let wanted: BTreeSet<&String> = keep.iter().collect();
+    let kept: Vec<String> = ids.iter().filter(|id| wanted.contains(id)).cloned().collect();
+    if kept.is_empty() || !wanted.is_subset(&known) {
         return None;
     }
     if kept.len() == ids.len() {

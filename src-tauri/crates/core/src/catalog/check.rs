@@ -53,6 +53,9 @@ fn route(file: &File, route: &Route) -> Result<(), String> {
     if (objects.at.is_some() || route.mail.is_some()) && route.fields.is_empty() {
         return Err("it reads a body but names no fields".to_owned());
     }
+    if objects.at.is_some() && objects.most.is_none() {
+        return Err("it names many objects but not how many at most".to_owned());
+    }
     if let Some(cases) = &route.cases {
         known(&file.cases, cases, "cases")?;
     }

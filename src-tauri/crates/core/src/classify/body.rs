@@ -296,17 +296,15 @@ fn objects(route: &Route, asked: &Asked, value: &Value) -> Result<Objects, Refus
         ids.extend(asked.param(param).map(str::to_owned));
     }
     if let Some(at) = &rule.at {
-        for id in listed(value.pointer(at), at)? {
+        let named = listed(value.pointer(at), at)?;
+        if let Some(most) = rule.most.filter(|most| named.len() > *most) {
+            let detail = format!("{} ids were named, the provider takes {most}. Ask in smaller parts.", named.len());
+            return Err(Refusal::new(400, "Too many ids", detail));
+        }
+        for id in named {
             if !ids.contains(&id) {
                 ids.push(id);
             }
-        }
-        if let Some(most) = rule.most.filter(|most| ids.len() > *most) {
-            return Err(Refusal::new(
-                400,
-                "Too many ids",
-                format!("{} ids were named, the provider takes {most}. Ask in smaller parts.", ids.len()),
-            ));
         }
     }
     if let Some(bad) = ids.iter().find(|id| !plain_id(id)) {

@@ -23,6 +23,9 @@ const INCIDENTAL: [&str; 5] = ["date", "message-id", "content-type", "content-tr
 const ONCE: [&str; 7] =
     ["from", "sender", "reply-to", "subject", "content-type", "content-transfer-encoding", "mime-version"];
 
+/// Gmail takes 500; comparing more would cost time.
+const MOST_RECIPIENTS: usize = 1000;
+
 /// A decoded mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mail {
@@ -103,6 +106,9 @@ fn recipients(headers: &[(String, String)]) -> Result<Vec<Member>, String> {
         found.extend(tokens(value).ok_or_else(|| format!("its {role} header has an open quote"))?);
         if found.is_empty() && value.chars().any(char::is_alphanumeric) && !value.contains(':') {
             return Err(format!("its {role} header names nobody that can be understood"));
+        }
+        if found.len() > 2 * MOST_RECIPIENTS || members.len() > MOST_RECIPIENTS {
+            return Err(format!("it has more than {MOST_RECIPIENTS} recipients"));
         }
         for address in found {
             if !members.iter().any(|member| member.address == address) {

@@ -218,6 +218,8 @@ fn a_json_body_is_understood_whole_or_not_at_all() {
     let ids = |count: usize| json!({ "ids": (0..count).map(|id| format!("m{id}")).collect::<Vec<_>>(), "addLabelIds": ["TRASH"] });
     assert_eq!(post("/messages/batchModify", &ids(1000)).operation.objects.count(), 1000);
     assert_eq!(refused("POST", batch, &JSON, ids(1001).to_string().as_bytes()).title, "Too many ids");
+    let same = json!({ "ids": vec!["a"; 200_000] });
+    assert_eq!(refused("POST", batch, &JSON, same.to_string().as_bytes()).title, "Too many ids");
     for body in [
         r#"{"ids":["a"],"ids":["b"]}"#,
         r#"{"ids":["a"],"addLabelIds":[],"add_label_ids":["TRASH"]}"#,

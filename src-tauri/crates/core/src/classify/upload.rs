@@ -14,6 +14,9 @@ use crate::call::{Call, CallBody, Digest};
 /// Larger mails go upstream by the upload path: JSON bodies are limited there.
 pub(crate) const MOST_IN_JSON: usize = 4 * 1024 * 1024;
 
+/// A part with more headers is not well formed.
+const MOST_HEADERS: usize = 100;
+
 /// One part of a multipart body: lower-case header names, and content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
@@ -122,7 +125,11 @@ pub(crate) fn head(bytes: &Bytes) -> Option<(Vec<(String, String)>, Bytes)> {
         }
         let (name, value) = line.split_once(':')?;
         let name = name.to_ascii_lowercase();
-        if name.is_empty() || name.contains([' ', '\t']) || headers.iter().any(|(known, _)| *known == name) {
+        if headers.len() >= MOST_HEADERS
+            || name.is_empty()
+            || name.contains([' ', '\t'])
+            || headers.iter().any(|(known, _)| *known == name)
+        {
             return None;
         }
         headers.push((name, value.trim().to_owned()));

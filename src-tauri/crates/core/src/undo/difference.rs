@@ -1,5 +1,7 @@
 //! What an operation really changed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 
 use super::{Change, Difference, primary};
@@ -25,7 +27,7 @@ pub(super) fn changes(
         Undo::SetDifference { set, change } => {
             let Some(set) = provider.file.sets.get(set) else { return Vec::new() };
             let touched = Touched::of(set, change, part);
-            let ids = part.operation.objects.ids();
+            let ids: BTreeSet<&String> = part.operation.objects.ids().iter().collect();
             let known = before.iter().filter(|(id, _)| ids.contains(id));
             known.filter_map(|(id, value)| touched.change(set, id, value, answer)).collect()
         }
@@ -63,7 +65,7 @@ struct Touched {
 impl Touched {
     fn of(set: &Members, change: &SetChange, part: &Part) -> Self {
         let (adds, removes) = changed(change, part);
-        let follow = |words: &[String], table: &std::collections::BTreeMap<String, Vec<String>>| {
+        let follow = |words: &[String], table: &BTreeMap<String, Vec<String>>| {
             words.iter().filter_map(|word| table.get(word)).flatten().cloned().collect::<Vec<_>>()
         };
         let drops = follow(&adds, &set.drops);

@@ -39,8 +39,9 @@ fn reads<'a>(provider: &'a Provider, entry: &Entry) -> Option<&'a str> {
 pub fn inverse(provider: &Provider, entry: &Entry, now: &[(String, Option<Value>)]) -> Inverse {
     let mut back = Back { provider, entry, inverse: Inverse::default() };
     let template = reads(provider, entry).unwrap_or_default();
+    let now: BTreeMap<&str, &Option<Value>> = now.iter().map(|(id, answer)| (id.as_str(), answer)).collect();
     let found = |object: &str| {
-        let (_, answer) = now.iter().find(|(id, _)| id == object)?;
+        let answer = now.get(object)?;
         Some(answer.as_ref().and_then(|answer| pick(template, object, answer)))
     };
     match provider.file.undo.get(&entry.recipe) {

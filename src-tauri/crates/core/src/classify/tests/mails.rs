@@ -78,6 +78,14 @@ fn what_can_be_read_in_two_ways_can_only_be_denied() {
 }
 
 #[test]
+fn a_mail_to_thousands_is_not_understood() {
+    let all: Vec<String> = (0..300_000).map(|at| format!("u{at}@x.org")).collect();
+    assert!(send(&format!("To: {}\r\n\r\nt", all.join(", "))).operation.opaque);
+    let part = send(&format!("To: {}\r\n\r\nt", all[..900].join(", ")));
+    assert_eq!(reached(&part).len(), 900);
+}
+
+#[test]
 fn html_that_says_something_else_is_shown() {
     let mail = "To: a@x.org\r\nSubject: s\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nharmless\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>wire <b>money</b></p>\r\n--b--\r\n";
     let part = send(mail);
