@@ -33,7 +33,7 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
 fn ask(method: &str, target: &str, pairs: &[(&str, &str)], body: &[u8]) -> Result<Request, Refusal> {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
     let headers = headers(pairs);
-    let head = Head { method: &method, target, headers: &headers, mount: "/work" };
+    let head = Head { method: &method, target, headers: &headers, mount: "/mine" };
     route(gmail(), head)?.classify(&Bytes::copy_from_slice(body))
 }
 
@@ -59,7 +59,7 @@ fn sent(part: &Part) -> Value {
 }
 
 #[test]
-fn a_path_has_one_spelling_or_none() {
+fn a24_a_path_has_one_spelling_or_none() {
     let trash = "/gmail/v1/users/me/messages/m1/trash";
     for same in [
         trash,
@@ -128,7 +128,7 @@ fn what_no_route_knows_is_unclassified() {
 }
 
 #[test]
-fn a_method_override_is_the_method_or_refused() {
+fn a23_a_method_override_is_the_method_or_refused() {
     let over = |name: &'static str, value: &'static str| [(name, value)];
     let delete = one("POST", "/gmail/v1/users/me/messages/m1", &over("X-HTTP-Method-Override", "DELETE"), b"");
     assert_eq!((delete.operation.class, &delete.call.method), (Class::Destroy, &Method::DELETE));

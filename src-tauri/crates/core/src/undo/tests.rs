@@ -104,7 +104,7 @@ fn a_trash_is_taken_back_exactly() {
 }
 
 #[test]
-fn what_others_changed_since_is_left_alone_and_reported() {
+fn i9_what_others_changed_since_is_left_alone_and_reported() {
     let (_, mut now, entry) = trash_three();
     now.0.remove("a");
     now.change("b", &["INBOX".to_owned()], &["TRASH".to_owned()]);
@@ -301,7 +301,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
     #[test]
-    fn undo_restores_exactly(
+    fn i9_undo_restores_exactly(
         labels in prop::collection::vec(some_labels(), 1..12),
         added in some_labels(),
         removed in some_labels(),

@@ -24,12 +24,12 @@ fn batch(calls: &[&str]) -> Request {
 }
 
 #[test]
-fn ninety_nine_reads_do_not_hide_one_delete() {
+fn a25_ninety_nine_reads_do_not_hide_one_delete() {
     let mut calls: Vec<String> =
         (0..99).map(|id| format!("GET /gmail/v1/users/me/messages/m{id}?alt=json HTTP/1.1\nHost: x\n\n")).collect();
     calls.insert(
         50,
-        "POST /work/gmail/v1/users/me/messages/m50 HTTP/1.1\r\nAuthorization: Bearer inner\r\nX-HTTP-Method-Override: DELETE\r\n\r\n".to_owned(),
+        "POST /mine/gmail/v1/users/me/messages/m50 HTTP/1.1\r\nAuthorization: Bearer inner\r\nX-HTTP-Method-Override: DELETE\r\n\r\n".to_owned(),
     );
     let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
     let request = batch(&calls);
@@ -56,7 +56,7 @@ fn a_call_may_have_a_body() {
 }
 
 #[test]
-fn what_cannot_be_taken_apart_is_unclassified_as_a_whole() {
+fn a25_what_cannot_be_taken_apart_is_unclassified_as_a_whole() {
     let nested = "POST /batch/gmail/v1 HTTP/1.1\nContent-Type: multipart/mixed; boundary=z\n\n--z--";
     let good = "GET /gmail/v1/users/me/profile HTTP/1.1\n\n";
     let cases = [
