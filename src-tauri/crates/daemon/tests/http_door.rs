@@ -371,13 +371,19 @@ async fn a_location_on_the_door_is_absolute() {
 async fn whoever_hangs_up_stops_waiting() {
     let door = open().await;
     let mut socket = TcpStream::connect(door.address).await.unwrap();
-    let request = format!("{GET}content-length: 0\r\n\r\n").replace("/x?q=1", "/wait").replace("{port}", &door.address.port().to_string());
+    let request = format!("{GET}content-length: 0\r\n\r\n")
+        .replace("/x?q=1", "/wait")
+        .replace("{port}", &door.address.port().to_string());
     socket.write_all(request.as_bytes()).await.unwrap();
     while door.requests() == 0 {
         tokio::task::yield_now().await;
     }
     drop(socket);
-    let gone = async { while door.inside.given_up.load(Ordering::SeqCst) == 0 { tokio::task::yield_now().await } };
+    let gone = async {
+        while door.inside.given_up.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await
+        }
+    };
     tokio::time::timeout(Duration::from_secs(5), gone).await.expect("it still waits");
 }
 

@@ -41,7 +41,8 @@ impl Inside for Relay {
     }
 
     async fn http(self: &Arc<Self>, (): (), _: &str, head: Parts, body: AgentBody) -> Response<AnswerBody> {
-        let call = Call { method: head.method, target: head.uri.to_string(), headers: vec![], body: CallBody::Streamed };
+        let call =
+            Call { method: head.method, target: head.uri.to_string(), headers: vec![], body: CallBody::Streamed };
         let lease = {
             let guard = self.guard.lock().unwrap();
             guard.lease_refresh("work", &call, guard.gate().current()).unwrap()
@@ -93,7 +94,8 @@ impl Rig {
     }
 
     async fn ask(&mut self, request: &str) {
-        let request = request.replace("{head}", &format!("host: localhost:{}\r\nauthorization: Bearer t\r\n", self.port));
+        let request =
+            request.replace("{head}", &format!("host: localhost:{}\r\nauthorization: Bearer t\r\n", self.port));
         self.agent.write_all(request.as_bytes()).await.unwrap();
     }
 
@@ -122,7 +124,10 @@ async fn every_piece_goes_on_at_once() {
     rig.ask("GET /work/events HTTP/1.1\r\n{head}\r\n").await;
     let mut upstream = rig.upstream().await;
     until(&mut upstream, "\r\n\r\n").await;
-    upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+    upstream
+        .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        .await
+        .unwrap();
     until(&mut rig.agent, "\r\n\r\n").await;
     for n in 0..3 {
         upstream.write_all(format!("8\r\ndata: {n}\n\r\n").as_bytes()).await.unwrap();
@@ -195,7 +200,8 @@ async fn panic_ends_both_sides_of_many_streams() {
     let (done, mut ended) = mpsc::unbounded_channel();
     for _ in 0..16 {
         let mut agent = TcpStream::connect(("127.0.0.1", rig.port)).await.unwrap();
-        let request = format!("GET /work/x HTTP/1.1\r\nhost: localhost:{}\r\nauthorization: Bearer t\r\n\r\n", rig.port);
+        let request =
+            format!("GET /work/x HTTP/1.1\r\nhost: localhost:{}\r\nauthorization: Bearer t\r\n\r\n", rig.port);
         agent.write_all(request.as_bytes()).await.unwrap();
         let mut upstream = rig.upstream().await;
         let done = done.clone();

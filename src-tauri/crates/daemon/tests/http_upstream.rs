@@ -116,10 +116,8 @@ async fn request(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
         }
     };
     let head = String::from_utf8(buffer.drain(..end).collect()).unwrap();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .map_or(0, |length| length.parse().unwrap());
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
     while buffer.len() < length {
         if socket.read_buf(buffer).await.ok()? == 0 {
             return None;
@@ -163,8 +161,11 @@ impl Rig {
     async fn call(&self, account: &AccountTarget, call: Call) -> Result<(u16, String, String), UpstreamError> {
         let lease = self.lease(&call);
         let (parts, body) = self.upstream.send(lease, account, call, None).await?.into_parts();
-        let headers: Vec<String> =
-            parts.headers.iter().map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()))).collect();
+        let headers: Vec<String> = parts
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+            .collect();
         let body = body.collect().await?.to_bytes();
         Ok((parts.status.as_u16(), headers.join("\n"), String::from_utf8_lossy(&body).into_owned()))
     }
@@ -219,7 +220,9 @@ async fn attack_27_the_credential_does_not_follow_a_redirect() {
     let elsewhere = thief.url();
     let peer = Peer::start(move |seen| {
         let status = &seen.head[5..8];
-        raw(&format!("HTTP/1.1 {status} Moved\r\nlocation: {elsewhere}/take\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"))
+        raw(&format!(
+            "HTTP/1.1 {status} Moved\r\nlocation: {elsewhere}/take\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        ))
     })
     .await;
     let (rig, account) = (Rig::new(), bearer(&peer.url()));
@@ -258,7 +261,9 @@ async fn attack_28_an_echo_in_any_encoding_and_any_pieces() {
         let peer = Peer::start(move |seen| {
             let size: usize = seen.head[5..].split(' ').next().unwrap().parse().unwrap();
             let mut pieces = vec![b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec()];
-            pieces.extend(sent.chunks(size).map(|piece| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()));
+            pieces.extend(
+                sent.chunks(size).map(|piece| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()),
+            );
             pieces.push(b"0\r\n\r\n".to_vec());
             Reply::Send(pieces)
         })
@@ -274,7 +279,8 @@ async fn attack_28_an_echo_in_any_encoding_and_any_pieces() {
             assert!(!found.windows(middle.len()).any(|window| window == middle), "echo {n} in pieces of {size}");
         }
     }
-    let peer = Peer::start(|_| raw(&format!("HTTP/1.1 200 OK\r\nx-echo: Bearer {CANARY}\r\ncontent-length: 0\r\n\r\n"))).await;
+    let peer =
+        Peer::start(|_| raw(&format!("HTTP/1.1 200 OK\r\nx-echo: Bearer {CANARY}\r\ncontent-length: 0\r\n\r\n"))).await;
     let (rig, account) = (Rig::new(), bearer(&peer.url()));
     let (_, headers, _) = rig.get(&account, "/").await.unwrap();
     assert!(headers.contains("x-echo: Bearer ***") && !headers.contains("canary"), "{headers}");
@@ -293,13 +299,20 @@ async fn answers_that_cannot_be_used() {
         let peer = Peer::start(move |_| raw(answer)).await;
         let (rig, account) = (Rig::new(), bearer(&peer.url()));
         let error = rig.get(&account, "/").await.unwrap_err();
-        assert!(matches!(&error.fault, Fault::Malformed { reason, .. } if reason.contains(expected)), "{answer}: {error:?}");
+        assert!(
+            matches!(&error.fault, Fault::Malformed { reason, .. } if reason.contains(expected)),
+            "{answer}: {error:?}"
+        );
         assert!(error.sent);
     }
     let peer = Peer::start(|_| raw("HTTP/1.1 304 Not Modified\r\ncontent-encoding: gzip\r\netag: x\r\n\r\n")).await;
     let (rig, account) = (Rig::new(), bearer(&peer.url()));
     assert_eq!(rig.get(&account, "/").await.unwrap().0, 304, "there is nothing in it to be taken out");
-    for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
+    for answer in [
+        "",
+        "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    ] {
         let peer = Peer::start(move |_| raw(answer)).await;
         let (rig, account) = (Rig::new(), bearer(&peer.url()));
         let error = rig.get(&account, "/").await.unwrap_err();
@@ -330,22 +343,31 @@ async fn what_cannot_be_reached() {
     assert!(matches!(error.fault, Fault::Unreachable { .. }) && !error.sent, "{error:?}");
 
     let silent = Peer::start(|_| Reply::Silence).await;
-    let rig = Rig::with(Options { silence: Duration::from_millis(50), connect: Duration::from_millis(200), ..Options::default() });
+    let rig = Rig::with(Options {
+        silence: Duration::from_millis(50),
+        connect: Duration::from_millis(200),
+        ..Options::default()
+    });
     let error = rig.get(&bearer(&silent.url()), "/").await.unwrap_err();
     assert!(matches!(error.fault, Fault::Timeout { doing: "waiting for its answer", .. }) && error.sent, "{error:?}");
     let error = rig.get(&bearer(&silent.url().replace("http:", "https:")), "/").await.unwrap_err();
     assert!(matches!(error.fault, Fault::Timeout { .. } | Fault::Tls { .. }) && !error.sent, "{error:?}");
-    let stalling = Peer::start(|_| Reply::Send(vec![b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc".to_vec()])).await;
+    let stalling =
+        Peer::start(|_| Reply::Send(vec![b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc".to_vec()])).await;
     let error = rig.get(&bearer(&stalling.url()), "/").await.unwrap_err();
     assert!(matches!(error.fault, Fault::Timeout { doing: "sending its answer", .. }) && error.sent, "{error:?}");
 }
 
 #[tokio::test]
 async fn a_connection_that_the_upstream_closed_is_replaced() {
-    let peer = Peer::start(|_| Reply::SendAndClose(vec![b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()])).await;
+    let peer =
+        Peer::start(|_| Reply::SendAndClose(vec![b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()])).await;
     let (rig, account) = (Rig::new(), bearer(&peer.url()));
     for _ in 0..5 {
-        assert_eq!(rig.call(&account, Call::json(Method::POST, "/".to_owned(), &serde_json::json!({}))).await.unwrap().2, "ok");
+        assert_eq!(
+            rig.call(&account, Call::json(Method::POST, "/".to_owned(), &serde_json::json!({}))).await.unwrap().2,
+            "ok"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!((peer.connections(), peer.seen().len()), (5, 5));
@@ -408,7 +430,9 @@ async fn i3_no_byte_of_an_older_epoch_leaves() {
     let lease = rig.lease(&call);
     let (upstream, target) = (Arc::clone(&rig.upstream), Arc::clone(&account));
     let sending =
-        tokio::spawn(async move { upstream.send(lease, &target, call, Some(StreamedBody::new(body))).await.map(|_| ()) });
+        tokio::spawn(
+            async move { upstream.send(lease, &target, call, Some(StreamedBody::new(body))).await.map(|_| ()) },
+        );
     let (mut socket, _) = listener.accept().await.unwrap();
     feed.send(Bytes::from_static(b"before")).unwrap();
     let mut received = Vec::new();
@@ -449,7 +473,12 @@ impl Hooks for Mint {
 
 fn mint(upstream: &Upstream, open: bool) -> Arc<Mint> {
     let guard = Guard::new(Pdp::new("").unwrap(), Loaded::default(), Lifetimes::default());
-    let mint = Arc::new(Mint { guard: Arc::new(Mutex::new(guard)), minted: AtomicUsize::new(0), rotated: Mutex::default(), open });
+    let mint = Arc::new(Mint {
+        guard: Arc::new(Mutex::new(guard)),
+        minted: AtomicUsize::new(0),
+        rotated: Mutex::default(),
+        open,
+    });
     upstream.hook(Arc::clone(&mint) as Arc<dyn Hooks>);
     mint
 }
@@ -471,7 +500,9 @@ async fn provider(expires_in: u32, rotate: bool) -> Peer {
         if seen.head.starts_with("POST /token ") {
             let n = issued.fetch_add(1, Ordering::SeqCst) + 1;
             let rotated = if rotate { format!(",\"refresh_token\":\"rt-canary-{}\"", n + 1) } else { String::new() };
-            return ok(&format!("{{\"access_token\":\"at-canary-{n}\",\"token_type\":\"Bearer\",\"expires_in\":{expires_in}{rotated}}}"));
+            return ok(&format!(
+                "{{\"access_token\":\"at-canary-{n}\",\"token_type\":\"Bearer\",\"expires_in\":{expires_in}{rotated}}}"
+            ));
         }
         if seen.head.starts_with("GET /forget ") {
             issued.fetch_add(1, Ordering::SeqCst);
@@ -542,7 +573,9 @@ async fn refreshing_fails_for_reasons_that_are_told_apart() {
     let body = r#"{"error":"invalid_grant","error_description":"rt-canary-1 expired"}"#;
     let answer: &'static str = format!("HTTP/1.1 400 Bad\r\ncontent-length: {}\r\n\r\n{body}", body.len()).leak();
     assert_eq!(refused(answer).await, Fault::Refresh(RefreshError::SignedOut("invalid_grant".to_owned())));
-    let Fault::Refresh(RefreshError::Refused { status: 503, .. }) = refused("HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n").await else {
+    let Fault::Refresh(RefreshError::Refused { status: 503, .. }) =
+        refused("HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n").await
+    else {
         panic!("503 is no sign-out")
     };
     assert!(matches!(refused("").await, Fault::Refresh(RefreshError::Unreachable(_))));

@@ -275,6 +275,13 @@ impl Guard {
         Ruling::Held { id, commit: Box::new(commit) }
     }
 
+    /// A permit whose obligation can't be met, such as a delay for what can't wait: the person is asked instead.
+    pub fn hold_instead(&mut self, permit: Permit, request: &Request, why: &str, context: Context, now: Now) -> Ruling {
+        let (id, commit) =
+            self.add_hold(&permit.agent, &permit.account, request, permit.digest, (why.to_owned(), context), now);
+        Ruling::Held { id, commit: Box::new(commit) }
+    }
+
     /// Asks the person about something that was permitted before a panic or a restart.
     pub fn hold_again(&mut self, agent: &str, account: &str, request: &Request, why: String, now: Now) -> Commit {
         let digest = Hold::digest_of(agent, account, request);

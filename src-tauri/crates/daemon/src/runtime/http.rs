@@ -12,7 +12,7 @@ use latch_core::guard::{Context, Ruling, Waits};
 use latch_core::hold::State;
 use latch_core::operation::Request;
 use latch_core::plan::Permit;
-use latch_core::recipe::Answer;
+use latch_core::recipe::{self, Answer};
 use serde_json::json;
 
 use super::accounts::Account;
@@ -85,6 +85,13 @@ impl Runtime {
         let mut resolved = false;
         loop {
             let ruling = opened.guard().handle_request(&session, &account.id, &request, context.clone(), opened.now());
+            let ruling = match ruling {
+                Ruling::Permit(permit) if permit.delay().is_some() && !can_wait(provider, &request) => {
+                    let why = "It can't wait in the outbox, so it is asked.";
+                    opened.guard().hold_instead(permit, &request, why, context.clone(), opened.now())
+                }
+                other => other,
+            };
             match ruling {
                 Ruling::Stopped => return Err(problem::stopped(shape)),
                 Ruling::Paused { until } => {
@@ -251,6 +258,11 @@ impl Runtime {
             }
         }
     }
+}
+
+/// Whether a mail can wait upstream as a draft.
+fn can_wait(provider: &Provider, request: &Request) -> bool {
+    matches!(request.parts.as_slice(), [part] if !request.batch && recipe::divert_to_draft(provider, part).is_some())
 }
 
 /// Counts a requester that waits for a hold, as long as it does.

@@ -26,7 +26,7 @@ pub(crate) struct Undo {
     pub(crate) account: String,
     pub(crate) verb: String,
     pub(crate) class: Class,
-    pub(crate) kind: String,
+    pub(crate) kind: Option<String>,
     pub(crate) time: Time,
     pub(crate) wall: u64,
     pub(crate) undone: bool,
@@ -41,7 +41,7 @@ impl Undo {
             account: account.to_owned(),
             verb: part.operation.verb.clone(),
             class: part.operation.class,
-            kind: part.operation.objects.kind().unwrap_or("message").to_owned(),
+            kind: part.operation.objects.kind().map(str::to_owned),
             time: now.time,
             wall: now.wall,
             undone: false,
@@ -228,9 +228,9 @@ impl Runtime {
 }
 
 fn opened_noun(runtime: &Runtime, undo: &Undo, count: usize) -> String {
-    let [one, many] = runtime
-        .catalog
-        .provider(&undo.entry.provider)
-        .map_or_else(|| ["object".to_owned(), "objects".to_owned()], |provider| provider.noun(&undo.kind));
+    let [one, many] = runtime.catalog.provider(&undo.entry.provider).map_or_else(
+        || ["object".to_owned(), "objects".to_owned()],
+        |provider| views::noun(provider, undo.kind.as_deref(), undo.class),
+    );
     if count == 1 { one } else { many }
 }

@@ -78,7 +78,7 @@ impl Page {
 pub(crate) fn hold(hold: &Hold, provider: &Provider, guard: &Guard, page: Page, now: Now) -> HoldView {
     let operations = || hold.request.parts.iter().map(|part| &part.operation);
     let chief = operations().max_by_key(|operation| operation.class);
-    let kind = chief.and_then(|operation| operation.objects.kind()).unwrap_or("message");
+    let noun = noun(provider, chief.and_then(|operation| operation.objects.kind()), hold.class);
     let retypes = latch_core::guard::retypes(hold.class);
     let softened = operations().any(|operation| operation.soften.is_some() && operation.class == Class::Destroy);
     let (reversible, undo_text) = reversible(hold, chief, softened);
@@ -92,7 +92,7 @@ pub(crate) fn hold(hold: &Hold, provider: &Provider, guard: &Guard, page: Page, 
         account: hold.account.clone(),
         verb: chief.map(|operation| operation.verb.clone()).unwrap_or_default(),
         keep: chief.map(|operation| provider.keep(operation)).unwrap_or_default(),
-        noun: provider.noun(kind),
+        noun,
         count: hold.count(),
         objects: hold.objects.iter().skip(page.offset).take(page.limit).map(object).collect(),
         summary: summary(hold),
@@ -207,6 +207,15 @@ fn reversible(hold: &Hold, chief: Option<&Operation>, softened: bool) -> (Revers
     };
     let _ = chief;
     (kind, text.to_owned())
+}
+
+/// What the objects are called; without objects it is the mail that is sent, or the change that is made.
+pub(crate) fn noun(provider: &Provider, kind: Option<&str>, class: Class) -> [String; 2] {
+    match (kind, class) {
+        (Some(kind), _) => provider.noun(kind),
+        (None, Class::Send) => ["message".to_owned(), "messages".to_owned()],
+        (None, _) => ["change".to_owned(), "changes".to_owned()],
+    }
 }
 
 /// What an agent did lately.

@@ -90,8 +90,10 @@ pub(super) fn unusable(headers: &HeaderMap) -> Option<&'static str> {
 /// Takes out of an answer's head what an agent must not get.
 pub(super) fn clean(headers: &mut HeaderMap, target: &AccountTarget, access: Option<&Access>) {
     let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let named = named.flat_map(|value| value.split(',')).filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok());
-    let dropped: Vec<HeaderName> = headers.keys().filter(|name| is_dropped(name.as_str())).cloned().chain(named).collect();
+    let named =
+        named.flat_map(|value| value.split(',')).filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok());
+    let dropped: Vec<HeaderName> =
+        headers.keys().filter(|name| is_dropped(name.as_str())).cloned().chain(named).collect();
     for name in dropped {
         headers.remove(name);
     }

@@ -61,7 +61,19 @@ impl Wire {
     ) -> Self {
         let deadline = Box::pin(tokio::time::sleep(silence));
         let since = Instant::now();
-        Self { sender, connection, finished: false, used: false, epoch, shears, host, silence, deadline, touched: true, since }
+        Self {
+            sender,
+            connection,
+            finished: false,
+            used: false,
+            epoch,
+            shears,
+            host,
+            silence,
+            deadline,
+            touched: true,
+            since,
+        }
     }
 
     pub(super) fn host(&self) -> &str {
@@ -117,7 +129,9 @@ impl Idle {
             if wire.epoch != epoch || rested > KEEP {
                 continue;
             }
-            if std::future::poll_fn(|cx| Poll::Ready(wire.is_ready(cx))).await && (rested < RESTED || wire.shears.is_quiet()) {
+            if std::future::poll_fn(|cx| Poll::Ready(wire.is_ready(cx))).await
+                && (rested < RESTED || wire.shears.is_quiet())
+            {
                 wire.used = true;
                 wire.moved();
                 return Some(wire);
