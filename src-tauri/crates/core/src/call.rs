@@ -13,12 +13,23 @@ impl Digest {
     /// Hashes length-prefixed fields, so that no two lists of fields collide.
     #[must_use]
     pub fn of(fields: &[&[u8]]) -> Self {
-        let mut hash = Sha256::new();
-        for field in fields {
-            hash.update((field.len() as u64).to_be_bytes());
-            hash.update(field);
+        const SMALL: usize = 4096;
+        let length = fields.iter().map(|field| field.len() + 8).sum();
+        if length > SMALL {
+            let mut hash = Sha256::new();
+            for field in fields {
+                hash.update((field.len() as u64).to_be_bytes());
+                hash.update(field);
+            }
+            return Self(hash.finalize().into());
         }
-        Self(hash.finalize().into())
+        // One update instead of two a field: a journal check hashes millions of these.
+        let mut joined = Vec::with_capacity(length);
+        for field in fields {
+            joined.extend_from_slice(&(field.len() as u64).to_be_bytes());
+            joined.extend_from_slice(field);
+        }
+        Self(Sha256::digest(&joined).into())
     }
 
     /// Reads lower- or upper-case hex.

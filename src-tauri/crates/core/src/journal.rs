@@ -171,22 +171,25 @@ pub fn chain_with_text(previous: &Digest, seq: u64, record: &Record, text: &Dige
     let seq = seq.to_be_bytes();
     let refers = record.refers.unwrap_or_default().to_be_bytes();
     let digest = record.digest.map(|digest| digest.0).unwrap_or_default();
-    let optional = |field: &Option<String>| field.clone().unwrap_or_default().into_bytes();
+    let agent = record.agent.as_deref().unwrap_or_default();
+    let account = record.account.as_deref().unwrap_or_default();
+    let action = record.action.as_deref().unwrap_or_default();
+    let undo = record.undo.as_deref().unwrap_or_default();
     Digest::of(&[
         &previous.0,
         &seq,
         &wall,
         &time,
         kind_name(record.kind).as_bytes(),
-        &optional(&record.agent),
-        &optional(&record.account),
-        &optional(&record.action),
+        agent.as_bytes(),
+        account.as_bytes(),
+        action.as_bytes(),
         record.class.map_or("", Class::name).as_bytes(),
         &count,
         record.text.as_bytes(),
         &refers,
         &digest,
-        &optional(&record.undo),
+        undo.as_bytes(),
         &text.0,
     ])
 }

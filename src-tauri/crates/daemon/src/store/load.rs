@@ -35,10 +35,16 @@ pub(super) fn open(home: &Home, key: &Key) -> Result<Opened, StoreError> {
         return Err(StoreError::OtherKey(path));
     }
     let (head, sums, loaded, flag) = load(&connection, home, key).map_err(damaged)?;
-    let reserve = Reserve::keep(home).map_err(io("reserve"))?;
     let shared = Arc::new(Shared::new(&head, flag));
-    let writer =
-        Writer { connection, key: key.clone(), head, sums, shared: Arc::clone(&shared), reserve, pruned: None };
+    let writer = Writer {
+        connection,
+        key: key.clone(),
+        head,
+        sums,
+        shared: Arc::clone(&shared),
+        reserve: Reserve::of(home),
+        pruned: None,
+    };
     let inner = Inner {
         home: home.clone(),
         key: key.clone(),

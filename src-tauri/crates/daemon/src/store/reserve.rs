@@ -10,14 +10,16 @@ const LENGTH: usize = 1024 * 1024;
 pub(super) struct Reserve(PathBuf);
 
 impl Reserve {
+    pub(super) fn of(home: &Home) -> Self {
+        Self(home.join("reserve"))
+    }
+
     /// Fills the file anew if it is not there; a disk that is full already leaves none.
-    pub(super) fn keep(home: &Home) -> io::Result<Self> {
-        let reserve = Self(home.join("reserve"));
-        let present = std::fs::metadata(&reserve.0).map_or(0, |metadata| metadata.len());
-        if present != LENGTH as u64 && reserve.fill().is_err() {
-            let _ = std::fs::remove_file(&reserve.0);
+    pub(super) fn keep(&self) {
+        let present = std::fs::metadata(&self.0).map_or(0, |metadata| metadata.len());
+        if present != LENGTH as u64 && self.fill().is_err() {
+            let _ = std::fs::remove_file(&self.0);
         }
-        Ok(reserve)
     }
 
     fn fill(&self) -> io::Result<()> {

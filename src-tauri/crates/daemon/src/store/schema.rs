@@ -17,6 +17,8 @@ const APPLICATION: u32 = 0x4c61_7463;
 /// Written once and never edited: a change is a new entry.
 const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("v1.sql"))];
 const QUARANTINE: &[M<'static>] = &[M::up(include_str!("quarantine.sql"))];
+/// What a write-ahead log that grew during a long check shrinks to.
+const LOG_LIMIT: u32 = 8 * 1024 * 1024;
 const BUSY: Duration = Duration::from_secs(2);
 
 /// Opens, checks and migrates the database for its one writer.
@@ -31,7 +33,8 @@ pub(super) fn open_quarantine(path: &Path) -> Result<Connection, StoreError> {
 
 fn open(path: &Path, migrations: &[M<'_>]) -> Result<Connection, StoreError> {
     let fresh = check_header(path, migrations.len())?;
-    drop(home::private_file(path).map_err(|error| StoreError::Io { path: path.to_owned(), error: error.to_string() })?);
+    let made = home::private_file(path).and_then(|_file| if fresh { home::sync_folder(path) } else { Ok(()) });
+    made.map_err(|error| StoreError::Io { path: path.to_owned(), error: error.to_string() })?;
     let mut connection = connect(path).map_err(damaged(path))?;
     prepare(&mut connection, path, fresh, migrations)?;
     Ok(connection)
@@ -55,6 +58,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_LIMIT, |_| Ok(()))?;
     Ok(connection)
 }
 

@@ -197,11 +197,16 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn run(mut self) {
         let _stopped = Stopped(Arc::clone(&self.shared));
+        self.reserve.keep();
         while let Some(batch) = self.shared.next() {
             match batch {
                 Batch::Urgent(job) => self.urgent(job),
                 Batch::Group(reads, jobs) => self.group(reads, jobs),
             }
+        }
+        if self.shared.failed.get().is_none() {
+            // An orderly end leaves one file, so that a copy of it is whole; if this fails the next start reads the log instead.
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         }
     }
 

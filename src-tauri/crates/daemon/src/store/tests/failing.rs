@@ -55,8 +55,8 @@ async fn whoever_waits_for_room_hears_of_the_failure() {
 async fn a_panic_is_recorded_on_a_full_disk_from_the_reserve() {
     let rig = Rig::new();
     let store = rig.open().store;
-    assert_eq!(std::fs::metadata(rig.path().join("reserve")).unwrap().len(), 1024 * 1024);
     full_disk(&store).await;
+    assert_eq!(std::fs::metadata(rig.path().join("reserve")).unwrap().len(), 1024 * 1024);
     store.commit(large()).await.unwrap_err();
     // This test's full disk does not grow by a removed file, so only the flag can be raised; see the next test for the reserve's own effect.
     let mut commit = records(vec![record(Kind::Panic, "Stopped from the tray")]);
