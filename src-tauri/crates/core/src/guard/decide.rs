@@ -6,7 +6,7 @@ use super::{Guard, Notice, Now, record};
 use crate::call::Digest;
 use crate::hold::{self, Allowance, Allowed, State};
 use crate::journal::{Commit, Kind, Shelf};
-use crate::operation::{Class, Objects, Request};
+use crate::operation::{Class, Objects, Part, Request};
 use crate::plan::Permit;
 use crate::recipe::View;
 use crate::time::Time;
@@ -65,6 +65,9 @@ pub enum DecideError {
     /// An object is not in it.
     #[error("an object is not part of this hold")]
     OtherObjects,
+    /// Something in it can't be decoded.
+    #[error("it can't be decoded: it can only be denied")]
+    Opaque,
     /// Nothing was ticked.
     #[error("nothing is ticked: deny it instead")]
     Nothing,
@@ -165,12 +168,16 @@ impl Guard {
         if hold.state == State::Preparing || !hold.is_prepared() {
             return Err(DecideError::Preparing);
         }
+        if hold.request.parts.iter().any(|part| part.operation.opaque) {
+            return Err(DecideError::Opaque);
+        }
         let chosen = ticked(hold, objects)?;
         let count = chosen.as_ref().map_or(hold.count(), |chosen| u32::try_from(chosen.len()).unwrap_or(u32::MAX));
         if scope == Scope::Task && !hold.is_gentle() {
             return Err(DecideError::OnceOnly);
         }
-        if forever && !hold.request.parts.iter().any(|part| part.operation.soften.is_some()) {
+        let softened = |part: &Part| part.operation.soften.is_some() && part.operation.class == Class::Destroy;
+        if forever && !hold.request.parts.iter().any(softened) {
             return Err(DecideError::NotForever);
         }
         if (forever && retyped_count != Some(count)) || retyped_count.is_some_and(|typed| typed != count) {

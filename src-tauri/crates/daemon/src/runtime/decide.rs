@@ -283,6 +283,7 @@ fn refusal(error: &DecideError) -> RpcError {
         DecideError::Stopped => ErrorCode::Panicked,
         DecideError::NotDivisible
         | DecideError::OtherObjects
+        | DecideError::Opaque
         | DecideError::Nothing
         | DecideError::OnceOnly
         | DecideError::NotForever

@@ -7,7 +7,7 @@ use latch_core::catalog::Provider;
 use latch_core::classify::{Answered, batch_answer};
 use latch_core::guard::Stopped;
 use latch_core::journal::{Put, Shelf};
-use latch_core::operation::{Part, Request};
+use latch_core::operation::{Class, Part, Request};
 use latch_core::plan::{Permit, Plan};
 use latch_core::recipe::{self, Answer};
 use latch_core::time::Span;
@@ -179,8 +179,8 @@ impl Runtime {
         part: Part,
     ) -> Result<Prepared, Failure> {
         let epoch = permit.epoch();
-        let softened =
-            if permit.forever() || part.operation.soften.is_none() { None } else { recipe::soften(provider, &part) };
+        let forever = permit.forever() && part.operation.class == Class::Destroy;
+        let softened = if forever { None } else { recipe::soften(provider, &part) };
         let (part, calls, instead) = match softened {
             Some(softened) => {
                 let mut part = part;
@@ -193,7 +193,8 @@ impl Runtime {
             }
         };
         let undo = opened.guard().next_undo();
-        if permit.forever() && part.operation.soften.is_some() {
+        let for_ever = forever && part.operation.soften.is_some();
+        if instead.is_none() && (for_ever || !recipe::quarantine(provider, &part).is_empty()) {
             self.keep_copies(opened, provider, account, epoch, &part, &undo.0).await?;
         }
         let snapshot = undo::snapshot(provider, &part);

@@ -145,6 +145,7 @@ impl Runtime {
             .iter()
             .filter(|change| matches!(change.difference, Difference::Copied))
             .map(|change| change.object.as_str())
+            .filter(|object| !inverse.not_restored.iter().any(|(left, _)| left == object))
             .collect();
         if !copied.is_empty() {
             let mut copies = Vec::new();
