@@ -2,10 +2,12 @@
 //!
 //! | point | where |
 //! |---|---|
-//! | `before-intent` | an intent is about to be written |
-//! | `after-intent` | an intent is durable, nobody knows yet |
-//! | `before-outcome` | an outcome is about to be written |
-//! | `disk-full` | does not die: every write from here on fails as on a full disk |
+//! | `before-intent` | a call is decided, its intent not yet given to the store |
+//! | `in-transaction` | an intent or outcome is written but not committed |
+//! | `after-commit` | an intent or outcome is durable, its caller does not know yet |
+//! | `after-intent` | the caller knows, the call is not made yet |
+//! | `before-outcome` | the call was made, its outcome not yet given to the store |
+//! | `disk-full` | does not die: every write of the journal from here on fails as on a full disk |
 
 /// Ends the process at once, without unwinding, when `LATCHSTRING_FAILPOINT` is this name, or `name:3` at the third time here.
 /// Does nothing unless built with the feature `failpoints`.

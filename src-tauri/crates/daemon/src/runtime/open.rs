@@ -9,7 +9,7 @@ use latch_core::call::Digest;
 use latch_core::catalog::{Catalog, CatalogError};
 use latch_core::guard::{self, Guard, Lifetimes, Now, Persistent, record};
 use latch_core::hold::Stored;
-use latch_core::journal::{Commit, Kind, Shelf};
+use latch_core::journal::{Commit, Kind, Put, Shelf};
 use latch_core::lease::Epoch;
 use latch_core::pdp::Pdp;
 use latch_core::time::Span;
@@ -371,7 +371,12 @@ impl Runtime {
                 loaded.open_intents.len()
             ));
         }
-        store.commit_blocking(commit)?;
+        if state.panicked.is_some() {
+            // Why it starts stopped is seen once only: it must outlive this start too.
+            let value = serde_json::to_value(&state).map_err(|error| StartError::Policy(error.to_string()))?;
+            commit.puts.push(Put { shelf: Shelf::State, id: "guard".to_owned(), value });
+        }
+        store.commit_now(commit)?;
         let (seq, hash) = store.head();
         self.vault.set_anchor(&Anchor { seq, hash, epoch: Epoch(state.epoch), panicked: state.panicked.is_some() })?;
         super::lock(&self.warnings).extend(warnings);

@@ -17,7 +17,7 @@ impl Runtime {
         let (epoch, cut, commit) = opened.guard().handle_panic(why, now);
         super::lock(&opened.answers).clear();
         let durable = opened.store.commit_blocking(commit);
-        let _ = self.vault.set_anchor(&super::open::anchor(opened, epoch, true));
+        let _ = self.vault.note_anchor(&super::open::anchor(opened, epoch, true));
         self.settle(opened);
         self.tell(EventKind::Panic, None, Some(why.to_owned()));
         durable.map_err(|error| {

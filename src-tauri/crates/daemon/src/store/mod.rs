@@ -116,6 +116,17 @@ impl Store {
         self.write(prepared).await
     }
 
+    /// [`Store::commit`] for where nothing can be awaited. Blocks for one fsync.
+    pub fn commit_now(&self, commit: Commit) -> Result<Receipt, StoreError> {
+        let (sender, answer) = mpsc::sync_channel(1);
+        let prepared = self.prepare(commit)?;
+        if let Some(failure) = self.0.shared.failure() {
+            return Err(failure);
+        }
+        self.0.shared.push(Job { prepared, answer: Answer::Blocking(sender), _room: None });
+        answer.recv().unwrap_or_else(|_| Err(self.stopped()))
+    }
+
     /// For panic: durable when it returns, ahead of everything that waits, also after the store has failed. Where the journal can't be written it raises
     /// the flag file instead. An error means that not even that worked.
     pub fn commit_blocking(&self, commit: Commit) -> Result<Kept, StoreError> {

@@ -257,19 +257,16 @@ impl Writer {
     fn write<'a>(&mut self, all: impl Iterator<Item = &'a Prepared> + Clone) -> Result<Vec<u64>, WriteError> {
         let mut next = self.head.clone();
         let mut moved = HashMap::new();
-        let kinds = |kind| all.clone().any(|one| one.records.iter().any(|record| record.kind == kind));
-        let (intent, outcome) = (kinds(Kind::Intent), kinds(Kind::Outcome));
-        if intent {
-            fail::point("before-intent");
-        }
-        if outcome {
-            fail::point("before-outcome");
-        }
+        let of_a_call = |record: &Record| matches!(record.kind, Kind::Intent | Kind::Outcome);
+        let of_a_call = all.clone().any(|one| one.records.iter().any(of_a_call));
         if fail::asked("disk-full") {
             return Err(WriteError::Database(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(13), None)));
         }
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let filled = self.fill(all.clone(), &mut next, &mut moved);
+        if of_a_call {
+            fail::point("in-transaction");
+        }
         let done = filled.and_then(|firsts| {
             self.connection.prepare_cached("COMMIT")?.execute([])?;
             Ok(firsts)
@@ -290,8 +287,8 @@ impl Writer {
         if all.clone().any(|one| one.state) {
             self.shared.flag.lower();
         }
-        if intent {
-            fail::point("after-intent");
+        if of_a_call {
+            fail::point("after-commit");
         }
         done
     }

@@ -48,8 +48,10 @@ struct Ask {
     user: String,
     what: What,
     deadline: Instant,
-    answer: SyncSender<Result<Option<Zeroizing<String>>, Error>>,
+    answer: SyncSender<Answer>,
 }
+
+type Answer = Result<Option<Zeroizing<String>>, Error>;
 
 enum What {
     Get,
@@ -80,16 +82,28 @@ impl Keyring {
         self.ask(name, What::Set(value)).map(|_| ())
     }
 
+    /// Stores one value without waiting for it; what was asked first is done first.
+    pub(super) fn note(&self, name: &str, value: Zeroizing<String>) -> Result<(), VaultError> {
+        self.send(name, What::Set(value)).map(|_| ())
+    }
+
     fn ask(&self, name: &str, what: What) -> Result<Option<Zeroizing<String>>, VaultError> {
-        let (answer, answered) = mpsc::sync_channel(1);
-        let ask = Ask { user: format!("{}.{name}", self.home), what, deadline: Instant::now() + self.patience, answer };
-        let silent = || VaultError::KeyringSilent(self.patience.as_secs());
-        self.calls.try_send(ask).map_err(|_| silent())?;
-        match answered.recv_timeout(self.patience) {
+        match self.send(name, what)?.recv_timeout(self.patience) {
             Ok(answer) => answer.map_err(|error| explain(&error)),
-            Err(RecvTimeoutError::Timeout) => Err(silent()),
+            Err(RecvTimeoutError::Timeout) => Err(self.silent()),
             Err(RecvTimeoutError::Disconnected) => Err(VaultError::Keyring("its client stopped".to_owned())),
         }
+    }
+
+    fn send(&self, name: &str, what: What) -> Result<Receiver<Answer>, VaultError> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let ask = Ask { user: format!("{}.{name}", self.home), what, deadline: Instant::now() + self.patience, answer };
+        self.calls.try_send(ask).map_err(|_| self.silent())?;
+        Ok(answered)
+    }
+
+    fn silent(&self) -> VaultError {
+        VaultError::KeyringSilent(self.patience.as_secs())
     }
 }
 
@@ -112,11 +126,7 @@ fn serve(connect: &dyn Connect, asked: &Receiver<Ask>) {
     }
 }
 
-fn attempt(
-    connect: &dyn Connect,
-    store: &mut Option<Arc<CredentialStore>>,
-    ask: &Ask,
-) -> Result<Option<Zeroizing<String>>, Error> {
+fn attempt(connect: &dyn Connect, store: &mut Option<Arc<CredentialStore>>, ask: &Ask) -> Answer {
     let store = match store {
         Some(store) => store,
         None => store.insert(connect.connect()?),

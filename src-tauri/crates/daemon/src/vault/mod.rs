@@ -181,8 +181,14 @@ impl Vault {
 
     /// Remembers how far the database is: at start, stop, panic and at most once a minute.
     pub fn set_anchor(&self, anchor: &Anchor) -> Result<(), VaultError> {
-        let json = serde_json::to_vec(anchor).map_err(|_| VaultError::Damaged("the vault's anchor".to_owned()))?;
-        self.set(ANCHOR, &json)
+        self.set(ANCHOR, &anchor_json(anchor)?)
+    }
+
+    /// [`Vault::set_anchor`] without waiting for an OS keyring: for panic, which must not depend on it.
+    pub fn note_anchor(&self, anchor: &Anchor) -> Result<(), VaultError> {
+        let Small::Keyring(keyring) = &self.small else { return self.set_anchor(anchor) };
+        let text = self.sealed(ANCHOR, &anchor_json(anchor)?)?;
+        keyring.note(ANCHOR, text)
     }
 
     /// The digest of the rules that the person approved.
@@ -215,19 +221,27 @@ impl Vault {
     }
 
     fn set(&self, name: &'static str, value: &[u8]) -> Result<(), VaultError> {
-        let text = URL_SAFE_NO_PAD.encode(self.key()?.seal(&["vault", name], value)?);
+        let text = self.sealed(name, value)?;
         match &self.small {
-            Small::Keyring(keyring) => keyring.set(name, Zeroizing::new(text)),
+            Small::Keyring(keyring) => keyring.set(name, text),
             Small::Files => {
                 let path = self.home.join(name);
                 home::write_private(&path, text.as_bytes()).map_err(|error| VaultError::Io { path, error })
             }
             Small::Memory(values) => {
-                guard(values).insert(name, text);
+                guard(values).insert(name, text.to_string());
                 Ok(())
             }
         }
     }
+
+    fn sealed(&self, name: &'static str, value: &[u8]) -> Result<Zeroizing<String>, VaultError> {
+        Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(self.key()?.seal(&["vault", name], value)?)))
+    }
+}
+
+fn anchor_json(anchor: &Anchor) -> Result<Vec<u8>, VaultError> {
+    serde_json::to_vec(anchor).map_err(|_| VaultError::Damaged("the vault's anchor".to_owned()))
 }
 
 fn keyring_key(keyring: &Keyring, home: &Home) -> Result<Key, VaultError> {

@@ -194,6 +194,21 @@ fn a_keyring_that_restarted_is_connected_to_once_more() {
 }
 
 #[test]
+fn a_panic_does_not_wait_for_the_keyring() {
+    let service = Arc::new(Service::default());
+    let (_folder, home) = home();
+    let vault = on_bus(&service, &home).unwrap();
+    vault.set_anchor(&anchor(1)).unwrap();
+    *guard(&service.mood) = Mood::Silent;
+    let started = std::time::Instant::now();
+    vault.note_anchor(&anchor(2)).unwrap();
+    assert!(started.elapsed() < Duration::from_millis(100));
+    *guard(&service.mood) = Mood::Well;
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(vault.anchor().unwrap(), Some(anchor(2)));
+}
+
+#[test]
 fn a_locked_silent_or_absent_keyring_is_said_in_time() {
     let expected = [
         (Mood::Locked, "unlock it"),

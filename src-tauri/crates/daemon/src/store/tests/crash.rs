@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::*;
+use crate::fail;
 
 const HOME: &str = "LATCHSTRING_TEST_CRASH_HOME";
 const KEY: [u8; 32] = [7; 32];
@@ -20,8 +21,11 @@ fn child() {
     runtime.block_on(async {
         for n in 0..3 {
             store.append_read(read()).await.unwrap();
+            fail::point("before-intent");
             let seq = store.commit(records(vec![record(Kind::Intent, "Trash 1 message")])).await.unwrap().seq;
+            fail::point("after-intent");
             std::fs::write(Path::new(&home).join(format!("call-{n}")), seq.to_string()).unwrap();
+            fail::point("before-outcome");
             let outcome = Record { refers: Some(seq), ..record(Kind::Outcome, "Trashed 1 message") };
             store.commit(records(vec![outcome])).await.unwrap();
         }
@@ -39,6 +43,11 @@ fn killed_at_every_point_no_call_is_without_its_record() {
         ("before-intent:2", 0, 1),
         ("after-intent:3", 1, 2),
         ("before-outcome:3", 1, 3),
+        ("in-transaction", 0, 0),
+        ("in-transaction:2", 1, 1),
+        ("in-transaction:3", 0, 1),
+        ("after-commit", 1, 0),
+        ("after-commit:2", 0, 1),
         ("nowhere", 0, 3),
     ];
     for (point, open, made) in cases {

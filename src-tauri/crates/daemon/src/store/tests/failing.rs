@@ -31,6 +31,7 @@ async fn after_a_failed_write_everything_is_refused_and_nothing_is_half_written(
     );
     assert_eq!(store.failed(), Some(why.clone()));
     assert_eq!(store.commit(records(vec![record(Kind::Alert, "small")])).await, Err(StoreError::Failed(why.clone())));
+    assert_eq!(store.commit_now(Commit::default()), Err(StoreError::Failed(why.clone())));
     assert_eq!(store.append_read(read()).await, Err(StoreError::Failed(why)));
     assert_eq!(store.tail(None, 10, false).await.unwrap().len(), 1, "what is there can still be read");
     drop(store);
