@@ -65,11 +65,11 @@ impl Start {
         self
     }
 
-    /// With the program that can be told to die at a failpoint, told so.
+    /// With the program that can be told to die at a point of `latch_daemon::fail`, told so: `after-intent`, or `after-intent:2` at the second time.
     #[must_use]
-    pub fn failing(mut self, failpoints: &str) -> Self {
+    pub fn failing(mut self, point: &str) -> Self {
         self.program = paths::latch_failpoints();
-        self.env("FAILPOINTS", failpoints)
+        self.env("LATCHSTRING_FAILPOINT", point)
     }
 
     /// With another argument.
