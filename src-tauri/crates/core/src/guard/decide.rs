@@ -1,5 +1,8 @@
 //! The person decides, or time does.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
 use super::{Guard, Notice, Now, record};

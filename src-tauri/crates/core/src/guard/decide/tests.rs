@@ -1,0 +1,56 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+use super::*;
+use crate::catalog::Catalog;
+use crate::classify::http::{Head, route};
+use crate::grant::{AuthorizationDetail, Grant, Preset};
+use crate::guard::{Agent, Context, Lifetimes, Loaded, Ruling};
+use crate::pdp::Pdp;
+
+const NOW: Now = Now { time: Time(1_000), wall: 1_000 };
+
+fn held(target: &str, kind: &str, body: &str) -> (Guard, String, Digest) {
+    let catalog = Catalog::shipped().unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", kind.parse().unwrap());
+    let head = Head { method: &Method::POST, target, headers: &headers, mount: "" };
+    let routed = route(catalog.provider("gmail").unwrap(), head).unwrap();
+    let request = routed.classify(&Bytes::from(body.to_owned())).unwrap();
+    let mut guard = Guard::new(Pdp::new("").unwrap(), Loaded::default(), Lifetimes::default());
+    let since = NOW.time;
+    let agent = Agent { id: "a".into(), client_id: "a".into(), name: "A".into(), program: None, pairing: None, since };
+    guard.connect(agent, NOW).unwrap();
+    let detail = AuthorizationDetail::new("mine", Preset::AskEverything);
+    let grant = Grant { id: String::new(), agent: "a".into(), detail, created_at: since, expires_at: None };
+    guard.grant(grant, NOW).unwrap();
+    let token = Digest::of(&[b"token"]);
+    guard.issue("a", token, None, None, NOW).unwrap();
+    let session = guard.authenticate(&token, NOW).unwrap();
+    let Ruling::Held { id, .. } = guard.handle_request(&session, "mine", &request, Context::default(), NOW) else {
+        panic!("not held")
+    };
+    guard.handle_views(&id, Vec::new());
+    let digest = guard.hold(&id).unwrap().digest;
+    (guard, id, digest)
+}
+
+fn allow(forever: bool, retyped_count: Option<u32>) -> Verdict {
+    Verdict::Allow { objects: None, scope: Scope::Once, forever, retyped_count }
+}
+
+#[test]
+fn what_cannot_be_decoded_can_only_be_denied() {
+    let (mut guard, id, digest) = held("/batch", "multipart/mixed; boundary=b", "garbage");
+    assert_eq!(guard.decide(&id, &digest, allow(false, None), "dialog", NOW).unwrap_err(), DecideError::Opaque);
+    assert_eq!(guard.decide(&id, &digest, Verdict::Deny, "dialog", NOW).unwrap().state, State::Denied);
+}
+
+#[test]
+fn what_is_known_but_unheard_of_can_be_allowed() {
+    let (mut guard, id, digest) = held("/gmail/v1/users/me/unheard", "application/json", "{}");
+    assert_eq!(guard.decide(&id, &digest, allow(true, Some(1)), "dialog", NOW).unwrap_err(), DecideError::NotForever);
+    assert_eq!(guard.decide(&id, &digest, allow(false, None), "dialog", NOW).unwrap().state, State::Allowed);
+}
