@@ -343,6 +343,17 @@ impl AuthorizationDetail {
         serde_json::from_value(Value::Object(object)).map_err(|error| GrantError::BadDetail(error.to_string()))
     }
 
+    /// The same limits under another preset; numbers and names that it can't have fall away.
+    #[must_use]
+    pub fn with_preset(&self, preset: Preset) -> Self {
+        let mut detail = Self { preset, ..self.clone() };
+        detail.budgets.retain(|meter, _| preset.budget(*meter).is_some());
+        if preset == Preset::ReadOnly {
+            detail.named.clear();
+        }
+        detail
+    }
+
     /// On which account.
     #[must_use]
     pub fn account(&self) -> &str {

@@ -205,21 +205,20 @@ impl Pdp {
             !operation.opaque,
         ]);
         let recipients = operation.audience.as_ref().map_or(&[][..], |audience| &audience.members);
-        let facts = Facts { operation: &operation.action, count: operation.objects.count(), recipients };
-        match cell.outcome(flags, facts, self.shipped.entities()) {
+        let facts = Facts { flags, operation: &operation.action, count: operation.objects.count(), recipients };
+        match cell.outcome(facts, self.shipped.entities()) {
             Outcome::Permit if operation.class == Class::Send && self.outbox > Span(0) => {
                 Decision::Permit { delay: Some(self.outbox) }
             }
             Outcome::Permit => Decision::Permit { delay: None },
             Outcome::Confirm => {
-                let against = cell.against(false, flags, facts, self.shipped.entities());
+                let against = cell.against(false, facts, self.shipped.entities());
                 Decision::Confirm { why: words::confirm(detail, question, &against) }
             }
             Outcome::Forbid => {
-                let mut against = cell.against(true, flags, facts, self.shipped.entities());
-                against.extend(
-                    cell.against(false, flags, facts, self.shipped.entities()).into_iter().filter(|one| one.broken),
-                );
+                let mut against = cell.against(true, facts, self.shipped.entities());
+                against
+                    .extend(cell.against(false, facts, self.shipped.entities()).into_iter().filter(|one| one.broken));
                 words::forbid(detail, question, &against)
             }
         }

@@ -92,7 +92,7 @@ impl Shipped {
             };
             let id = PolicyId::new(annotation("id")?);
             let json = template.to_json().map_err(|error| broken("grants.cedar", &error))?;
-            if Sight::of(&json).beyond_flags {
+            if Sight::of(&json).beyond_flags() {
                 return Err(broken("grants.cedar", &format!("{id} looks at more than flags")));
             }
             for name in annotation("presets")?.split_ascii_whitespace() {

@@ -53,6 +53,24 @@ fn a_detail_survives_its_json() {
 }
 
 #[test]
+fn another_preset_keeps_the_limits() {
+    let fields = json!({"actions": ["gmail.users.messages.*"], "locations": ["INBOX"], "named": ["gmail.users.messages.trash"], "budgets": {"remove": [1, 2], "read": [7, 8]}});
+    let detail = AuthorizationDetail::for_grant("work", "organize", Some(&fields), None).unwrap();
+    let lowered = detail.with_preset(Preset::ReadOnly);
+    assert_eq!(
+        (lowered.preset(), &lowered.actions, &lowered.locations),
+        (Preset::ReadOnly, &detail.actions, &detail.locations)
+    );
+    assert_eq!(lowered.budgets, BTreeMap::from([(Meter::Read, Budget::new(7, 8))]));
+    assert!(lowered.named.is_empty());
+    assert_eq!(
+        serde_json::from_value::<AuthorizationDetail>(serde_json::to_value(&lowered).unwrap()).unwrap(),
+        lowered
+    );
+    assert_eq!(detail.with_preset(Preset::Assistant).with_preset(Preset::Organize), detail);
+}
+
+#[test]
 fn refusals_say_what_to_do() {
     let check = |preset: &str, detail: Value| {
         AuthorizationDetail::for_grant("work", preset, Some(&detail), None).unwrap_err().to_string()

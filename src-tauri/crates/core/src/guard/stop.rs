@@ -1,7 +1,7 @@
 //! Panic and resume (I3).
 
 use super::{Guard, Now, record};
-use crate::grant::{AuthorizationDetail, Preset};
+use crate::grant::Preset;
 use crate::hold::State;
 use crate::journal::{Commit, Kind, Put, Shelf};
 use crate::lease::Epoch;
@@ -58,7 +58,7 @@ impl Guard {
             self.state.stopped.remove(&agent);
             self.conduct.remove(&agent);
             for grant in self.grants.values_mut().filter(|grant| grant.agent == agent) {
-                grant.detail = AuthorizationDetail::new(grant.account(), preset);
+                grant.detail = grant.detail.with_preset(preset);
                 let value = serde_json::to_value(&*grant).unwrap_or_default();
                 commit.puts.push(Put { shelf: Shelf::Grant, id: grant.id.clone(), value });
             }

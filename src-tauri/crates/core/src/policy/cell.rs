@@ -7,7 +7,8 @@ use cedar_policy::{
     RestrictedExpression,
 };
 
-use super::rules::{FLAGS, Rule, Sight};
+use super::rules::{BEYOND, FLAGS, Rule, Sight};
+use crate::operation::Member;
 
 /// What follows from all policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,12 +49,13 @@ impl Flags {
     }
 }
 
-/// What a request says beyond its flags.
+/// What a request says.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts<'a> {
+    pub(crate) flags: Flags,
     pub(crate) operation: &'a str,
     pub(crate) count: u32,
-    pub(crate) recipients: &'a [crate::operation::Member],
+    pub(crate) recipients: &'a [Member],
 }
 
 /// What some policies say, mild to strict; together they say the strictest.
@@ -126,6 +128,7 @@ pub(crate) struct Cell {
     table: Vec<AtomicU8>,
     rest: PolicySet,
     sight: Sight,
+    has_rules: bool,
 }
 
 impl Cell {
@@ -136,47 +139,48 @@ impl Cell {
         links: PolicySet,
         rules: impl Iterator<Item = &'r Rule>,
     ) -> Result<Self, Box<PolicySetError>> {
-        let (mut flagged, mut rest, mut sight) = (links, PolicySet::new(), Sight::default());
+        let (mut flagged, mut rest, mut sight, mut has_rules) = (links, PolicySet::new(), Sight::default(), false);
         for rule in rules {
-            let set = if rule.sight.beyond_flags { &mut rest } else { &mut flagged };
+            let set = if rule.sight.beyond_flags() { &mut rest } else { &mut flagged };
             set.add(rule.policy.clone()).map_err(Box::new)?;
-            if rule.sight.beyond_flags {
+            if rule.sight.beyond_flags() {
                 sight = sight.and(rule.sight);
             }
+            has_rules |= is_the_persons(&rule.policy);
         }
         let table = (0..Flags::COMBINATIONS).map(|_| AtomicU8::new(0)).collect();
-        Ok(Self { agent, action, account, flagged, table, rest, sight })
+        Ok(Self { agent, action, account, flagged, table, rest, sight, has_rules })
     }
 
-    pub(crate) fn outcome(&self, flags: Flags, facts: Facts<'_>, entities: &Entities) -> Outcome {
-        let tabled = self.tabled(flags, facts, entities);
+    pub(crate) fn outcome(&self, facts: Facts<'_>, entities: &Entities) -> Outcome {
+        let tabled = self.tabled(facts, entities);
         if self.rest.is_empty() || tabled.settled() {
             return tabled.outcome();
         }
-        let unasked = self.vote(&self.rest, false, flags, facts, entities);
+        let unasked = self.vote(&self.rest, self.sight, false, facts, entities);
         let votes = Votes { unasked, confirmed: unasked };
-        if !self.sight.confirmed || matches!(tabled.and(votes).unasked, Vote::Permit | Vote::Error) {
+        if !self.sight.sees_confirmed() || matches!(tabled.and(votes).unasked, Vote::Permit | Vote::Error) {
             return tabled.and(votes).outcome();
         }
-        tabled.and(Votes { confirmed: self.vote(&self.rest, true, flags, facts, entities), ..votes }).outcome()
+        tabled.and(Votes { confirmed: self.vote(&self.rest, self.sight, true, facts, entities), ..votes }).outcome()
     }
 
-    fn tabled(&self, flags: Flags, facts: Facts<'_>, entities: &Entities) -> Votes {
-        let entry = self.table.get(usize::from(flags.0));
+    fn tabled(&self, facts: Facts<'_>, entities: &Entities) -> Votes {
+        let entry = self.table.get(usize::from(facts.flags.0));
         let known = entry.map_or(0, |entry| entry.load(Ordering::Relaxed));
         if known & KNOWN != 0 {
             return Votes { unasked: Vote::of(known), confirmed: Vote::of(known >> 2) };
         }
         let [unasked, confirmed] =
-            [false, true].map(|confirmed| self.vote(&self.flagged, confirmed, flags, facts, entities));
+            [false, true].map(|confirmed| self.vote(&self.flagged, Sight::ALL, confirmed, facts, entities));
         if let Some(entry) = entry {
             entry.store(KNOWN | confirmed.bits() << 2 | unasked.bits(), Ordering::Relaxed);
         }
         Votes { unasked, confirmed }
     }
 
-    fn vote(&self, set: &PolicySet, confirmed: bool, flags: Flags, facts: Facts<'_>, entities: &Entities) -> Vote {
-        let Some(request) = request(&self.agent, &self.action, &self.account, confirmed, flags, facts) else {
+    fn vote(&self, set: &PolicySet, sight: Sight, confirmed: bool, facts: Facts<'_>, entities: &Entities) -> Vote {
+        let Some(request) = self.request(sight, confirmed, facts) else {
             return Vote::Error;
         };
         let response = Authorizer::new().is_authorized(&request, set, entities);
@@ -189,17 +193,28 @@ impl Cell {
         }
     }
 
-    /// The policies that forbid, or can't be evaluated, with and without the person's yes.
-    pub(crate) fn against(
-        &self,
-        confirmed: bool,
-        flags: Flags,
-        facts: Facts<'_>,
-        entities: &Entities,
-    ) -> Vec<Against<'_>> {
-        let Some(request) = request(&self.agent, &self.action, &self.account, confirmed, flags, facts) else {
-            return Vec::new();
+    /// `None` where Cedar takes no such request, which counts as an error. What no policy looks at is left out.
+    fn request(&self, sight: Sight, confirmed: bool, facts: Facts<'_>) -> Option<Request> {
+        let beyond = |name: &'static str| match name {
+            "operation" => RestrictedExpression::new_string(facts.operation.to_owned()),
+            "count" => RestrictedExpression::new_long(i64::from(facts.count)),
+            _ => {
+                let address = |member: &Member| RestrictedExpression::new_string(member.address.clone());
+                RestrictedExpression::new_set(facts.recipients.iter().map(address))
+            }
         };
+        let flags = facts.flags.each().chain([("confirmed", confirmed)]).filter(|(name, _)| sight.sees(name));
+        let pairs = flags
+            .map(|(name, value)| (name.to_owned(), RestrictedExpression::new_bool(value)))
+            .chain(BEYOND.into_iter().filter(|name| sight.sees(name)).map(|name| (name.to_owned(), beyond(name))));
+        let context = Context::from_pairs(pairs).ok()?;
+        Request::new(self.agent.clone(), self.action.clone(), self.account.clone(), context, None).ok()
+    }
+
+    /// Where the person has rules: the policies that forbid, or can't be evaluated, with and without the person's yes.
+    pub(crate) fn against(&self, confirmed: bool, facts: Facts<'_>, entities: &Entities) -> Vec<Against<'_>> {
+        let request = self.request(Sight::ALL, confirmed, facts);
+        let Some(request) = request.filter(|_| self.has_rules) else { return Vec::new() };
         let mut against = Vec::new();
         for set in [&self.flagged, &self.rest] {
             let response = Authorizer::new().is_authorized(&request, set, entities);
@@ -219,6 +234,10 @@ impl Cell {
     }
 }
 
+fn is_the_persons(policy: &Policy) -> bool {
+    AsRef::<str>::as_ref(policy.id()).starts_with("rule:")
+}
+
 /// A policy that stands against a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Against<'a> {
@@ -229,7 +248,7 @@ pub(crate) struct Against<'a> {
 impl Against<'_> {
     /// Whether the person wrote it.
     pub(crate) fn is_the_persons(&self) -> bool {
-        self.policy.id().to_string().starts_with("rule:")
+        is_the_persons(self.policy)
     }
 
     /// Its `@reason`, else its `@id`, else its place among the rules.
@@ -243,25 +262,4 @@ impl Against<'_> {
             }
         }
     }
-}
-
-/// `None` where Cedar takes no such request, which counts as an error.
-pub(crate) fn request(
-    agent: &EntityUid,
-    action: &EntityUid,
-    account: &EntityUid,
-    confirmed: bool,
-    flags: Flags,
-    facts: Facts<'_>,
-) -> Option<Request> {
-    let flag = |(name, value): (&str, bool)| (name.to_owned(), RestrictedExpression::new_bool(value));
-    let recipients = facts.recipients.iter().map(|member| RestrictedExpression::new_string(member.address.clone()));
-    let beyond = [
-        ("operation".to_owned(), RestrictedExpression::new_string(facts.operation.to_owned())),
-        ("count".to_owned(), RestrictedExpression::new_long(i64::from(facts.count))),
-        ("recipients".to_owned(), RestrictedExpression::new_set(recipients)),
-    ];
-    let pairs = flags.each().chain([("confirmed", confirmed)]).map(flag).chain(beyond);
-    let context = Context::from_pairs(pairs).ok()?;
-    Request::new(agent.clone(), action.clone(), account.clone(), context, None).ok()
 }

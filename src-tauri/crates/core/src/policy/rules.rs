@@ -47,18 +47,16 @@ pub(crate) struct Rule {
     classes: u16,
 }
 
-/// What of the context a policy looks at, beyond flags.
+/// What of the context a policy looks at: one bit for each of [`FLAGS`], in that order, then [`BEYOND`] and the person's yes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Sight {
-    /// Something else than flags.
-    pub(crate) beyond_flags: bool,
-    /// Whether the person was asked.
-    pub(crate) confirmed: bool,
-}
+pub(crate) struct Sight(u16);
 
 /// The context's attributes with few values; the rest can't be tabled.
 pub(crate) const FLAGS: [&str; 7] =
     ["within_budget", "known_recipients", "named", "in_scope", "leaves_inbox", "undoable", "decoded"];
+/// The attributes with many values.
+pub(crate) const BEYOND: [&str; 3] = ["operation", "count", "recipients"];
+const CONFIRMED: &str = "confirmed";
 
 /// The person's rules.
 #[derive(Debug, Default)]
@@ -110,6 +108,8 @@ impl Rule {
 }
 
 impl Sight {
+    pub(crate) const ALL: Self = Self(u16::MAX);
+
     pub(crate) fn of(policy: &Value) -> Self {
         let mut sight = Self::default();
         sight.look(policy);
@@ -117,7 +117,25 @@ impl Sight {
     }
 
     pub(crate) const fn and(self, other: Self) -> Self {
-        Self { beyond_flags: self.beyond_flags || other.beyond_flags, confirmed: self.confirmed || other.confirmed }
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) fn sees(self, attribute: &str) -> bool {
+        self.0 & Self::only(attribute).0 != 0
+    }
+
+    pub(crate) fn sees_confirmed(self) -> bool {
+        self.sees(CONFIRMED)
+    }
+
+    /// Whether it can't be tabled.
+    pub(crate) fn beyond_flags(self) -> bool {
+        BEYOND.into_iter().any(|attribute| self.sees(attribute))
+    }
+
+    fn only(attribute: &str) -> Self {
+        let at = FLAGS.into_iter().chain(BEYOND).chain([CONFIRMED]).position(|known| known == attribute);
+        at.map_or(Self::ALL, |bit| Self(1 << bit))
     }
 
     /// Walks Cedar's JSON form: `{".": {"left": {"Var": "context"}, "attr": NAME}}`, the same under `has`; the context in any other place is taken as a
@@ -129,13 +147,10 @@ impl Sight {
                 for (key, value) in fields {
                     let is_context = |value: &Value| value.get("Var").and_then(Value::as_str) == Some("context");
                     match (key.as_str(), value.get("attr").and_then(Value::as_str)) {
-                        ("." | "has", Some(name)) if value.get("left").is_some_and(is_context) => match name {
-                            "confirmed" => self.confirmed = true,
-                            name => self.beyond_flags |= !FLAGS.contains(&name),
-                        },
-                        ("Var", _) if value.as_str() == Some("context") => {
-                            *self = Self { beyond_flags: true, confirmed: true }
+                        ("." | "has", Some(name)) if value.get("left").is_some_and(is_context) => {
+                            *self = self.and(Self::only(name));
                         }
+                        ("Var", _) if value.as_str() == Some("context") => *self = Self::ALL,
                         _ => self.look(value),
                     }
                 }
