@@ -6,6 +6,7 @@ use crate::call::Digest;
 use crate::grant::{AuthorizationDetail, Grant};
 use crate::hold::{self, Hold, State};
 use crate::journal::{Charge, Commit, Kind};
+use crate::lease::Epoch;
 use crate::operation::{Class, Objects, Request};
 use crate::pdp::{Decision, Question};
 use crate::plan::Permit;
@@ -50,6 +51,14 @@ pub enum Ruling {
     },
     /// Panic, or the token's end, came in between.
     Stopped,
+}
+
+/// For whom, where and under which epoch a hold is opened.
+#[derive(Debug, Clone, Copy)]
+struct Asking<'a> {
+    agent: &'a str,
+    account: &'a str,
+    epoch: Epoch,
 }
 
 enum Judged {
@@ -271,27 +280,28 @@ impl Guard {
         if waiting >= hold::MAX_WAITING {
             return Ruling::Paused { until: self.pause(&session.agent, now) };
         }
-        let (id, commit) = self.add_hold(&session.agent, account, request, digest, (why, context), now);
+        let asked = Asking { agent: &session.agent, account, epoch: session.epoch };
+        let (id, commit) = self.add_hold(asked, request, digest, (why, context), now);
         Ruling::Held { id, commit: Box::new(commit) }
     }
 
     /// A permit whose obligation can't be met, such as a delay for what can't wait: the person is asked instead.
     pub fn hold_instead(&mut self, permit: Permit, request: &Request, why: &str, context: Context, now: Now) -> Ruling {
-        let (id, commit) =
-            self.add_hold(&permit.agent, &permit.account, request, permit.digest, (why.to_owned(), context), now);
+        let asked = Asking { agent: &permit.agent, account: &permit.account, epoch: permit.epoch };
+        let (id, commit) = self.add_hold(asked, request, permit.digest, (why.to_owned(), context), now);
         Ruling::Held { id, commit: Box::new(commit) }
     }
 
     /// Asks the person about something that was permitted before a panic or a restart.
     pub fn hold_again(&mut self, agent: &str, account: &str, request: &Request, why: String, now: Now) -> Commit {
         let digest = Hold::digest_of(agent, account, request);
-        self.add_hold(agent, account, request, digest, (why, Context::default()), now).1
+        let asked = Asking { agent, account, epoch: self.gate.current() };
+        self.add_hold(asked, request, digest, (why, Context::default()), now).1
     }
 
     fn add_hold(
         &mut self,
-        agent: &str,
-        account: &str,
+        Asking { agent, account, epoch }: Asking<'_>,
         request: &Request,
         digest: Digest,
         (why, context): (String, Context),
@@ -334,7 +344,7 @@ impl Guard {
             expires_at: now.time + self.lifetimes.hold,
             waiting: 0,
             allowed: None,
-            epoch: self.gate.current(),
+            epoch,
         };
         let mut commit = Commit { records: vec![record], puts: vec![self.state_put()], ..Commit::default() };
         commit.puts.extend(super::execute::stored(&hold));
