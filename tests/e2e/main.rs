@@ -1,3 +1,22 @@
 //! The whole path: an agent's program, the engine as it ships, a stateful Gmail.
+//!
+//! What is from ATTACKS.md is named after its number.
 
+mod attacks_http;
+mod attacks_state;
+mod attacks_text;
+mod classes;
+mod crash;
+mod holds;
+mod incident;
+mod inputs;
+mod panic;
 mod peers;
+mod thin;
+mod undo;
+mod upstreams;
+
+/// A path below an account.
+pub(crate) fn gmail(below: &str) -> String {
+    format!("/gmail/v1/users/me/{below}")
+}

@@ -28,6 +28,7 @@ const TESTS: &[&str] = &[
     "binutils",
     "dbus",
     "dbus-x11",
+    "faketime",
     "fonts-dejavu-core",
     "gdb",
     "gnome-keyring",

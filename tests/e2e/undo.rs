@@ -1,0 +1,104 @@
+//! What happened can be put back, exactly.
+
+use latch_ipc::contract::{Empty, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams};
+use latch_tests::Scene;
+use serde_json::{Value, json};
+
+use crate::gmail;
+use crate::holds::trash;
+
+/// Everything that the scene's agent did in the last hour.
+pub(crate) async fn undo_all(scene: &Scene) -> UndoResult {
+    let params = UndoRunParams::Agent { agent: "claw".to_owned(), since: "1h".to_owned() };
+    scene.engine.call(UndoRun, params).await
+}
+
+#[tokio::test]
+async fn one_undo_restores_every_label_exactly() {
+    let scene = Scene::new(30, "organize").await;
+    let before = scene.gmail.labels().await;
+    let agent = scene.agent().await;
+    let held = trash(&agent, &["m0010", "m0020", "m0003", "m0006", "m0009"]);
+    scene.engine.allow(&scene.engine.hold().await).await;
+    held.await.unwrap().expect(204);
+    let read = json!({ "ids": ["m0012", "m0015"], "removeLabelIds": ["UNREAD"], "addLabelIds": ["Label_1"] });
+    agent.post(&gmail("messages/batchModify"), &read).await.expect(204);
+    agent.post(&gmail("messages/m0030/modify"), &json!({ "removeLabelIds": ["INBOX", "STARRED"] })).await.expect(200);
+    assert_ne!(scene.gmail.labels().await, before);
+    let undone = undo_all(&scene).await;
+    assert_eq!(undone.restored, 8, "{undone:?}");
+    assert!(undone.not_restored.is_empty(), "{undone:?}");
+    assert_eq!(scene.gmail.labels().await, before);
+}
+
+#[tokio::test]
+async fn an_untrash_would_not_do_but_undo_does() {
+    let scene = Scene::new(4, "organize").await;
+    let agent = scene.agent().await;
+    // Archived before: a plain untrash would put it into INBOX.
+    scene.gmail.relabel("m0003", &[], &["INBOX"]).await;
+    let before = scene.gmail.labels_of("m0003").await;
+    agent.post(&gmail("messages/m0003/trash"), &Value::Null).await.expect(200);
+    assert_eq!(undo_all(&scene).await.restored, 1);
+    assert_eq!(scene.gmail.labels_of("m0003").await, before);
+}
+
+#[tokio::test]
+async fn what_others_changed_since_is_left_alone_and_reported() {
+    let scene = Scene::new(6, "organize").await;
+    let agent = scene.agent().await;
+    for id in ["m0001", "m0002", "m0003"] {
+        agent.post(&gmail(&format!("messages/{id}/trash")), &Value::Null).await.expect(200);
+    }
+    // The person took one out of the Trash and deleted another for good, elsewhere.
+    scene.gmail.relabel("m0002", &["INBOX"], &["TRASH"]).await;
+    scene.gmail.direct().delete(&gmail("messages/m0003")).await.expect(204);
+    let undone = undo_all(&scene).await;
+    assert_eq!(undone.restored, 1, "{undone:?}");
+    let reported: Vec<_> = undone.not_restored.iter().map(|left| left.object.as_str()).collect();
+    assert!(reported.contains(&"m0003"), "{undone:?}");
+    assert_eq!(scene.gmail.labels_of("m0001").await, ["INBOX"]);
+    assert_eq!(scene.gmail.labels_of("m0002").await, ["INBOX"]);
+}
+
+#[tokio::test]
+async fn undo_takes_back_its_own_difference_only() {
+    let scene = Scene::new(3, "organize").await;
+    let agent = scene.agent().await;
+    agent.post(&gmail("messages/m0001/modify"), &json!({ "removeLabelIds": ["INBOX"] })).await.expect(200);
+    scene.gmail.relabel("m0001", &["STARRED", "Label_1"], &[]).await;
+    assert_eq!(undo_all(&scene).await.restored, 1);
+    assert_eq!(scene.gmail.labels_of("m0001").await, ["INBOX", "Label_1", "STARRED"]);
+}
+
+#[tokio::test]
+async fn an_entry_can_be_undone_by_itself_and_only_once() {
+    let scene = Scene::new(6, "organize").await;
+    let agent = scene.agent().await;
+    agent.post(&gmail("messages/m0001/trash"), &Value::Null).await.expect(200);
+    agent.post(&gmail("messages/m0002/trash"), &Value::Null).await.expect(200);
+    let entries = scene.engine.call(UndoList, UndoListParams::default()).await;
+    assert_eq!(entries.len(), 2, "{entries:#?}");
+    // Newest first.
+    let newest = entries[0].entry.clone();
+    let result = scene.engine.call(UndoRun, UndoRunParams::Entry { entry: newest.clone() }).await;
+    assert_eq!(result.restored, 1);
+    assert_eq!(scene.gmail.labels_of("m0002").await, ["INBOX"]);
+    assert!(scene.gmail.labels_of("m0001").await.contains(&"TRASH".to_owned()));
+    let again = scene.engine.client.call(UndoRun, UndoRunParams::Entry { entry: newest }).await;
+    assert!(again.is_err() || again.unwrap().restored == 0);
+    assert_eq!(undo_all(&scene).await.restored, 1);
+}
+
+#[tokio::test]
+async fn undo_works_while_panicked_and_after_a_restart() {
+    let mut scene = Scene::lasting(6, "organize").await;
+    let before = scene.gmail.labels().await;
+    let agent = scene.agent().await;
+    agent.post(&gmail("messages/m0001/trash"), &Value::Null).await.expect(200);
+    scene.engine.call(latch_ipc::contract::PanicCall, Empty {}).await;
+    scene.crash().await;
+    assert!(scene.engine.welcome.panicked);
+    assert_eq!(undo_all(&scene).await.restored, 1);
+    assert_eq!(scene.gmail.labels().await, before);
+}
