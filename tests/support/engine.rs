@@ -177,7 +177,9 @@ impl Engine {
                     for id in open {
                         whole.push(self.call(HoldGet, HoldGetParams { id, offset: None, limit: None }).await);
                     }
-                    return whole;
+                    if !whole.iter().flat_map(|hold| &hold.objects).any(|object| object.pending) {
+                        return whole;
+                    }
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

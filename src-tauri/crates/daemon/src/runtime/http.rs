@@ -26,6 +26,9 @@ use crate::door::http::{AgentBody, AnswerBody};
 /// The header in which an agent may say why, in its own words.
 const REASON: &str = "latchstring-reason";
 
+/// How long a requester waits for what was allowed and runs.
+const RUNNING: Duration = Duration::from_secs(25);
+
 type Response = http::Response<AnswerBody>;
 
 impl Runtime {
@@ -227,7 +230,8 @@ impl Runtime {
         let _waiting = Waiting::enter(self, id);
         let mut changed = opened.changed.subscribe();
         let patience = Duration::from_secs(u64::from(self.settings().http_wait_seconds));
-        let deadline = tokio::time::Instant::now() + patience;
+        let mut deadline = tokio::time::Instant::now() + patience;
+        let mut running = false;
         loop {
             changed.borrow_and_update();
             let state = opened.guard().hold(id).map(|hold| hold.state);
@@ -254,7 +258,14 @@ impl Runtime {
             }
             tokio::select! {
                 moved = changed.changed() => if moved.is_err() { return Err(problem::stopped(shape)) },
-                () = tokio::time::sleep_until(deadline) => return Err(problem::waiting(shape, id)),
+                () = tokio::time::sleep_until(deadline) => {
+                    // What was allowed already needs the provider's time, not the person's.
+                    if running || !matches!(state, Some(State::Allowed | State::Running)) {
+                        return Err(problem::waiting(shape, id));
+                    }
+                    running = true;
+                    deadline = tokio::time::Instant::now() + RUNNING;
+                }
             }
         }
     }
