@@ -224,7 +224,6 @@ async fn attack_33_a_changed_record_and_a_dropped_tail_are_noticed() {
         let pid = rustix::process::Pid::from_raw(scene.engine.pid() as i32).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         scene.engine.ended().await;
-        assert_eq!(tamper(&path, "PRAGMA user_version"), 0);
         assert!(tamper(&path, sql) > 0, "{sql}");
         scene.engine = Start::at(scene.home.path()).start().await;
         let verified = scene.engine.call(JournalVerify, Empty {}).await;

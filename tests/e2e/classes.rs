@@ -121,9 +121,11 @@ async fn a_thread_counts_its_messages() {
     asked.await.unwrap().expect(204);
     assert_eq!(scene.gmail.trashed().await, 6);
     assert_eq!(scene.gmail.labels().await.len(), 9);
-    let asked = post(&agent, "threads/t-long/modify", json!({ "removeLabelIds": ["TRASH"], "addLabelIds": ["INBOX"] }));
-    asked.await.unwrap().expect(200);
+    assert_eq!(crate::undo::undo_all(&scene).await.restored, 6);
     assert_eq!(scene.gmail.trashed().await, 0);
+    let asked = post(&agent, "threads/t-long/modify", json!({ "addLabelIds": ["Label_1"] }));
+    asked.await.unwrap().expect(200);
+    assert_eq!(scene.gmail.labels_of("m0006").await, ["INBOX", "Label_1", "UNREAD"]);
 }
 
 fn raw(to: &str, subject: &str) -> String {

@@ -65,7 +65,16 @@ impl Start {
         self
     }
 
-    /// With the program that can be told to die at a point of `latch_daemon::fail`, told so: `after-intent`, or `after-intent:2` at the second time.
+    /// With its HTTP door there.
+    #[must_use]
+    pub fn http(mut self, address: &str) -> Self {
+        if let Some(http) = self.arguments.iter_mut().find(|argument| *argument == "127.0.0.1:0") {
+            *http = address.to_owned();
+        }
+        self
+    }
+
+    /// With the program that can be told to die at a failpoint, told so.
     #[must_use]
     pub fn failing(mut self, point: &str) -> Self {
         self.program = paths::latch_failpoints();
@@ -252,4 +261,12 @@ pub fn decision(hold: &HoldView, verdict: Verdict) -> HoldDecideParams {
         retyped_count: None,
         by: Some("script".to_owned()),
     }
+}
+
+/// Resident memory of a process.
+#[must_use]
+pub fn memory_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
 }

@@ -89,6 +89,11 @@ fn is_source(path: &str) -> bool {
     extensions.iter().any(|extension| path.ends_with(extension)) || path == ".ci/run"
 }
 
+/// Unit tests in files of their own play the outside world, in its own words.
+fn is_test(path: &str) -> bool {
+    path.contains("/src/") && (path.ends_with("/tests.rs") || path.contains("/tests/"))
+}
+
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(index, line)| (index + 1, line))
 }
@@ -111,14 +116,19 @@ fn machine_paths(path: &str, text: &str) -> Vec<(usize, String)> {
         return Vec::new();
     }
     let places = [
-        concat!("/wo", "rk/"),
+        concat!("/wo", "rk/wt"),
+        concat!("/wo", "rk/main"),
+        concat!("/wo", "rk/shared"),
         concat!("/ro", "ot/"),
         concat!("/ho", "me/"),
         concat!("/Us", "ers/"),
         concat!("C:\\Us", "ers"),
         concat!("/opt/", "hostedtoolcache"),
     ];
-    containing(text, &places)
+    // Made-up persons, and Gmail's own path in odd case.
+    let made_up = [concat!("/ho", "me/alice"), concat!("/Us", "ers/me/")];
+    let found = containing(text, &places);
+    found.into_iter().filter(|(_, line)| !made_up.iter().any(|path| line.contains(path))).collect()
 }
 
 fn containing(text: &str, words: &[&str]) -> Vec<(usize, String)> {
@@ -128,6 +138,9 @@ fn containing(text: &str, words: &[&str]) -> Vec<(usize, String)> {
 
 fn names(path: &str, text: &str) -> Vec<(usize, String)> {
     let vague = ["Manager", "Service", "Helper", "Util", "Utils"];
+    if is_test(path) {
+        return Vec::new();
+    }
     let file = path.rsplit('/').next().unwrap_or(path).split('.').next().unwrap_or_default();
     let mut found = Vec::new();
     if is_source(path)
@@ -188,21 +201,24 @@ fn purity(path: &str, text: &str) -> Vec<(usize, String)> {
     containing(text, &impure)
 }
 
-/// Which modules of the daemon may name which siblings. What is named by everybody is a leaf: it names nobody.
+/// Which modules of the daemon may name which siblings. Doors, control socket and owner channel reach the runtime through
+/// traits of their own, so that nothing but the runtime and what it is put together from names it.
 const WALLS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("net", &[]),
     ("vault", &[]),
-    ("store", &["vault", "clock"]),
+    ("store", &["clock"]),
     ("confirm", &[]),
+    ("control", &[]),
     ("upstream", &["vault", "net"]),
-    ("door", &["runtime", "upstream", "net"]),
-    ("control", &["runtime", "net"]),
-    ("runtime", &["store", "confirm", "upstream", "vault", "net", "clock"]),
+    ("door", &["upstream", "net"]),
+    ("runtime", &["store", "confirm", "upstream", "vault", "net", "clock", "door", "control"]),
 ];
 
 fn walls(path: &str, text: &str) -> Vec<(usize, String)> {
-    let Some(below) = path.strip_prefix("src-tauri/crates/daemon/src/") else { return Vec::new() };
+    let Some(below) = path.strip_prefix("src-tauri/crates/daemon/src/").filter(|_| !is_test(path)) else {
+        return Vec::new();
+    };
     let module = below.split(['/', '.']).next().unwrap_or_default();
     let Some((_, allowed)) = WALLS.iter().find(|(name, _)| *name == module) else { return Vec::new() };
     let mut found = Vec::new();

@@ -10,20 +10,28 @@ use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 
-use crate::runtime::{Origin, Runtime};
-
 /// Answers and notifications that may wait for a slow reader.
 const WAITING_LINES: usize = 1024;
 
+/// What the channel leads to.
+pub trait Inside: Send + Sync + 'static {
+    /// What to tell the owner without being asked.
+    fn events(&self) -> broadcast::Receiver<Event>;
+
+    /// Answers the owner's call.
+    fn call(self: Arc<Self>, method: &str, params: Value) -> impl Future<Output = Result<Value, RpcError>> + Send;
+}
+
 /// Serves the owner until the pipe ends. Calls run side by side, so that nothing stands before a panic.
-pub async fn serve<R, W>(runtime: Arc<Runtime>, mut reader: R, writer: W) -> Result<(), CodecError>
+pub async fn serve<I, R, W>(inside: Arc<I>, mut reader: R, writer: W) -> Result<(), CodecError>
 where
+    I: Inside,
     R: AsyncBufRead + Unpin,
     W: AsyncWrite + Unpin + Send + 'static,
 {
     let (lines, outgoing) = mpsc::channel(WAITING_LINES);
     let writing = tokio::spawn(write(writer, outgoing));
-    let telling = tokio::spawn(tell(runtime.events(), lines.clone()));
+    let telling = tokio::spawn(tell(inside.events(), lines.clone()));
     let mut calls = JoinSet::new();
     let mut line = Vec::new();
     let ended = loop {
@@ -33,11 +41,11 @@ where
             Err(error) => break Err(error),
         }
         while calls.try_join_next().is_some() {}
-        let (runtime, lines) = (Arc::clone(&runtime), lines.clone());
+        let (inside, lines) = (Arc::clone(&inside), lines.clone());
         match serde_json::from_slice::<Request>(&line) {
             Ok(request) => {
                 calls.spawn(async move {
-                    let result = runtime.call(&request.method, request.params, Origin::Owner).await;
+                    let result = inside.call(&request.method, request.params).await;
                     if let Some(id) = request.id {
                         answer(&lines, Some(id), result).await;
                     }

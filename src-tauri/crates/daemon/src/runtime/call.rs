@@ -24,6 +24,16 @@ impl Origin {
     }
 }
 
+impl crate::confirm::owner::Inside for Runtime {
+    fn events(&self) -> tokio::sync::broadcast::Receiver<c::Event> {
+        Self::events(self)
+    }
+
+    async fn call(self: Arc<Self>, method: &str, params: Value) -> Result<Value, RpcError> {
+        Self::call(&self, method, params, Origin::Owner).await
+    }
+}
+
 impl Runtime {
     /// Answers one call. Over the control socket only what reduces is answered; what would widen becomes an ask to the owner or is refused.
     pub async fn call(self: &Arc<Self>, method: &str, params: Value, origin: Origin) -> Result<Value, RpcError> {

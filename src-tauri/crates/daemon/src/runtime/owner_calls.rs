@@ -26,6 +26,13 @@ const MAX_TOKEN_SECONDS: u64 = 3600;
 /// The most records in one answer.
 const MAX_RECORDS: u32 = 10_000;
 
+/// What would let a name look like something else: controls, zero-width and direction marks, tag characters (ATTACKS 31).
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
 impl Runtime {
     pub(crate) fn hello(&self, params: Hello) -> Result<Welcome, RpcError> {
         if params.protocol != latch_ipc::PROTOCOL {
@@ -94,11 +101,10 @@ impl Runtime {
     pub(crate) async fn agent_connect(&self, params: AgentConnectParams) -> Result<AgentConnected, RpcError> {
         let opened = self.opened().ok_or_else(locked)?;
         check_id(&params.id)?;
-        if params.name.is_empty() || params.name.chars().count() > MAX_NAME || params.name.chars().any(char::is_control)
-        {
+        if params.name.is_empty() || params.name.chars().count() > MAX_NAME || params.name.chars().any(is_hidden) {
             return Err(RpcError::new(
                 ErrorCode::InvalidParams,
-                "name has 1 to 80 characters and no control characters",
+                "name has 1 to 80 characters, all of them visible and in their own order",
             ));
         }
         let secret = inside::random_secret()

@@ -192,7 +192,9 @@ fn audience(hold: &Hold) -> Option<AudienceView> {
 }
 
 fn reversible(hold: &Hold, chief: Option<&Operation>, softened: bool) -> (Reversible, String) {
-    let Some(chief) = chief else { return (Reversible::Unknown, String::new()) };
+    if chief.is_none() {
+        return (Reversible::Unknown, String::new());
+    }
     let undoable = hold.request.parts.iter().all(|part| part.operation.undo.is_some());
     let (kind, text) = match hold.class {
         Class::Unclassified => (Reversible::Unknown, "Nobody knows what this does, or whether it can be taken back."),
@@ -202,10 +204,13 @@ fn reversible(hold: &Hold, chief: Option<&Operation>, softened: bool) -> (Revers
             (Reversible::Softened, "They are moved to the Trash instead, and Undo moves them back.")
         }
         Class::Read => (Reversible::Yes, "Reading changes nothing."),
-        _ if undoable => (Reversible::Yes, "Undo puts everything back as it was."),
-        _ => (Reversible::No, "This can't be undone."),
+        Class::Modify | Class::Remove | Class::Share | Class::Destroy | Class::Spend | Class::Divert if undoable => {
+            (Reversible::Yes, "Undo puts everything back as it was.")
+        }
+        Class::Modify | Class::Remove | Class::Share | Class::Destroy | Class::Spend | Class::Divert => {
+            (Reversible::No, "This can't be undone.")
+        }
     };
-    let _ = chief;
     (kind, text.to_owned())
 }
 
