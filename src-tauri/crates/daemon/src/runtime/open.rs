@@ -182,6 +182,7 @@ impl Engine {
         let mut background = tokio::task::JoinSet::new();
         background.spawn(Arc::clone(&runtime).keep_time());
         background.spawn(Arc::clone(&runtime).keep_anchor());
+        background.spawn(Arc::clone(&runtime).erase_old_texts());
         if let Some(listener) = self.listener.take() {
             let (inside, connections) = (Arc::clone(&runtime), runtime.connections().clone());
             background.spawn(async move {
@@ -439,6 +440,21 @@ impl Runtime {
         }
     }
 
+    /// Subjects and senders in the journal go after as many days as the settings say; their hashes stay.
+    async fn erase_old_texts(self: Arc<Self>) {
+        let mut pause = std::time::Duration::from_secs(60);
+        loop {
+            tokio::time::sleep(pause).await;
+            let Some(opened) = self.opened() else { continue };
+            let days = self.settings().object_text_days;
+            let older_than = opened.clock.wall().saturating_sub(Span::days(u64::from(days)).0);
+            if let Err(error) = opened.store.erase_object_text(older_than).await {
+                tracing::warn!(%error, "old object texts could not be erased");
+            }
+            pause = std::time::Duration::from_secs(3600);
+        }
+    }
+
     async fn anchor(&self) {
         let Some(opened) = self.opened() else { return };
         let panicked = opened.guard().panicked().is_some();
@@ -457,6 +473,7 @@ impl Runtime {
         let commit = Commit { records: vec![record(opened.now(), Kind::Stop, "engine stopped")], ..Commit::default() };
         let _ = opened.store.commit(commit).await;
         self.anchor().await;
+        opened.store.close();
     }
 }
 

@@ -139,17 +139,17 @@ impl Runtime {
             .await
             .map_err(|error| RpcError::new(ErrorCode::Upstream, format!("nothing was put back: {error}")))?;
         let mut inverse = undo::inverse(provider, &undo.entry, &now);
-        let copied: Vec<&str> = undo
+        let copied: Vec<String> = undo
             .entry
             .changes
             .iter()
             .filter(|change| matches!(change.difference, Difference::Copied))
-            .map(|change| change.object.as_str())
+            .map(|change| change.object.clone())
             .filter(|object| !inverse.not_restored.iter().any(|(left, _)| left == object))
             .collect();
         if !copied.is_empty() {
             let mut copies = Vec::new();
-            for object in copied {
+            for object in &copied {
                 let copy = opened
                     .store
                     .quarantine_take(&undo.id, object)
@@ -174,6 +174,15 @@ impl Runtime {
         let commit = latch_core::journal::Commit { puts: vec![done.put()], ..Default::default() };
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
         opened.guard().forget_answers(&done.account);
+        let back: Vec<String> = copied
+            .into_iter()
+            .filter(|object| !result.not_restored.iter().any(|left| left.object == *object))
+            .collect();
+        if !back.is_empty()
+            && let Err(error) = opened.store.quarantine_forget(&done.id, back).await
+        {
+            tracing::warn!(%error, "copies of what is back stay in the quarantine");
+        }
         super::lock(&opened.undos).insert(done.number(), done);
         Ok(result)
     }

@@ -89,6 +89,8 @@ pub(super) struct Queue {
     reads: Vec<Record>,
     oldest_read: Option<Instant>,
     closing: bool,
+    /// The thread is gone: what came now would wait for ever.
+    ended: bool,
 }
 
 /// What handles and the thread share.
@@ -126,14 +128,21 @@ impl Shared {
         }
     }
 
+    /// Dropping a job tells whoever waits for it that the recorder has stopped.
     pub(super) fn push(&self, job: Job) {
-        guard(&self.queue).commits.push(job);
-        self.wake.notify_one();
+        let mut queue = guard(&self.queue);
+        if !queue.ended {
+            queue.commits.push(job);
+            self.wake.notify_one();
+        }
     }
 
     pub(super) fn push_urgent(&self, job: Job) {
-        guard(&self.queue).urgent.push_back(job);
-        self.wake.notify_one();
+        let mut queue = guard(&self.queue);
+        if !queue.ended {
+            queue.urgent.push_back(job);
+            self.wake.notify_one();
+        }
     }
 
     pub(super) fn close(&self) {
@@ -389,6 +398,7 @@ impl Drop for Stopped {
     fn drop(&mut self) {
         self.0.fail("The recorder has stopped, so nothing is let through: start Latchstring again".to_owned());
         let mut queue = guard(&self.0.queue);
+        queue.ended = true;
         queue.urgent.clear();
         queue.commits.clear();
     }

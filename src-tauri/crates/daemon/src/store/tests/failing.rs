@@ -41,6 +41,19 @@ async fn after_a_failed_write_everything_is_refused_and_nothing_is_half_written(
 }
 
 #[tokio::test]
+async fn after_the_end_everybody_is_answered() {
+    let rig = Rig::new();
+    let store = rig.open().store;
+    store.close();
+    assert!(store.commit(Commit::default()).await.is_err());
+    assert!(store.commit_now(Commit::default()).is_err());
+    assert!(store.append_read(read()).await.is_err());
+    assert!(store.verify().await.is_err() || store.failed().is_some());
+    let kept = store.commit_blocking(records(vec![record(Kind::Panic, "Stopped")])).unwrap();
+    assert!(matches!(kept, Kept::Flag { .. }), "{kept:?}");
+}
+
+#[tokio::test]
 async fn whoever_waits_for_room_hears_of_the_failure() {
     let rig = Rig::new();
     let store = rig.open().store;
