@@ -91,7 +91,7 @@ impl Mailbox {
         found
     }
 
-    /// A thread's mails, oldest first.
+    /// A thread's mails, oldest first. Every mail begins a thread of its own here.
     pub(crate) fn thread(&self, thread: &str) -> Vec<String> {
         let mut mails: Vec<&Mail> = self.mails.values().filter(|mail| mail.thread == thread).collect();
         mails.sort_by_key(|mail| mail.date);
@@ -210,14 +210,20 @@ impl Sender {
         }
         let id = format!("19a{n:05x}{:08x}", n.wrapping_mul(2_654_435_761) % 0xffff_ffff);
         let round = nth / self.subjects.len();
-        // People write back: their later mails stand in the thread of the first with that subject.
-        let (subject, thread) = match round {
-            0 => (subject.to_owned(), id.clone()),
-            _ if self.category == "CATEGORY_PERSONAL" => (format!("Re: {subject}"), id.clone()),
-            _ => (format!("{subject} ({})", round + 1), id.clone()),
+        let subject = match round {
+            1.. if self.category == "CATEGORY_PERSONAL" => format!("Re: {subject}"),
+            _ => subject.to_owned(),
         };
         let date = NEWEST.saturating_sub((SIZE - 1 - n) as u64 * 11 * HOUR);
-        Mail { id, thread, from: self.address.to_owned(), subject, body: self.body.to_owned(), date, labels }
+        Mail {
+            thread: id.clone(),
+            id,
+            from: self.address.to_owned(),
+            subject,
+            body: self.body.to_owned(),
+            date,
+            labels,
+        }
     }
 }
 
@@ -232,7 +238,7 @@ const SENDERS: &[Sender] = &[
             "Sunday lunch?",
             "The photos from Porto",
             "Can you read my application?",
-            "Re: keys",
+            "Your spare keys",
             "Birthday list",
             "That recipe",
         ],

@@ -44,6 +44,11 @@ pub(crate) fn run(home: Option<PathBuf>, demo: &Demo) -> Result<Exit, Failure> {
     })
 }
 
+/// A home that goes with the demo.
+fn home() -> Result<tempfile::TempDir, Failure> {
+    tempfile::Builder::new().prefix("latch-demo-").tempdir().map_err(Failure::failed)
+}
+
 /// One line of the story.
 fn say(text: &str) {
     println!("{text}");
@@ -53,8 +58,10 @@ fn say(text: &str) {
 async fn in_windows(tray: PathBuf) -> Result<Exit, Failure> {
     say("Tidybot gets a made-up mailbox of 300 mails. The tray asks you when it goes too far.");
     say("Decide in the dialogs, press Panic in the tray, then Undo. Quit in the tray ends the demo.\n");
+    let home = home()?;
     let ended = tokio::process::Command::new(tray)
-        .args(["--demo", "--vault", "memory"])
+        .args(["--demo", "--vault", "memory", "--home"])
+        .arg(home.path())
         .env_remove("LATCHSTRING_HOME")
         .kill_on_drop(true)
         .status()
@@ -72,7 +79,8 @@ async fn in_terminal() -> Result<Exit, Failure> {
         let message = "There is neither a display nor a terminal to ask you on. Without a person: latch demo --script";
         return Err(Failure::new(Exit::Failed, message));
     };
-    let (stage, agent, events) = Stage::set().await?;
+    let home = home()?;
+    let (stage, agent, events) = Stage::set(home.path()).await?;
     say("Tidybot gets a made-up mailbox of 300 mails, and you are its owner here.");
     say("When it goes too far, this terminal asks you. Type panic to stop it, then: undo tidybot 1h, then quit.\n");
     let watching = stage.watch();
@@ -83,7 +91,6 @@ async fn in_terminal() -> Result<Exit, Failure> {
     tokio::select! {
         _ = &mut owning => {}
         () = playing => {
-            say("Tidybot has come to its end. Type panic, if you did not, then: undo tidybot 1h, then quit.");
             owning.await;
         }
     }
@@ -125,11 +132,14 @@ async fn rampage(stage: &Stage, mut agent: Agent, rows: &Rows, tell: &(dyn Fn(St
                 Answer::Denied(why) => tell(format!("  Tidybot was told: {}", show::plain(why))),
                 Answer::Stopped(why) => {
                     tell(format!("  Tidybot is stopped and was told: {}", show::plain(why)));
-                    tell(format!("Undo it: in the tray, or undo {AGENT} 1h."));
+                    tell(format!("Now undo what it did: in the tray, or type undo {AGENT} 1h, and then quit."));
                     return;
                 }
                 Answer::Ran(_) => {}
             }
         }
     }
+    tell(format!(
+        "Tidybot has come to its end. Press or type panic, then undo what it did (undo {AGENT} 1h), then quit."
+    ));
 }

@@ -11,9 +11,9 @@ use super::stage::Stage;
 use super::{Rows, rampage};
 use crate::exit::{Exit, Failure};
 
-/// Plays the demo for the owner at stdin and stdout; the story goes to stderr.
-pub(crate) async fn run() -> Result<Exit, Failure> {
-    let (stage, agent, mut events) = Stage::set().await?;
+/// Plays the demo in this home for the owner at stdin and stdout; the story goes to stderr.
+pub(crate) async fn run(home: &std::path::Path) -> Result<Exit, Failure> {
+    let (stage, agent, mut events) = Stage::set(home).await?;
     let watching = stage.watch();
     let out = std::sync::Arc::new(Mutex::new(tokio::io::stdout()));
     let rows = Rows::default();

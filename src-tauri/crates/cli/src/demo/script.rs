@@ -37,7 +37,8 @@ struct Diary {
 type Shared = Arc<Mutex<Diary>>;
 
 pub(super) async fn play() -> Result<Exit, Failure> {
-    let (stage, mut agent, _events) = Stage::set().await?;
+    let home = super::home()?;
+    let (stage, mut agent, _events) = Stage::set(home.path()).await?;
     let diary = Shared::default();
     let owner = tokio::spawn(own(stage.client.clone(), stage.seen.clone(), stage.start.clone(), Arc::clone(&diary)));
     let mut rows = Vec::new();

@@ -1,6 +1,7 @@
 //! What the demo is played on: a temporary home, a real engine as a child process, the made-up mailbox, and the agent with its grant.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,7 +37,6 @@ pub(crate) struct Stage {
     pub(crate) seen: Seen,
     engine: Child,
     serving: tokio::task::JoinHandle<()>,
-    _home: tempfile::TempDir,
 }
 
 /// Holds that were seen, with their number of objects.
@@ -58,16 +58,15 @@ impl Seen {
 }
 
 impl Stage {
-    /// Sets the stage as its owner, over the engine's owner channel.
-    pub(crate) async fn set() -> Result<(Self, Agent, UnboundedReceiver<Event>), Failure> {
+    /// Sets the stage in an empty home as its owner, over the engine's owner channel.
+    pub(crate) async fn set(home: &Path) -> Result<(Self, Agent, UnboundedReceiver<Event>), Failure> {
         let start = Mailbox::new();
         let mailbox = Shared::new(start.clone());
         let credential = random()?;
         let (address, serving) = server::start(mailbox.clone(), credential.clone()).await.map_err(Failure::failed)?;
-        let home = tempfile::tempdir().map_err(Failure::failed)?;
         let mut engine = Command::new(std::env::current_exe().map_err(Failure::failed)?)
             .args(["serve", "--owner", "stdio", "--http", "127.0.0.1:0", "--vault", "memory", "--home"])
-            .arg(home.path())
+            .arg(home)
             .env_remove("LATCHSTRING_HOME")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -106,7 +105,7 @@ impl Stage {
             return Err(Failure::new(Exit::Failed, "the engine gave the agent no pairing secret."));
         };
         let agent = Agent::new(door, ACCOUNT, connected.client_id, secret);
-        let stage = Self { client, start, mailbox, seen: Seen::default(), engine, serving, _home: home };
+        let stage = Self { client, start, mailbox, seen: Seen::default(), engine, serving };
         Ok((stage, agent, events))
     }
 

@@ -23,7 +23,10 @@ pub(super) fn run(call: Call, serve: &Serve) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     let ended = runtime.block_on(async {
         if serve.demo {
-            return demo::relay().await;
+            let Some(home) = call.home else {
+                return Err(Failure::new(Exit::Usage, "The demo needs a home of its own; run latch demo."));
+            };
+            return demo::relay(&home).await;
         }
         let owner = owner(serve.owner)?;
         let options = Options {

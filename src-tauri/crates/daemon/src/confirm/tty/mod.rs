@@ -224,7 +224,7 @@ impl Console {
         if self.had_enough() {
             if !std::mem::replace(&mut self.told_to_wait, true) {
                 self.terminal
-                    .say("More waits, but you were asked enough for now. Type next to be asked at once, or panic.\n");
+                    .say("Three questions a minute are enough. More waits: type next to see it now, or panic.\n");
             }
             return;
         }

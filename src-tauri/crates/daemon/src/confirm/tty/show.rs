@@ -9,7 +9,7 @@ use latch_ipc::view::{
 };
 
 /// Rows shown before `list` must be typed to see the rest.
-pub const ROWS: usize = 50;
+pub const ROWS: usize = 20;
 /// Characters shown of one text.
 const WIDTH: usize = 200;
 
@@ -231,6 +231,8 @@ fn done(class: Class) -> &'static str {
 
 fn sentence(text: &str) -> String {
     let text = plain(text);
+    let mut letters = text.chars();
+    let text: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
     match text.ends_with(['.', '!', '?']) || text.is_empty() {
         true => text,
         false => format!("{text}."),
@@ -240,7 +242,7 @@ fn sentence(text: &str) -> String {
 /// What may be typed at a hold.
 #[must_use]
 pub fn choices(hold: &HoldView) -> String {
-    let mut text = format!("Only Enter: {}. To let it happen, type allow.", plain(&hold.keep));
+    let mut text = format!("{}? Only Enter: {}. To let it happen, type allow.", act(hold), plain(&hold.keep));
     if hold.partial && hold.count > 1 {
         text.push_str(" To allow only some rows: allow 1,3-5.");
     }
@@ -457,15 +459,11 @@ pub fn records(records: &[RecordView]) -> String {
     let mut text = String::new();
     for record in records {
         let who = record.agent.as_deref().map(|agent| format!(" {}", plain(agent))).unwrap_or_default();
+        let what = record.action.as_deref().map(|action| format!(" {} of {}", plain(action), record.count)).unwrap_or_default();
+        let said = if record.text.is_empty() { String::new() } else { format!(": {}", plain(&record.text)) };
         let undo = record.undo.as_deref().map(|undo| format!(" [undo {}]", plain(undo))).unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "{:>6}  {}  {}{who}: {}{undo}",
-            record.seq,
-            plain(&record.at),
-            plain(&record.kind),
-            plain(&record.text)
-        );
+        let (at, kind) = (plain(&record.at), plain(&record.kind));
+        let _ = writeln!(text, "{:>6}  {at}  {kind}{who}{what}{said}{undo}", record.seq);
     }
     text
 }
