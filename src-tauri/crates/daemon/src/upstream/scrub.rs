@@ -311,6 +311,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn chunks_do_not_matter(secret in "[ab]{4,6}", text in "[abc]{0,200}", sizes in proptest::collection::vec(1_usize..9, 1..20)) {
             let scrub = Scrub::new(&[secret.as_bytes()]);
