@@ -419,6 +419,9 @@ pub struct UndoResult {
     pub restored: u32,
     /// Objects left alone, and why.
     pub not_restored: Vec<NotRestored>,
+    /// What is not as before although it was put back (a new id), a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// An object that undo left alone.

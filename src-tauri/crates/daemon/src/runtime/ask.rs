@@ -139,10 +139,7 @@ impl Runtime {
         }
         let written = |error: serde_json::Error| RpcError::new(ErrorCode::Internal, error.to_string());
         match ask.wanted {
-            Wanted::Connect(connect) => {
-                let connected = self.agent_connect(connect).await?;
-                Ok(json!({ "id": connected.id, "client_id": connected.client_id }))
-            }
+            Wanted::Connect(connect) => serde_json::to_value(self.agent_connect(connect).await?).map_err(written),
             Wanted::Access(grant) => serde_json::to_value(self.grant_put(grant).await?).map_err(written),
             Wanted::Undo(undo) => serde_json::to_value(self.undo_run(undo).await?).map_err(written),
         }

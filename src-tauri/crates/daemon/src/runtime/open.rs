@@ -229,7 +229,11 @@ impl Engine {
                 } else {
                     match confirm::tty::Terminal::open() {
                         Some(terminal) => {
-                            confirm::tty::run(client, events, terminal).await;
+                            if confirm::tty::run(client, events, terminal).await == confirm::tty::End::Quit {
+                                serving.abort();
+                                self.runtime.owner_gone().await;
+                                return End::Asked;
+                            }
                         }
                         None => {
                             confirm::deny::run(client, events).await;
@@ -279,7 +283,12 @@ impl Runtime {
             state.epoch = state.epoch.saturating_add(1);
             state.panicked = Some(loaded.alarms.join("; "));
         }
-        if let Some(anchor) = self.vault.anchor()? {
+        let anchor = self.vault.anchor()?;
+        if anchor.is_none() && loaded.seq > 0 {
+            state.epoch = state.epoch.saturating_add(1);
+            state.panicked = Some("the vault remembers nothing of this database: it was put here from elsewhere, or the keyring was cleared".to_owned());
+        }
+        if let Some(anchor) = anchor {
             let present = Present {
                 seq: loaded.seq,
                 hash_at_anchor: store.hash_at(anchor.seq)?,

@@ -117,6 +117,7 @@ impl Runtime {
             let one = self.put_back(opened, undo).await?;
             result.restored = result.restored.saturating_add(one.restored);
             result.not_restored.extend(one.not_restored);
+            result.notes.extend(one.notes);
         }
         self.settle(opened);
         Ok(result)
@@ -163,6 +164,7 @@ impl Runtime {
             let again = undo::reinsert(provider, &undo.entry, &copies);
             inverse.calls.extend(again.calls);
             inverse.not_restored.extend(again.not_restored);
+            inverse.notes.extend(again.notes);
         }
         let mut result = UndoResult::default();
         let answers = self.run_inverse(opened, &undo, inverse, &mut result).await?;
@@ -170,6 +172,7 @@ impl Runtime {
         let mut after = UndoResult::default();
         self.run_inverse(opened, &undo, follow, &mut after).await?;
         result.not_restored.extend(after.not_restored);
+        result.notes.extend(after.notes);
         let done = Undo { undone: true, ..undo };
         let commit = latch_core::journal::Commit { puts: vec![done.put()], ..Default::default() };
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
@@ -198,6 +201,11 @@ impl Runtime {
             .account(&undo.account)
             .ok_or_else(|| RpcError::new(ErrorCode::NotFound, "its account was removed"))?;
         result.not_restored.extend(inverse.not_restored.into_iter().map(|(object, why)| NotRestored { object, why }));
+        for (_, note) in inverse.notes {
+            if !result.notes.contains(&note) {
+                result.notes.push(note);
+            }
+        }
         let calls: Vec<Call> = inverse.calls.iter().map(|(_, call)| call.clone()).collect();
         let count = inverse.calls.iter().map(|(ids, _)| ids.len()).sum::<usize>();
         let count = u32::try_from(count).unwrap_or(u32::MAX);

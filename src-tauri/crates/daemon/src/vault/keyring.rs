@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -22,19 +23,31 @@ pub(super) trait Connect: Send {
     fn connect(&self) -> Result<Arc<CredentialStore>, Error>;
 }
 
-/// The platform's own keyring.
-pub(super) struct Native;
+/// The platform's own keyring, as crate `keyring` chooses it.
+#[derive(Default)]
+pub(super) struct Native {
+    connected: AtomicBool,
+}
 
 impl Connect for Native {
     fn connect(&self) -> Result<Arc<CredentialStore>, Error> {
-        #[cfg(target_os = "macos")]
-        let store = apple_native_keyring_store::keychain::Store::new()?;
-        #[cfg(target_os = "windows")]
-        let store = windows_native_keyring_store::Store::new()?;
-        #[cfg(all(unix, not(target_os = "macos")))]
-        let store = zbus_secret_service_keyring_store::Store::new()?;
-        Ok(store)
+        if !self.connected.swap(true, Ordering::Relaxed) && ::keyring::Entry::store_status().is_ok() {
+            return keyring_core::get_default_store().ok_or(Error::NoDefaultStore);
+        }
+        again()
     }
+}
+
+/// Crate `keyring` connects once in a process; a Secret Service that restarted must be connected to anew.
+#[cfg(all(unix, not(target_os = "macos")))]
+fn again() -> Result<Arc<CredentialStore>, Error> {
+    Ok(zbus_secret_service_keyring_store::Store::new()?)
+}
+
+/// Elsewhere there is no connection that could break.
+#[cfg(not(all(unix, not(target_os = "macos"))))]
+fn again() -> Result<Arc<CredentialStore>, Error> {
+    keyring_core::get_default_store().ok_or(Error::NoDefaultStore)
 }
 
 /// Calls into the keyring, each bounded in time.

@@ -131,7 +131,7 @@ impl Vault {
             VaultKind::Keyring | VaultKind::Passphrase | VaultKind::Memory => {}
         }
         let small = match kind {
-            VaultKind::Keyring => Small::Keyring(Keyring::start(Box::new(Native), home.path())),
+            VaultKind::Keyring => Small::Keyring(Keyring::start(Box::new(Native::default()), home.path())),
             VaultKind::Passphrase => Small::Files,
             VaultKind::Memory => Small::Memory(Mutex::default()),
         };

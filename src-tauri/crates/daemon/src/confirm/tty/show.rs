@@ -459,7 +459,11 @@ pub fn records(records: &[RecordView]) -> String {
     let mut text = String::new();
     for record in records {
         let who = record.agent.as_deref().map(|agent| format!(" {}", plain(agent))).unwrap_or_default();
-        let what = record.action.as_deref().map(|action| format!(" {} of {}", plain(action), record.count)).unwrap_or_default();
+        let what = record
+            .action
+            .as_deref()
+            .map(|action| format!(" {} of {}", plain(action), record.count))
+            .unwrap_or_default();
         let said = if record.text.is_empty() { String::new() } else { format!(": {}", plain(&record.text)) };
         let undo = record.undo.as_deref().map(|undo| format!(" [undo {}]", plain(undo))).unwrap_or_default();
         let (at, kind) = (plain(&record.at), plain(&record.kind));
