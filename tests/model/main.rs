@@ -12,6 +12,7 @@ mod disk;
 mod mailbox;
 mod reference;
 mod steps;
+mod upstream;
 mod world;
 
 use std::collections::BTreeMap;
