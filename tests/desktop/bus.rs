@@ -1,0 +1,240 @@
+//! What a desktop has on its session bus: a tray host and a notification daemon, played by the test.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use zbus::object_server::SignalEmitter;
+use zbus::{OwnedVariant, Variant};
+use zbus::{Connection, connection, fdo, interface, message::Header};
+
+/// The watcher that tray icons register with.
+#[derive(Default, Clone)]
+struct Watcher {
+    items: Arc<Mutex<Vec<String>>>,
+}
+
+#[interface(name = "org.kde.StatusNotifierWatcher")]
+impl Watcher {
+    fn register_status_notifier_item(&self, service: String, #[zbus(header)] header: Header<'_>) {
+        let sender = header.sender().map(ToString::to_string).unwrap_or_default();
+        let item =
+            if service.starts_with('/') { format!("{sender}{service}") } else { format!("{service}/StatusNotifierItem") };
+        self.items.lock().unwrap().push(item);
+    }
+
+    fn register_status_notifier_host(&self, _service: String) {}
+
+    #[zbus(property)]
+    fn registered_status_notifier_items(&self) -> Vec<String> {
+        self.items.lock().unwrap().clone()
+    }
+
+    #[zbus(property)]
+    fn is_status_notifier_host_registered(&self) -> bool {
+        true
+    }
+
+    #[zbus(property)]
+    fn protocol_version(&self) -> i32 {
+        0
+    }
+}
+
+/// A shown notification.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    pub id: u32,
+    pub summary: String,
+    pub body: String,
+    /// Keys and labels in turn.
+    pub actions: Vec<String>,
+}
+
+#[derive(Clone, Default)]
+struct Daemon {
+    shown: Arc<Mutex<Vec<Shown>>>,
+    last: Arc<Mutex<u32>>,
+    product: &'static str,
+}
+
+#[interface(name = "org.freedesktop.Notifications")]
+impl Daemon {
+    #[allow(clippy::too_many_arguments)]
+    fn notify(
+        &self,
+        _app: String,
+        replaces: u32,
+        _icon: String,
+        summary: String,
+        body: String,
+        actions: Vec<String>,
+        _hints: HashMap<String, OwnedVariant>,
+        _timeout: i32,
+    ) -> u32 {
+        let mut last = self.last.lock().unwrap();
+        let id = if replaces == 0 {
+            *last += 1;
+            *last
+        } else {
+            replaces
+        };
+        let mut shown = self.shown.lock().unwrap();
+        shown.retain(|one| one.id != id);
+        shown.push(Shown { id, summary, body, actions });
+        id
+    }
+
+    fn close_notification(&self, id: u32) {
+        self.shown.lock().unwrap().retain(|one| one.id != id);
+    }
+
+    fn get_capabilities(&self) -> Vec<String> {
+        ["actions", "body", "body-markup"].map(str::to_owned).into()
+    }
+
+    fn get_server_information(&self) -> (String, String, String, String) {
+        (self.product.to_owned(), "example".to_owned(), "1".to_owned(), "1.2".to_owned())
+    }
+
+    #[zbus(signal)]
+    async fn action_invoked(emitter: &SignalEmitter<'_>, id: u32, key: &str) -> zbus::Result<()>;
+}
+
+/// The played desktop services.
+pub struct Services {
+    connection: Connection,
+    address: String,
+    watcher: Watcher,
+    daemon: Daemon,
+}
+
+const NOTIFICATIONS: &str = "/org/freedesktop/Notifications";
+
+impl Services {
+    /// `tray`: whether this desktop shows tray icons; `product`: what the notification daemon calls itself.
+    pub async fn start(address: &str, tray: bool, product: &'static str) -> Self {
+        let watcher = Watcher::default();
+        let daemon = Daemon { product, ..Daemon::default() };
+        let mut builder = connection::Builder::address(address)
+            .serve_at(NOTIFICATIONS, daemon.clone())
+            .name("org.freedesktop.Notifications");
+        if tray {
+            builder =
+                builder.serve_at("/StatusNotifierWatcher", watcher.clone()).name("org.kde.StatusNotifierWatcher");
+        }
+        let connection = builder.build().await.unwrap();
+        Self { connection, address: address.to_owned(), watcher, daemon }
+    }
+
+    /// The notifications on the screen, once there are `count`.
+    pub async fn notifications(&self, count: usize) -> Vec<Shown> {
+        let started = Instant::now();
+        loop {
+            let shown = self.daemon.shown.lock().unwrap().clone();
+            if shown.len() == count {
+                return shown;
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "{count} notifications expected: {shown:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The person presses a button of a notification.
+    pub async fn press(&self, id: u32, key: &str) {
+        let emitter = SignalEmitter::new(&self.connection, NOTIFICATIONS).unwrap();
+        Daemon::action_invoked(&emitter, id, key).await.unwrap();
+    }
+
+    /// Another program on the bus claims that buttons were pressed.
+    pub async fn forge(&self, ids: std::ops::RangeInclusive<u32>, keys: &[&str]) {
+        let forger = connection::Builder::address(self.address.as_str()).build().await.unwrap();
+        for id in ids {
+            for key in keys {
+                let signal = "ActionInvoked";
+                forger
+                    .emit_signal(None::<&str>, NOTIFICATIONS, "org.freedesktop.Notifications", signal, &(id, *key))
+                    .await
+                    .unwrap();
+            }
+        }
+    }
+
+    /// All labels of the tray menu with their ids, submenus' items included.
+    pub async fn menu(&self) -> Vec<(i32, String)> {
+        let started = Instant::now();
+        loop {
+            if let Ok(items) = self.read_menu().await
+                && !items.is_empty()
+            {
+                return items;
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "no tray icon registered");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn read_menu(&self) -> zbus::Result<Vec<(i32, String)>> {
+        let (name, path) = self.item().ok_or(fdo::Error::Failed("no item".to_owned()))?;
+        let reply = self
+            .connection
+            .call_method(
+                Some(name.as_str()),
+                format!("{path}/Menu").as_str(),
+                Some("com.canonical.dbusmenu"),
+                "GetLayout",
+                &(0, -1, Vec::<String>::new()),
+            )
+            .await?;
+        type Node = (i32, HashMap<String, OwnedVariant>, Vec<OwnedVariant>);
+        let (_, root): (u32, Node) = reply.body().deserialize()?;
+        let mut items = Vec::new();
+        walk(root.2.into_iter().map(Variant::from).collect(), &mut items);
+        Ok(items)
+    }
+
+    /// Clicks the first menu item whose label starts so.
+    pub async fn click(&self, label: &str) {
+        let started = Instant::now();
+        let id = loop {
+            let menu = self.menu().await;
+            if let Some((id, _)) = menu.iter().find(|(_, text)| text.starts_with(label)) {
+                break *id;
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "{label} is not in {menu:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let (name, path) = self.item().unwrap();
+        self.connection
+            .call_method(
+                Some(name.as_str()),
+                format!("{path}/Menu").as_str(),
+                Some("com.canonical.dbusmenu"),
+                "Event",
+                &(id, "clicked", Variant::from(""), 0_u32),
+            )
+            .await
+            .unwrap();
+    }
+
+    fn item(&self) -> Option<(String, String)> {
+        let items = self.watcher.items.lock().unwrap();
+        let (name, path) = items.last()?.split_once('/')?;
+        Some((name.to_owned(), format!("/{path}")))
+    }
+}
+
+fn walk(nodes: Vec<Variant<'_>>, items: &mut Vec<(i32, String)>) {
+    for node in nodes {
+        let node = match node {
+            Variant::Variant(inner) => *inner,
+            other => other,
+        };
+        let Variant::Structure(node) = node else { continue };
+        let fields = node.into_fields();
+        let [Variant::I32(id), Variant::Dict(properties), Variant::Array(children)] = fields.as_slice() else { continue };
+        let label: String = properties.get::<&str, String>(&"label").ok().flatten().unwrap_or_default();
+        items.push((*id, label.replace('_', "")));
+        walk(children.iter().map(|child| child.try_clone().unwrap()).collect(), items);
+    }
+}
