@@ -22,7 +22,7 @@ pub(crate) const MAIN: &str = "main";
 /// What is drawn now.
 pub(crate) struct Desktop {
     app: AppHandle,
-    icon: Option<TrayIcon>,
+    icon: Option<(TrayIcon, Menu<Wry>)>,
     shown: Option<Tray>,
     snapshot: Option<String>,
 }
@@ -58,24 +58,26 @@ impl Desktop {
         }
     }
 
+    /// The first item, Panic, is made once and stays: a click on it must not get lost because the menu changes meanwhile.
     fn draw_tray(&mut self, tray: &Tray) -> tauri::Result<()> {
         let items = tray.menu.iter().map(|item| build(&self.app, item)).collect::<tauri::Result<Vec<_>>>()?;
-        let menu = Menu::with_items(&self.app, &items.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
-        let same_icon = self.shown.as_ref().is_some_and(|shown| shown.icon == tray.icon);
-        if let Some(icon) = &self.icon {
-            icon.set_menu(Some(menu))?;
-            if !same_icon {
+        let items: Vec<_> = items.iter().map(AsRef::as_ref).collect();
+        if let Some((icon, menu)) = &self.icon {
+            while menu.remove_at(1)?.is_some() {}
+            menu.append_items(items.get(1..).unwrap_or_default())?;
+            if self.shown.as_ref().is_none_or(|shown| shown.icon != tray.icon) {
                 icon.set_icon(Some(image(tray.icon)?))?;
             }
             return icon.set_tooltip(Some(&tray.hover));
         }
+        let menu = Menu::with_items(&self.app, &items)?;
         let icon = TrayIconBuilder::with_id("latchstring")
             .icon(image(tray.icon)?)
             .tooltip(&tray.hover)
             .menu(&menu)
             .show_menu_on_left_click(true)
             .build(&self.app)?;
-        self.icon = Some(icon);
+        self.icon = Some((icon, menu));
         Ok(())
     }
 
@@ -271,6 +273,7 @@ fn show_box(message: MessageBox, inputs: UnboundedSender<Input>) {
     );
     window.set_title("Latchstring asks");
     window.set_secondary_text(Some(&message.details));
+    let keep = window.add_button(&message.keep, ResponseType::Reject);
     if let Some((text, delay)) = &message.allow {
         window.add_button(text, ResponseType::Accept);
         window.set_response_sensitive(ResponseType::Accept, false);
@@ -281,7 +284,6 @@ fn show_box(message: MessageBox, inputs: UnboundedSender<Input>) {
             }
         });
     }
-    let keep = window.add_button(&message.keep, ResponseType::Reject);
     window.set_default_response(ResponseType::Reject);
     keep.grab_focus();
     window.set_keep_above(true);

@@ -16,6 +16,8 @@ mod drill;
 mod engine_link;
 pub mod environment;
 mod notify;
+#[cfg(test)]
+mod samples;
 mod session;
 mod state;
 mod text;

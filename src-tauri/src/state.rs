@@ -642,3 +642,7 @@ fn same_but_objects(shown: &HoldView, listed: &HoldView) -> bool {
     rest.objects.clone_from(&shown.objects);
     first && *shown == rest
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

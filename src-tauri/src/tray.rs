@@ -183,3 +183,58 @@ fn undo_menu(known: &Snapshot) -> Item {
 pub(crate) fn crowd(count: usize) -> String {
     format!("{} more are waiting for you", grouped(u32::try_from(count).unwrap_or(u32::MAX)))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::samples::{destroy, hold, snapshot, world};
+    use crate::world::World;
+
+    fn shown(known: &Snapshot) -> String {
+        let tray = tray(known, "2026-11-22T08:00:00Z".parse().unwrap());
+        let mut text = format!("{:?}: {}\n", tray.icon, tray.hover);
+        lines(&tray.menu, 1, &mut text);
+        text
+    }
+
+    fn lines(items: &[Item], depth: usize, text: &mut String) {
+        let indent = "  ".repeat(depth);
+        for item in items {
+            match item {
+                Item::Choice(action, label) => text.push_str(&format!("{indent}[{label}] {}\n", action.id())),
+                Item::Note(label) => text.push_str(&format!("{indent}{label}\n")),
+                Item::Line => text.push_str(&format!("{indent}---\n")),
+                Item::Menu(label, items) => {
+                    text.push_str(&format!("{indent}{label} >\n"));
+                    lines(items, depth + 1, text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn four_states() {
+        let mut panicked = world(Vec::new());
+        panicked.status.as_mut().unwrap().panicked = true;
+        panicked.agents.iter_mut().for_each(|agent| agent.stopped = true);
+        let hostile = crate::samples::agent("\u{202e}evil\u{200b} & co");
+        let holding = World { agents: vec![hostile], ..world(vec![hold("h1", "claude", 12), destroy("h2", 1)]) };
+        insta::assert_snapshot!("calm", shown(&snapshot(Engine::Up, world(Vec::new()))));
+        insta::assert_snapshot!("holding", shown(&snapshot(Engine::Up, holding)));
+        insta::assert_snapshot!("panicked", shown(&snapshot(Engine::Up, panicked)));
+        let down = Engine::Down { why: "it ended".to_owned() };
+        insta::assert_snapshot!("offline", shown(&snapshot(down, World::default())));
+    }
+
+    #[test]
+    fn panic_is_first_and_ids_come_back() {
+        let known = snapshot(Engine::Up, world(vec![hold("h1", "claude", 12)]));
+        let tray = tray(&known, Timestamp::UNIX_EPOCH);
+        assert!(matches!(tray.menu.first(), Some(Item::Choice(Action::Panic, _))));
+        for action in [Action::Panic, Action::Deny("h\"1".to_owned()), Action::Revoke("a b".to_owned()), Action::Quit] {
+            assert_eq!(Action::from_id(&action.id()), Some(action));
+        }
+        assert_eq!(Action::from_id("17"), None);
+    }
+}

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ASKS;
 use crate::rig::{Build, Kind, Rig};
 use crate::script::{destroy, send, trash};
-use crate::ASKS;
 
 #[tokio::test]
 async fn attack_01_forged_answers_change_nothing() {
@@ -63,17 +63,20 @@ async fn attack_08_what_the_starter_brings_in_is_removed_and_reported() {
         (hostile[2], &inspector.to_string()),
         (hostile[3], "true"),
     ]);
-    rig.services.menu().await;
-    rig.services.click("Open").await;
+    let started = Instant::now();
+    rig.services.click("Open Latchstring").await;
     rig.window("Latchstring").await;
     let process = format!("/proc/{}", rig.pid());
+    while rig.web_processes().is_empty() {
+        assert!(started.elapsed() < Duration::from_secs(30), "no web process");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     for child in rig.web_processes() {
         let environment = std::fs::read(format!("/proc/{child}/environ")).unwrap();
         for name in hostile {
             assert!(!String::from_utf8_lossy(&environment).contains(&format!("{name}=")), "{name}");
         }
     }
-    assert!(!rig.web_processes().is_empty());
     assert!(std::net::TcpStream::connect(inspector).is_err(), "nobody listens for an inspector");
     let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("{process}/mem")).unwrap());
     assert_eq!(owner, 0, "not dumpable: its memory belongs to root");
@@ -89,10 +92,13 @@ async fn attack_31_what_hides_or_reorders_is_shown() {
     rig.window(ASKS).await;
     driver.page("confirm.html", "#allow").await;
     let text = driver.text("[role=alertdialog]").await;
-    for shown in ["Invoice ‹U+202E›fdp.exe ‹U+200B›attached", "billing@xn--pypal-4ve.com", "<b>please</b>", "first time"] {
+    for shown in
+        ["Invoice ‹U+202E›fdp.exe ‹U+200B›attached", "billing@xn--pypal-4ve.com", "<b>please</b>", "first time"]
+    {
         assert!(text.contains(shown), "{shown} in {text}");
     }
     assert_eq!(driver.count("dl b").await, 0, "markup stays text");
+    tokio::time::sleep(Duration::from_millis(800)).await;
     rig.picture("confirm-send");
 }
 

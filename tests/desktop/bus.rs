@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use zbus::object_server::SignalEmitter;
-use zbus::{OwnedVariant, Variant};
 use zbus::{Connection, connection, fdo, interface, message::Header};
+use zbus::{OwnedVariant, Variant};
 
 /// The watcher that tray icons register with.
 #[derive(Default, Clone)]
@@ -18,8 +18,11 @@ struct Watcher {
 impl Watcher {
     fn register_status_notifier_item(&self, service: String, #[zbus(header)] header: Header<'_>) {
         let sender = header.sender().map(ToString::to_string).unwrap_or_default();
-        let item =
-            if service.starts_with('/') { format!("{sender}{service}") } else { format!("{service}/StatusNotifierItem") };
+        let item = if service.starts_with('/') {
+            format!("{sender}{service}")
+        } else {
+            format!("{service}/StatusNotifierItem")
+        };
         self.items.lock().unwrap().push(item);
     }
 
@@ -120,8 +123,7 @@ impl Services {
             .serve_at(NOTIFICATIONS, daemon.clone())
             .name("org.freedesktop.Notifications");
         if tray {
-            builder =
-                builder.serve_at("/StatusNotifierWatcher", watcher.clone()).name("org.kde.StatusNotifierWatcher");
+            builder = builder.serve_at("/StatusNotifierWatcher", watcher.clone()).name("org.kde.StatusNotifierWatcher");
         }
         let connection = builder.build().await.unwrap();
         Self { connection, address: address.to_owned(), watcher, daemon }
@@ -196,25 +198,29 @@ impl Services {
     /// Clicks the first menu item whose label starts so.
     pub async fn click(&self, label: &str) {
         let started = Instant::now();
-        let id = loop {
+        loop {
             let menu = self.menu().await;
-            if let Some((id, _)) = menu.iter().find(|(_, text)| text.starts_with(label)) {
-                break *id;
+            let found = menu.iter().find(|(_, text)| text.starts_with(label));
+            // A menu that changes meanwhile has no such item any more: look again.
+            if let Some((id, _)) = found
+                && self.click_item(*id).await.is_ok()
+            {
+                return;
             }
-            assert!(started.elapsed() < Duration::from_secs(20), "{label} is not in {menu:?}");
+            assert!(started.elapsed() < Duration::from_secs(20), "{label} can't be clicked in {menu:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
-        };
-        let (name, path) = self.item().unwrap();
+        }
+    }
+
+    /// Clicks a menu item by its number.
+    pub async fn click_item(&self, id: i32) -> zbus::Result<()> {
+        let (name, path) = self.item().ok_or(fdo::Error::Failed("no item".to_owned()))?;
+        let event = (id, "clicked", Variant::from(""), 0_u32);
+        let path = format!("{path}/Menu");
         self.connection
-            .call_method(
-                Some(name.as_str()),
-                format!("{path}/Menu").as_str(),
-                Some("com.canonical.dbusmenu"),
-                "Event",
-                &(id, "clicked", Variant::from(""), 0_u32),
-            )
-            .await
-            .unwrap();
+            .call_method(Some(name.as_str()), path.as_str(), Some("com.canonical.dbusmenu"), "Event", &event)
+            .await?;
+        Ok(())
     }
 
     fn item(&self) -> Option<(String, String)> {
@@ -232,7 +238,9 @@ fn walk(nodes: Vec<Variant<'_>>, items: &mut Vec<(i32, String)>) {
         };
         let Variant::Structure(node) = node else { continue };
         let fields = node.into_fields();
-        let [Variant::I32(id), Variant::Dict(properties), Variant::Array(children)] = fields.as_slice() else { continue };
+        let [Variant::I32(id), Variant::Dict(properties), Variant::Array(children)] = fields.as_slice() else {
+            continue;
+        };
         let label: String = properties.get::<&str, String>(&"label").ok().flatten().unwrap_or_default();
         items.push((*id, label.replace('_', "")));
         walk(children.iter().map(|child| child.try_clone().unwrap()).collect(), items);

@@ -81,11 +81,12 @@ async fn pictures_of_the_main_window() {
     rig.script.set("agent.list", json!([agent("claude", "Claude"), paused]));
     let proposal = latch_ipc::view::HoldView { state: latch_ipc::view::HoldState::Proposal, ..trash("h2", 40) };
     rig.script.hold(&[proposal]);
-    rig.services.click("Open").await;
+    rig.services.click("Open Latchstring").await;
     driver.page("index.html", "#agents").await;
     rig.window("Latchstring").await;
     for page in ["Overview", "Agents", "Accounts", "Activity", "Settings"] {
-        let script = "[...document.querySelectorAll('nav button')].find(b => b.innerText.startsWith(arguments[0])).click();";
+        let script =
+            "[...document.querySelectorAll('nav button')].find(b => b.innerText.startsWith(arguments[0])).click();";
         driver.client.execute(script, vec![page.into()]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(400)).await;
         rig.picture(&format!("main-{}", page.to_lowercase()));
@@ -98,4 +99,22 @@ async fn pictures_of_the_main_window() {
     driver.client.execute(overview, vec![]).await.unwrap();
     driver.until("document.querySelector('.first') !== null").await;
     rig.picture("main-first-start");
+}
+
+#[tokio::test]
+async fn pictures_in_the_dark() {
+    let mut rig = Rig::start(Kind::default()).await;
+    rig.launch(&[("GTK_THEME", "Adwaita:dark")]);
+    let driver = rig.driver().await;
+    rig.services.click("Open Latchstring").await;
+    driver.page("index.html", "#agents").await;
+    driver.until("matchMedia('(prefers-color-scheme: dark)').matches").await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    rig.picture("dark-main");
+    rig.script.hold(&[destroy("h1", 4)]);
+    let window = rig.window(ASKS).await;
+    driver.page("confirm.html", "#allow").await;
+    rig.x(&["windowactivate", "--sync", &window]);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    rig.picture("dark-confirm");
 }

@@ -29,15 +29,19 @@ async fn allow(rig: &Rig, driver: &rig::Driver) {
 #[tokio::test]
 async fn panic_in_the_tray_menu_stops_everything() {
     let mut rig = Rig::running(Kind::default()).await;
+    // The item that was in the menu before the hold came still works.
+    let before = rig.services.menu().await;
+    let (panic, _) = before.iter().find(|(_, label)| label.starts_with("Panic")).unwrap();
     rig.script.hold(&[trash("h1", 12)]);
     rig.window(ASKS).await;
-    rig.services.click("Panic").await;
+    rig.services.click_item(*panic).await.unwrap();
     rig.script.heard("panic", 1).await;
     rig.no_window(ASKS).await;
     rig.window("Latchstring").await;
     let driver = rig.driver().await;
     driver.page("index.html", "#stopped").await;
     driver.until("document.querySelector('main').innerText.includes('3 connections')").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     rig.picture("main-stopped");
     let menu: Vec<String> = rig.services.menu().await.into_iter().map(|(_, label)| label).collect();
     assert!(menu.contains(&"Stopped. No agent has access.".to_owned()), "{menu:?}");
@@ -137,7 +141,7 @@ async fn a_dead_engine_is_started_again_and_nothing_is_allowed() {
     rig.script.heard("hello", 2).await;
     assert!(rig.script.calls("hold.decide").iter().all(|decided| decided["verdict"] == "deny"));
     let driver = rig.driver().await;
-    rig.services.click("Open").await;
+    rig.services.click("Open Latchstring").await;
     driver.page("index.html", "#notes").await;
     let notes = driver.text("main").await;
     assert!(notes.contains("The engine stopped") && notes.contains("told to die"), "{notes}");
@@ -165,6 +169,7 @@ async fn without_a_tray_host_the_window_opens_at_once() {
     let driver = rig.driver().await;
     driver.page("index.html", "#panic").await;
     driver.until("document.querySelector('main').innerText.includes('no tray icons')").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     rig.picture("main-no-tray");
     assert!(took < Duration::from_secs(if std::env::var_os("CI").is_some() { 2 } else { 10 }), "{took:?}");
 }
@@ -175,6 +180,7 @@ async fn a_notification_allows_only_what_is_small_and_can_be_put_back() {
     rig.script.hold(&[destroy("h1", 3)]);
     let shown = rig.services.notifications(1).await;
     assert_eq!(shown[0].actions.iter().step_by(2).collect::<Vec<_>>(), ["review", "deny", "panic"]);
+    tokio::time::sleep(Duration::from_millis(600)).await;
     rig.services.press(shown[0].id, "allow").await;
     rig.services.press(shown[0].id, "deny").await;
     let decided = rig.script.heard("hold.decide", 1).await;
@@ -183,8 +189,11 @@ async fn a_notification_allows_only_what_is_small_and_can_be_put_back() {
 
     rig.script.hold(&[trash("h2", 12)]);
     let shown = rig.services.notifications(1).await;
+    assert_eq!(shown[0].summary, "Trash 12 messages?");
+    assert_eq!(shown[0].body, "Claude asks, on work. Undo moves them back out of the Trash.");
     assert_eq!(shown[0].actions.last().unwrap(), "Allow: trash 12 messages");
     assert_eq!(shown[0].actions[0], "review", "Allow is never first");
+    tokio::time::sleep(Duration::from_millis(600)).await;
     rig.services.press(shown[0].id, "allow").await;
     let decided = rig.script.heard("hold.decide", 2).await;
     assert_eq!((&decided[1]["verdict"], &decided[1]["by"]), (&json!("allow"), &json!("notification")));
@@ -195,7 +204,7 @@ async fn a_notification_allows_only_what_is_small_and_can_be_put_back() {
 
 #[tokio::test]
 async fn a_window_that_does_not_paint_is_replaced_by_a_message_box() {
-    let mut rig = Rig::running(Kind::default()).await;
+    let mut rig = Rig::running(Kind { paint_seconds: 3, ..Kind::default() }).await;
     let driver = rig.driver().await;
     driver.page("index.html", "body").await;
     rig.script.hold(&[trash("h1", 3)]);

@@ -18,6 +18,8 @@ pub struct Kind {
     pub tray_host: bool,
     pub daemon: &'static str,
     pub build: Build,
+    /// How long a window may take to paint before a message box replaces it; a crowded machine needs long.
+    pub paint_seconds: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub enum Build {
 
 impl Default for Kind {
     fn default() -> Self {
-        Self { tray_host: true, daemon: "played", build: Build::Tests }
+        Self { tray_host: true, daemon: "played", build: Build::Tests, paint_seconds: 20 }
     }
 }
 
@@ -108,6 +110,7 @@ impl Rig {
             .env("GDK_BACKEND", "x11")
             .env("NO_AT_BRIDGE", "1")
             .env("LANG", "C.UTF-8")
+            .env("LATCHSTRING_PAINT_SECONDS", self.kind.paint_seconds.to_string())
             .env("LATCHSTRING_SCRIPT", self.script.folder())
             .env("LATCH_BIN", env!("CARGO_BIN_EXE_scripted-engine"));
         if self.kind.build == Build::Tests {

@@ -213,10 +213,7 @@ pub fn send(id: &str) -> HoldView {
         objects: Vec::new(),
         summary: Summary::default(),
         audience: Some(AudienceView {
-            members: vec![
-                member("billing@p\u{430}ypal.com", "to", true),
-                member("alice@example.org", "cc", false),
-            ],
+            members: vec![member("billing@p\u{430}ypal.com", "to", true), member("alice@example.org", "cc", false)],
             place: None,
         }),
         facts: vec![

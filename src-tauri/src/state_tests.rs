@@ -1,0 +1,205 @@
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use latch_ipc::contract::Scope;
+
+use super::*;
+use crate::samples::{destroy, hold, world};
+
+fn up(holds: Vec<HoldView>, now: Instant) -> (State, Vec<Effect>) {
+    let mut state = State::new(Vec::new());
+    state.handle(Input::EngineUp { vault_locked: false }, now);
+    let effects = state.handle(Input::Loaded(Box::new(world(holds))), now);
+    (state, effects)
+}
+
+/// A state whose dialog 1 asks about `hold`, painted and focused at `now`.
+fn asking(hold: HoldView, now: Instant) -> State {
+    let (mut state, effects) = up(vec![hold.clone()], now);
+    assert!(effects.contains(&Effect::Fetch(hold.id.clone())), "{effects:?}");
+    let opened = state.handle(Input::Fetched { id: hold.id.clone(), hold: Some(Box::new(hold)) }, now);
+    assert_eq!(opened, [Effect::OpenDialog(1)]);
+    state.handle(Input::Painted { number: 1, revision: 1 }, now);
+    state.handle(Input::Focused { number: 1, gained: true }, now);
+    state
+}
+
+fn allow(digest: &str) -> Choice {
+    Choice {
+        verdict: Verdict::Allow,
+        revision: 1,
+        digest: digest.to_owned(),
+        objects: None,
+        scope: Scope::Once,
+        forever: false,
+        retyped_count: None,
+    }
+}
+
+fn decided(effects: &[Effect]) -> Vec<&HoldDecideParams> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Decide { params, .. } => Some(&params.0),
+            _ => None,
+        })
+        .collect()
+}
+
+fn after(now: Instant, milliseconds: u64) -> Instant {
+    now + Duration::from_millis(milliseconds)
+}
+
+#[test]
+fn an_allow_counts_only_after_the_delay_on_what_was_shown() {
+    let now = Instant::now();
+    let digest = "digest of h1";
+    let mut state = asking(hold("h1", "claude", 3), now);
+    assert_eq!(state.choose(1, &allow(digest), after(now, 999)).unwrap_err(), Refused::TooSoon);
+    assert_eq!(state.choose(1, &allow("other"), after(now, 1100)).unwrap_err(), Refused::Changed);
+    assert_eq!(state.choose(2, &allow(digest), after(now, 1100)).unwrap_err(), Refused::Answered);
+    state.handle(Input::Focused { number: 1, gained: false }, after(now, 1100));
+    assert_eq!(state.choose(1, &allow(digest), after(now, 1200)).unwrap_err(), Refused::NotFocused);
+    state.handle(Input::Focused { number: 1, gained: true }, after(now, 1200));
+    assert_eq!(state.choose(1, &allow(digest), after(now, 2100)).unwrap_err(), Refused::TooSoon);
+    let effects = state.choose(1, &allow(digest), after(now, 2200)).unwrap();
+    assert_eq!(decided(&effects)[0].verdict, Verdict::Allow);
+    assert_eq!(state.choose(1, &allow(digest), after(now, 2300)).unwrap_err(), Refused::Answered);
+}
+
+#[test]
+fn changed_content_starts_the_clock_again() {
+    let now = Instant::now();
+    let mut state = asking(hold("h1", "claude", 3), now);
+    let grown = HoldView { count: 4, ..hold("h1", "claude", 4) };
+    let effects = state.handle(Input::Loaded(Box::new(world(vec![grown.clone()]))), after(now, 1500));
+    assert!(effects.contains(&Effect::Fetch("h1".to_owned())));
+    let effects = state.handle(Input::Fetched { id: "h1".to_owned(), hold: Some(Box::new(grown)) }, after(now, 1500));
+    assert_eq!(effects, [Effect::UpdateDialog(1)]);
+    assert_eq!(state.choose(1, &allow("digest of h1"), after(now, 1600)).unwrap_err(), Refused::Changed);
+    let second = Choice { revision: 2, ..allow("digest of h1") };
+    assert_eq!(state.choose(1, &second, after(now, 1600)).unwrap_err(), Refused::Changed, "not painted yet");
+    state.handle(Input::Painted { number: 1, revision: 2 }, after(now, 1700));
+    assert_eq!(state.choose(1, &second, after(now, 2600)).unwrap_err(), Refused::TooSoon);
+    assert!(state.choose(1, &second, after(now, 2700)).is_ok());
+}
+
+#[test]
+fn what_can_t_be_undone_wants_its_count_and_two_seconds() {
+    let now = Instant::now();
+    let mut state = asking(destroy("h1", 214), now);
+    let digest = "digest of h1";
+    let with = |count| Choice { retyped_count: count, ..allow(digest) };
+    assert_eq!(state.choose(1, &with(Some(214)), after(now, 1500)).unwrap_err(), Refused::TooSoon);
+    assert_eq!(state.choose(1, &with(None), after(now, 2100)).unwrap_err(), Refused::Retype);
+    assert_eq!(state.choose(1, &with(Some(213)), after(now, 2100)).unwrap_err(), Refused::Retype);
+    let task = Choice { scope: Scope::Task, ..with(Some(214)) };
+    assert_eq!(state.choose(1, &task, after(now, 2100)).unwrap_err(), Refused::NoTask);
+    let some = Choice { objects: Some(vec!["m0".to_owned(), "m7".to_owned()]), ..with(Some(2)) };
+    let effects = state.choose(1, &some, after(now, 2100)).unwrap();
+    assert_eq!(decided(&effects)[0].objects.as_ref().unwrap().len(), 2);
+}
+
+#[test]
+fn objects_that_were_not_shown_can_t_be_allowed() {
+    let now = Instant::now();
+    let mut state = asking(hold("h1", "claude", 3), now);
+    let later = after(now, 1500);
+    for (objects, refused) in [(vec![], Refused::Nothing), (vec!["m9".to_owned()], Refused::Changed)] {
+        let choice = Choice { objects: Some(objects), ..allow("digest of h1") };
+        assert_eq!(state.choose(1, &choice, later).unwrap_err(), refused);
+    }
+    state.handle(Input::Locked(true), later);
+    assert_eq!(state.choose(1, &allow("digest of h1"), later).unwrap_err(), Refused::Locked);
+}
+
+#[test]
+fn a_window_that_goes_away_denies_once() {
+    let now = Instant::now();
+    let mut state = asking(hold("h1", "claude", 3), now);
+    let effects = state.handle(Input::DialogGone { number: 1 }, now);
+    assert_eq!(decided(&effects)[0].verdict, Verdict::Deny);
+    assert_eq!(state.handle(Input::DialogGone { number: 1 }, now), []);
+}
+
+#[test]
+fn an_engine_that_goes_away_allows_nothing() {
+    let now = Instant::now();
+    let mut state = asking(hold("h1", "claude", 3), now);
+    let effects = state.handle(Input::EngineDown { why: "it ended".to_owned() }, now);
+    assert!(effects.contains(&Effect::CloseDialog(1)) && decided(&effects).is_empty(), "{effects:?}");
+    assert_eq!(state.choose(1, &allow("digest of h1"), after(now, 2000)).unwrap_err(), Refused::Answered);
+}
+
+#[test]
+fn a_panic_that_the_engine_missed_comes_first_when_it_is_back() {
+    let now = Instant::now();
+    let mut state = State::new(Vec::new());
+    assert!(state.panic().contains(&Effect::KillEngine));
+    let effects = state.handle(Input::EngineUp { vault_locked: false }, now);
+    assert_eq!(effects[0], Effect::Panic);
+    state.handle(Input::PanicDone(None), now);
+    let effects = state.handle(Input::EngineUp { vault_locked: false }, now);
+    assert_eq!(effects[0], Effect::Panic, "until it is confirmed");
+}
+
+#[test]
+fn dialogs_are_fair_and_few() {
+    let now = Instant::now();
+    let holds = vec![hold("h1", "loud", 1), hold("h22", "loud", 1), hold("h333", "quiet", 1)];
+    let (mut state, _) = up(holds.clone(), now);
+    let mut order = Vec::new();
+    for number in 1..=3 {
+        let id = state.fetching.clone().unwrap();
+        let found = holds.iter().find(|hold| hold.id == id).unwrap().clone();
+        order.push(found.agent.clone());
+        state.handle(Input::Fetched { id, hold: Some(Box::new(found)) }, now);
+        state.handle(Input::DialogGone { number }, now);
+        state.handle(Input::Tick, now);
+    }
+    assert_eq!(order, ["loud", "quiet", "loud"]);
+    let effects = state.handle(Input::Loaded(Box::new(world(vec![hold("h4444", "loud", 1)]))), now);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Fetch(_))), "a fourth within a minute waits");
+    let effects = state.handle(Input::Tick, after(now, 61_000));
+    assert_eq!(effects, [Effect::Fetch("h4444".to_owned())]);
+}
+
+#[test]
+fn notifications_allow_only_what_is_small_and_never_twice() {
+    let now = Instant::now();
+    let press = |state: &mut State, digest: &str, pressed| {
+        state.handle(Input::Pressed { hold: "h1".to_owned(), digest: digest.to_owned(), pressed }, now)
+    };
+    let (mut state, effects) = up(vec![hold("h1", "claude", 12)], now);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Notify(notice) if notice.actions.len() == 4)));
+    assert_eq!(press(&mut state, "another", Pressed::Allow), []);
+    let effects = press(&mut state, "digest of h1", Pressed::Allow);
+    assert_eq!(decided(&effects)[0].by.as_deref(), Some("notification"));
+    assert_eq!(press(&mut state, "digest of h1", Pressed::Allow), []);
+    for held in [destroy("h1", 3), hold("h1", "claude", 21)] {
+        let (mut state, effects) = up(vec![held], now);
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Notify(notice) if notice.actions.len() == 3)));
+        assert!(decided(&press(&mut state, "digest of h1", Pressed::Allow)).is_empty());
+    }
+}
+
+#[test]
+fn the_message_box_allows_only_what_is_small_and_not_at_once() {
+    let now = Instant::now();
+    for (held, allowed) in
+        [(hold("h1", "claude", 3), true), (destroy("h1", 3), false), (hold("h1", "claude", 21), false)]
+    {
+        let (mut state, _) = up(vec![held.clone()], now);
+        state.handle(Input::Fetched { id: "h1".to_owned(), hold: Some(Box::new(held)) }, now);
+        let effects = state.handle(Input::PaintLimit { number: 1 }, after(now, 3000));
+        assert_eq!(effects, [Effect::CloseDialog(1), Effect::OpenFallback(1)]);
+        assert_eq!(state.handle(Input::DialogGone { number: 1 }, after(now, 3000)), []);
+        state.handle(Input::FallbackShown { number: 1 }, after(now, 3100));
+        if allowed {
+            let early = state.handle(Input::FallbackAnswer { number: 1, allow: true }, after(now, 3200));
+            assert_eq!(early, [Effect::OpenFallback(1)], "too soon: it asks again");
+        }
+        let effects = state.handle(Input::FallbackAnswer { number: 1, allow: true }, after(now, 4200));
+        let verdict = if allowed { Verdict::Allow } else { Verdict::Deny };
+        assert_eq!(decided(&effects)[0].verdict, verdict);
+    }
+}
