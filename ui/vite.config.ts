@@ -10,5 +10,5 @@ export default defineConfig(({ mode }) => ({
     rolldownOptions: { input: ["index.html", "confirm.html"] },
   },
   resolve: mode === "test" ? { conditions: ["browser"] } : {},
-  test: { environment: "jsdom", include: ["test/**/*.test.ts"] },
+  test: { environment: "jsdom", env: { TZ: "UTC" }, include: ["test/**/*.test.ts"] },
 }));
