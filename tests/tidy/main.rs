@@ -3,6 +3,7 @@
 //! A rule that looks at one file is a row of [`rules::RULES`] and brings an offence that it must see and an innocent
 //! that it must spare. Rules about the whole tree are in [`tree`].
 
+mod providers;
 mod rules;
 mod tree;
 

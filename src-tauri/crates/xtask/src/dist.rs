@@ -10,7 +10,7 @@ use crate::tree::{Tree, cargo};
 pub fn dist(tree: &Tree) -> Outcome {
     build_ui(tree)?;
     run(cargo().args(["build", "--release", "-p", "latch"]).current_dir(tree.root()))?;
-    run(Command::new(tree.ui().join("node_modules/.bin/tauri"))
+    run(Command::new(tree.peers().join("node_modules/.bin/tauri"))
         .args(["build", "--bundles", "deb"])
         .current_dir(tree.root()))
 }

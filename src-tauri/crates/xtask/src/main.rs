@@ -105,7 +105,7 @@ fn perform(tree: &Tree, chore: Chore) -> Outcome {
             bench::bench(tree)
         }
         Chore::Dist { yes } => {
-            setup(tree, Extent::Build, consent(yes))?;
+            setup(tree, Extent::Tests, consent(yes))?;
             dist::dist(tree)
         }
     }

@@ -50,6 +50,7 @@ impl Suites<'_> {
         let mut names: Vec<String> =
             ["fmt", "clippy", "deny", "ui", "unit", "bindings", "doc"].map(str::to_owned).into();
         if !all && !has_deny() {
+            println!("cargo-deny is not installed and takes minutes to compile: `cargo xtask test --all` runs it.");
             names.retain(|name| name != "deny");
         }
         names.extend(REQUIRED.iter().map(|name| (*name).to_owned()));
@@ -119,8 +120,9 @@ impl Suites<'_> {
         command.env("LATCHSTRING_E2E_BIN", &self.programs.tray_e2e);
         command.env("LATCH_PYTHON", self.tree.venv().join("bin/python"));
         command.env("LATCH_EMULATOR", self.tree.peers().join("node_modules/emulate/dist/api.js"));
-        if !self.nextest && targets.contains(&"desktop") {
-            command.args(["--", "--test-threads=1"]);
+        // One desktop, one pair of hands.
+        if targets.contains(&"desktop") {
+            command.args(if self.nextest { &["--test-threads", "1"][..] } else { &["--", "--test-threads=1"] });
         }
         self.count(runner, &mut command)
     }
