@@ -83,6 +83,8 @@ enum Load {
 
 /// An engine that does not confirm a panic by then is killed.
 const PANIC_LIMIT: Duration = Duration::from_secs(1);
+/// By then most allowed operations have run and can be undone.
+const RUN_TIME: Duration = Duration::from_secs(1);
 /// Times left in the menu, and dialogs that waited for their turn.
 const TICK: Duration = Duration::from_secs(10);
 
@@ -100,7 +102,11 @@ impl Controller {
                 },
                 Some(question) = outlets.questions.recv() => self.answer(question),
                 Some(input) = outlets.inputs.recv() => self.state.handle(input, Instant::now()),
-                _ = tick.tick() => self.state.handle(Input::Tick, Instant::now()),
+                _ = tick.tick() => {
+                    // What agents do unasked causes no event; it is in the undo list and the counts all the same.
+                    self.refresh();
+                    self.state.handle(Input::Tick, Instant::now())
+                }
                 else => break,
             };
             for effect in effects {
@@ -156,7 +162,10 @@ impl Controller {
             Effect::Decide { params, number } => self.with_engine(async move |client, inbox| {
                 let id = params.0.id.clone();
                 let error = client.call(HoldDecide, params.0).await.err().map(|error| error.to_string());
-                Some(inbox.inputs.send(Input::DecideDone { id, number, error }))
+                let sent = inbox.inputs.send(Input::DecideDone { id, number, error });
+                tokio::time::sleep(RUN_TIME).await;
+                let _ = inbox.inputs.send(Input::Changed);
+                Some(sent)
             }),
             Effect::AnswerAsk { id, verdict } => self.with_engine(async move |client, inbox| {
                 let answer = client.call(AskDecide, AskDecideParams { id: id.clone(), verdict }).await;

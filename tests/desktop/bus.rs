@@ -129,6 +129,16 @@ impl Services {
         Self { connection, address: address.to_owned(), watcher, daemon }
     }
 
+    /// Waits until a program owns this name.
+    pub async fn appears(&self, name: &str) {
+        let dbus = fdo::DBusProxy::new(&self.connection).await.unwrap();
+        let started = Instant::now();
+        while !dbus.name_has_owner(name.try_into().unwrap()).await.unwrap() {
+            assert!(started.elapsed() < Duration::from_secs(20), "{name} does not appear");
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
     /// The notifications on the screen, once there are `count`.
     pub async fn notifications(&self, count: usize) -> Vec<Shown> {
         let started = Instant::now();

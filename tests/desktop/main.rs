@@ -8,6 +8,7 @@ mod bus;
 mod looks;
 mod rig;
 mod script;
+mod whole;
 
 use std::time::Duration;
 

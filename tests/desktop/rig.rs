@@ -46,7 +46,7 @@ pub struct Rig {
     inspector: u16,
     app: Option<Kill>,
     folder: TempDir,
-    _others: Vec<Kill>,
+    others: Vec<Kill>,
 }
 
 struct Kill(Child);
@@ -76,7 +76,7 @@ impl Rig {
         let services = Services::start(&address, kind.tray_host, kind.daemon).await;
         let script = Script::new(folder.path().join("script"));
         let others = vec![manager, bus, screen];
-        Self { script, services, display, address, kind, inspector: port(), app: None, folder, _others: others }
+        Self { script, services, display, address, kind, inspector: port(), app: None, folder, others }
     }
 
     /// A rig whose tray runs.
@@ -84,6 +84,26 @@ impl Rig {
         let mut rig = Self::start(kind).await;
         rig.launch(&[]);
         rig
+    }
+
+    /// Starts an unlocked keyring on this desktop.
+    pub async fn keyring(&mut self) {
+        use std::io::Write;
+        let mut daemon = Command::new("gnome-keyring-daemon")
+            .args(["--unlock", "--foreground", "--components=secrets"])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("DBUS_SESSION_BUS_ADDRESS", &self.address)
+            .env("HOME", self.folder.path().join("home"))
+            .env("XDG_RUNTIME_DIR", self.folder.path().join("run"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("gnome-keyring-daemon is installed by `cargo xtask setup`");
+        daemon.stdin.take().unwrap().write_all(b"a test's password").unwrap();
+        self.others.push(Kill(daemon));
+        self.services.appears("org.freedesktop.secrets").await;
     }
 
     /// Starts the tray with more variables in its environment.
