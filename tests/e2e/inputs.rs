@@ -256,3 +256,16 @@ async fn a_wrong_passphrase_opens_nothing() {
         .unwrap();
     assert_eq!(client.call(latch_ipc::contract::AccountList, Empty {}).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn an_uploaded_mail_arrives_and_can_be_taken_back() {
+    let scene = Scene::new(1, "organize").await;
+    let agent = scene.agent().await;
+    let path = "/upload/gmail/v1/users/me/messages?uploadType=media";
+    let mail = "From: a@example.com\r\nTo: me@example.com\r\nSubject: Uploaded\r\n\r\nText\r\n";
+    let answer = agent.send(Method::POST, path, &[("content-type", "message/rfc822")], mail).await.expect(200).json();
+    let id = answer["id"].as_str().unwrap();
+    let read = scene.gmail.direct().get(&gmail(&format!("messages/{id}?format=metadata"))).await.expect(200).json();
+    assert!(read["payload"]["headers"].to_string().contains("Uploaded"), "{read}");
+    assert_eq!(crate::undo::undo_all(&scene).await.restored, 1);
+}

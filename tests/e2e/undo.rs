@@ -1,7 +1,10 @@
 //! What happened can be put back, exactly.
 
-use latch_ipc::contract::{Empty, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams};
+use latch_ipc::contract::{
+    Empty, HoldDecideParams, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams, Verdict,
+};
 use latch_tests::Scene;
+use latch_tests::engine::decision;
 use serde_json::{Value, json};
 
 use crate::gmail;
@@ -88,6 +91,24 @@ async fn an_entry_can_be_undone_by_itself_and_only_once() {
     let again = scene.engine.client.call(UndoRun, UndoRunParams::Entry { entry: newest }).await;
     assert!(again.is_err() || again.unwrap().restored == 0);
     assert_eq!(undo_all(&scene).await.restored, 1);
+}
+
+#[tokio::test]
+async fn two_undos_at_once_put_copies_back_once() {
+    let scene = Scene::new(6, "organize").await;
+    let agent = scene.agent().await;
+    let path = gmail("messages/batchDelete");
+    let asked = tokio::spawn(async move { agent.post(&path, &json!({ "ids": ["m0001", "m0002"] })).await });
+    let hold = scene.engine.hold().await;
+    let allow = HoldDecideParams { forever: Some(true), retyped_count: Some(2), ..decision(&hold, Verdict::Allow) };
+    scene.engine.decide(allow).await.unwrap();
+    asked.await.unwrap().expect(204);
+    let entry = scene.engine.call(UndoList, UndoListParams::default()).await[0].entry.clone();
+    let undo = || scene.engine.client.call(UndoRun, UndoRunParams::Entry { entry: entry.clone() });
+    let (one, two, three) = tokio::join!(undo(), undo(), undo());
+    let restored: u32 = [one, two, three].into_iter().flatten().map(|result| result.restored).sum();
+    assert_eq!(restored, 2);
+    assert_eq!(scene.gmail.labels().await.len(), 6);
 }
 
 #[tokio::test]

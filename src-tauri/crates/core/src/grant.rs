@@ -419,6 +419,13 @@ impl AuthorizationDetail {
         if !self.named.is_empty() {
             add("May ask for", self.named.iter().map(ActionPattern::as_str).collect());
         }
+        let number = |(meter, budget): (&Meter, &Budget)| {
+            format!("{} {} in 10 minutes and {} in 24 hours", meter.name(), budget.ten_minutes, budget.day)
+        };
+        let numbers: Vec<String> = self.budgets.iter().map(number).collect();
+        if !numbers.is_empty() {
+            add("Unasked at most:", numbers.iter().map(String::as_str).collect());
+        }
         summary
     }
 }

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::call::{Call, CallBody, Digest};
 use crate::lease::Epoch;
-use crate::operation::{Class, Objects, Operation, Part, Request};
+use crate::operation::{Class, Fact, Objects, Operation, Part, Request};
 use crate::recipe::View;
 use crate::time::{Span, Time};
 
@@ -172,12 +172,25 @@ pub struct Allowance {
     pub verb: String,
     /// The Class that the person read.
     pub class: Class,
+    /// What else the person read, such as which labels.
+    pub facts: Vec<Fact>,
     /// The listed objects; each is used up by the operation that it allows.
     pub objects: BTreeSet<String>,
     /// The epoch that it belongs to.
     pub epoch: Epoch,
     /// When it ends.
     pub expires_at: Time,
+}
+
+impl Allowance {
+    /// Whether the operation is what the person read, on no other objects.
+    #[must_use]
+    pub fn allows(&self, operation: &Operation) -> bool {
+        self.verb == operation.verb
+            && self.class == operation.class
+            && self.facts == operation.facts
+            && operation.objects.ids().iter().all(|id| self.objects.contains(id))
+    }
 }
 
 /// A hold as stored: what is needed to propose it again after a restart. Sealed at rest.

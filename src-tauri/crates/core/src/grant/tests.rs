@@ -49,7 +49,7 @@ fn a_detail_survives_its_json() {
     let parsed = AuthorizationDetail::parse(&json!([json])).unwrap();
     assert_eq!(parsed.len(), 1);
     assert_eq!(serde_json::to_value(&parsed[0]).unwrap(), json);
-    insta::assert_snapshot!(parsed[0].summary(), @"Reads, labels, archives and trashes within its budgets, sends to people you know after a delay. Asks for the rest. Only gmail.users.messages.*, gmail.users.settings.filters.create. Only to read, divert. Only in INBOX. May ask for gmail.users.settings.filters.create.");
+    insta::assert_snapshot!(parsed[0].summary(), @"Reads, labels, archives and trashes within its budgets, sends to people you know after a delay. Asks for the rest. Only gmail.users.messages.*, gmail.users.settings.filters.create. Only to read, divert. Only in INBOX. May ask for gmail.users.settings.filters.create. Unasked at most: leave-inbox 1 in 10 minutes and 2 in 24 hours.");
 }
 
 #[test]

@@ -194,15 +194,8 @@ impl Guard {
         hold.state = State::Allowed;
         hold.expires_at = now.time + hold::KEEP;
         hold.allowed = Some(Allowed { objects: chosen.clone(), forever });
-        let allowance = (scope == Scope::Task).then(|| Allowance {
-            agent: hold.agent.clone(),
-            account: hold.account.clone(),
-            verb: hold.request.parts.iter().map(|part| part.operation.verb.clone()).next().unwrap_or_default(),
-            class: hold.class,
-            objects: chosen.unwrap_or_else(|| hold.objects.iter().map(|object| object.id.clone()).collect()),
-            epoch: hold.epoch,
-            expires_at: now.time + hold::ALLOWANCE,
-        });
+        let allowances =
+            if scope == Scope::Task { allowances(hold, chosen.as_ref(), now.time + hold::ALLOWANCE) } else { Vec::new() };
         let mut record = record(now, Kind::Verdict, format!("allowed by {by}"));
         record.agent = Some(hold.agent.clone());
         record.account = Some(hold.account.clone());
@@ -212,7 +205,7 @@ impl Guard {
         record.digest = Some(hold.digest);
         let agent = hold.agent.clone();
         self.conduct.entry(agent).or_default().denials = 0;
-        self.allowances.extend(allowance);
+        self.allowances.extend(allowances);
         self.notices.push_back(Notice::HoldClosed(id.to_owned()));
         Ok(Decided {
             state: State::Allowed,
@@ -335,6 +328,25 @@ impl Guard {
         commit.deletes.push((Shelf::Hold, id.to_owned()));
         self.notices.push_back(Notice::HoldClosed(id.to_owned()));
     }
+}
+
+/// What each part of an allowed hold leaves behind, for the ticked objects.
+fn allowances(hold: &hold::Hold, chosen: Option<&BTreeSet<String>>, expires_at: Time) -> Vec<Allowance> {
+    let changes = hold.request.parts.iter().filter(|part| part.operation.class != Class::Read);
+    let left = changes.map(|part| {
+        let ids = part.operation.objects.ids().iter();
+        Allowance {
+            agent: hold.agent.clone(),
+            account: hold.account.clone(),
+            verb: part.operation.verb.clone(),
+            class: part.operation.class,
+            facts: part.operation.facts.clone(),
+            objects: ids.filter(|id| chosen.is_none_or(|chosen| chosen.contains(*id))).cloned().collect(),
+            epoch: hold.epoch,
+            expires_at,
+        }
+    });
+    left.filter(|allowance| !allowance.objects.is_empty()).collect()
 }
 
 fn ticked(hold: &hold::Hold, objects: Option<Vec<String>>) -> Result<Option<BTreeSet<String>>, DecideError> {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::judge::Judged;
 use super::{Guard, Now, record};
 use crate::call::{Call, Digest};
 use crate::hold::Hold;
@@ -45,11 +46,15 @@ impl Guard {
         epoch: Epoch,
         now: Now,
     ) -> Result<Permit, Stopped> {
-        let granted = self
+        if !self.gate.admits(epoch) || self.state.panicked.is_some() || self.state.stopped.contains(agent) {
+            return Err(Stopped);
+        }
+        let grant = self
             .grants
             .values()
-            .any(|grant| grant.agent == agent && grant.account() == account && grant.stands(now.time));
-        if !self.gate.admits(epoch) || self.state.panicked.is_some() || self.state.stopped.contains(agent) || !granted {
+            .find(|grant| grant.agent == agent && grant.account() == account && grant.stands(now.time))
+            .ok_or(Stopped)?;
+        if matches!(self.judge(grant, None, request, now), Judged::Forbid { .. }) {
             return Err(Stopped);
         }
         Ok(Permit {

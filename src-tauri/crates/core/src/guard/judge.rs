@@ -4,7 +4,7 @@ use super::{Guard, Notice, Now, Session, number, record};
 use crate::budget::{self, Asked};
 use crate::call::Digest;
 use crate::grant::{AuthorizationDetail, Grant};
-use crate::hold::{self, Hold, State};
+use crate::hold::{self, Allowance, Hold, State};
 use crate::journal::{Charge, Commit, Kind};
 use crate::lease::Epoch;
 use crate::operation::{Class, Objects, Request};
@@ -61,7 +61,7 @@ struct Asking<'a> {
     epoch: Epoch,
 }
 
-enum Judged {
+pub(super) enum Judged {
     Forbid { why: String, instead: String },
     Confirm { why: String },
     Permit { delay: Option<Span> },
@@ -133,7 +133,7 @@ impl Guard {
         }
     }
 
-    fn judge(&self, grant: &Grant, narrowed: Option<&AuthorizationDetail>, request: &Request, now: Now) -> Judged {
+    pub(super) fn judge(&self, grant: &Grant, narrowed: Option<&AuthorizationDetail>, request: &Request, now: Now) -> Judged {
         let counts = budget::counts(request.parts.iter().map(|part| &part.operation));
         let agent_since = self.agents.get(&grant.agent).map_or(now.time, |agent| agent.since);
         let room = self.meters.room(&Asked { grant, narrowed, agent_since, counts: &counts, now: now.time });
@@ -243,21 +243,31 @@ impl Guard {
         }
     }
 
-    fn is_allowed_for_task(&self, session: &Session, account: &str, request: &Request, now: Now) -> bool {
-        request.parts.iter().all(|part| {
-            let operation = &part.operation;
-            matches!(operation.class, Class::Modify | Class::Remove)
-                && !operation.objects.ids().is_empty()
-                && self.allowances.iter().any(|allowance| {
-                    allowance.agent == session.agent
-                        && allowance.account == account
-                        && allowance.class == operation.class
-                        && allowance.verb == operation.verb
-                        && allowance.expires_at > now.time
-                        && self.gate.admits(allowance.epoch)
-                        && operation.objects.ids().iter().all(|id| allowance.objects.contains(id))
-                })
-        })
+    /// Whether the person allowed the same before for all of these objects; if so, that is used up for them.
+    fn is_allowed_for_task(&mut self, session: &Session, account: &str, request: &Request, now: Now) -> bool {
+        let gate = &self.gate;
+        let stands = |allowance: &Allowance| {
+            allowance.agent == session.agent
+                && allowance.account == account
+                && allowance.expires_at > now.time
+                && gate.admits(allowance.epoch)
+        };
+        let allowed = request.parts.iter().all(|part| {
+            matches!(part.operation.class, Class::Modify | Class::Remove)
+                && !part.operation.objects.ids().is_empty()
+                && self.allowances.iter().any(|allowance| stands(allowance) && allowance.allows(&part.operation))
+        });
+        if allowed {
+            for part in &request.parts {
+                let used =
+                    self.allowances.iter_mut().find(|allowance| stands(allowance) && allowance.allows(&part.operation));
+                if let Some(allowance) = used {
+                    allowance.objects.retain(|id| !part.operation.objects.ids().contains(id));
+                }
+            }
+            self.allowances.retain(|allowance| !allowance.objects.is_empty());
+        }
+        allowed
     }
 
     fn open(

@@ -3,18 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use latch_core::grant::AuthorizationDetail;
 use latch_core::time::{Span, Time};
 use latch_ipc::contract::{AgentConnectParams, AskDecideParams, EventKind, GrantPutParams, UndoRunParams, Verdict};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 use latch_ipc::view::AskView;
 use serde_json::{Value, json};
 
+use super::accounts::check_id;
+use super::owner_calls::{check_name, is_hidden};
 use super::stop::locked;
 use super::{OwnerKind, Runtime, views};
 use crate::control::Peer;
 
 /// How long an ask waits.
 const LIFE: Span = Span::minutes(10);
+/// The longest question, in letters: a person must be able to read it.
+const LONGEST: usize = 1000;
 /// The most asks that wait at once.
 const MAX_WAITING: usize = 20;
 
@@ -49,17 +54,38 @@ impl Wanted {
         }
     }
 
-    fn text(&self) -> String {
-        match self {
-            Self::Connect(params) => format!("A program wants to be connected as the agent \"{}\".", params.name),
+    /// All of what an Allow would do, in words: nothing is asked for that the person does not read.
+    fn text(&self) -> Result<String, RpcError> {
+        let bad = |why: String| RpcError::new(ErrorCode::InvalidParams, why);
+        let text = match self {
+            Self::Connect(params) => {
+                check_id(&params.id)?;
+                check_name(&params.name)?;
+                let program = params.program.as_ref().map(|program| format!(", run by {program}")).unwrap_or_default();
+                format!("A program wants to be connected as the agent \"{}\" ({}){program}.", params.name, params.id)
+            }
             Self::Access(params) => {
-                format!("{} asks for {} access to {}.", params.agent, params.preset, params.account)
+                check_id(&params.agent)?;
+                check_id(&params.account)?;
+                let details = params.authorization_details.as_ref();
+                let detail =
+                    AuthorizationDetail::for_grant(&params.account, &params.preset, details, params.budgets.as_ref())
+                        .map_err(|error| bad(error.to_string()))?;
+                let end = params.expires_in.map(|seconds| format!(" For {seconds} seconds.")).unwrap_or_default();
+                let GrantPutParams { agent, account, preset, .. } = params;
+                format!("{agent} asks for {preset} access to {account}. {}{end}", detail.summary())
             }
             Self::Undo(UndoRunParams::Entry { entry }) => format!("A program asks to undo {entry}."),
             Self::Undo(UndoRunParams::Agent { agent, since }) => {
                 format!("A program asks to undo what {agent} did in the last {since}.")
             }
+        };
+        if text.chars().any(is_hidden) || text.chars().count() > LONGEST {
+            return Err(bad(format!(
+                "the question has letters that can't be seen, or more than {LONGEST} letters: ask for less at once"
+            )));
         }
+        Ok(text)
     }
 }
 
@@ -81,7 +107,7 @@ impl Runtime {
             let message = "nobody is there to ask: start the tray, or `latch serve` in a terminal";
             return Err(RpcError::new(ErrorCode::Forbidden, message));
         }
-        let text = wanted.text();
+        let text = wanted.text()?;
         let id = {
             let now = opened.clock.now();
             let mut asks = super::lock(&opened.asks);
@@ -142,6 +168,46 @@ impl Runtime {
             Wanted::Connect(connect) => serde_json::to_value(self.agent_connect(connect).await?).map_err(written),
             Wanted::Access(grant) => serde_json::to_value(self.grant_put(grant).await?).map_err(written),
             Wanted::Undo(undo) => serde_json::to_value(self.undo_run(undo).await?).map_err(written),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+
+    fn access(more: Value) -> Result<String, RpcError> {
+        let mut params = json!({ "agent": "claw", "account": "mail", "preset": "organize" });
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Wanted::Access(serde_json::from_value(params).unwrap()).text()
+    }
+
+    #[test]
+    fn the_question_says_all_that_an_allow_would_give() {
+        let text = access(json!({
+            "authorization_details": [{ "named": ["gmail.users.settings.updateAutoForwarding"] }],
+            "budgets": { "remove": [1000, 9000] },
+            "expires_in": 60,
+        }))
+        .unwrap();
+        for said in ["claw", "organize", "mail", "updateAutoForwarding", "remove 1000", "9000", "60 seconds"] {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+        assert!(access(json!({ "budgets": { "teleport": [1, 1] } })).is_err());
+        assert!(access(json!({ "preset": "everything" })).is_err());
+        assert!(access(json!({ "agent": "claw\nAllow this" })).is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_not_what_it_looks_like_is_not_asked_about() {
+        let connect = |name: &str| {
+            let params = json!({ "id": "claw", "name": name, "program": "/usr/bin/claw" });
+            Wanted::Connect(serde_json::from_value(params).unwrap()).text()
+        };
+        assert!(connect("Claw").unwrap().contains("/usr/bin/claw"));
+        for name in ["a\n\nAllow this", "\u{202e}kcart", &"x".repeat(60_000)] {
+            assert!(connect(name).is_err());
         }
     }
 }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
 use latch_core::catalog::{ErrorShape, Provider};
 use latch_core::classify::http::{BodyNeed, Head, route};
@@ -75,12 +74,12 @@ impl Runtime {
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         let routed = route(provider, Head { method: &head.method, target, headers: &head.headers, mount: &mount })
             .map_err(|refusal| problem::refused(shape, &refusal))?;
-        let (bytes, stream) = match routed.body() {
-            BodyNeed::Stream => (Bytes::new(), Some(body)),
-            BodyNeed::Buffer { limit } => {
-                (body.collect(limit).await.map_err(|error| problem::body(shape, &error))?, None)
-            }
+        // What changes something is read whole even where its Class would not need it: it may be held, and its undo is made from it.
+        let limit = match routed.body() {
+            BodyNeed::Stream => routed.limit(),
+            BodyNeed::Buffer { limit } => limit,
         };
+        let bytes = body.collect(limit).await.map_err(|error| problem::body(shape, &error))?;
         let mut request = routed.classify(&bytes).map_err(|refusal| problem::refused(shape, &refusal))?;
         let Caller { session, peer } = caller;
         let reason = head.headers.get(REASON).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -131,7 +130,7 @@ impl Runtime {
                         .map_err(|error| problem::unreadable(shape, &error))?;
                 }
                 Ruling::Permit(permit) if permit.class() == latch_core::operation::Class::Read && !request.batch => {
-                    return self.pass(opened, &account, shape, permit, request, stream).await;
+                    return self.pass(opened, &account, shape, permit, request).await;
                 }
                 Ruling::Permit(permit) => {
                     let answer = self.run_now(&account, permit, request).await;
@@ -153,7 +152,7 @@ impl Runtime {
         }
     }
 
-    /// A permitted read: recorded, leased, and streamed both ways.
+    /// A permitted read: recorded, leased, its answer streamed.
     async fn pass(
         &self,
         opened: &Opened,
@@ -161,7 +160,6 @@ impl Runtime {
         shape: ErrorShape,
         permit: Permit,
         request: Request,
-        stream: Option<AgentBody>,
     ) -> Result<Response, Problem> {
         let Request { parts, .. } = request;
         let part = parts.into_iter().next().ok_or_else(|| problem::stopped(shape))?;
@@ -178,10 +176,9 @@ impl Runtime {
             opened.store.append_read(record).await.map_err(|error| problem::unrecorded(shape, &error.to_string()))?;
         }
         let lease = opened.guard().lease(&mut plan, 0).map_err(|_| problem::stopped(shape))?;
-        let body = stream.filter(|_| matches!(call.body, latch_core::call::CallBody::Streamed)).map(AgentBody::stream);
         let response = opened
             .upstream
-            .send(lease, &account.target, call, body)
+            .send(lease, &account.target, call, None)
             .await
             .map_err(|error| problem::upstream(shape, &error))?;
         self.note_status(opened, &account.id, response.status().as_u16());

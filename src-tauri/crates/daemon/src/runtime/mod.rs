@@ -85,6 +85,8 @@ pub(crate) struct Opened {
     pub(crate) accounts: RwLock<BTreeMap<String, Arc<Account>>>,
     pub(crate) answers: Mutex<HashMap<String, Arc<latch_core::recipe::Answer>>>,
     pub(crate) undos: Mutex<BTreeMap<u64, undo::Undo>>,
+    /// Held while something is put back.
+    pub(crate) undoing: tokio::sync::Mutex<()>,
     pub(crate) asks: Mutex<ask::Asks>,
     /// Holds whose objects are being read.
     pub(crate) preparing: Mutex<std::collections::HashSet<String>>,

@@ -399,6 +399,7 @@ impl Runtime {
             accounts: RwLock::new(accounts),
             answers: Mutex::new(HashMap::new()),
             undos: Mutex::new(undos),
+            undoing: tokio::sync::Mutex::default(),
             asks: Mutex::default(),
             preparing: Mutex::new(HashSet::new()),
             failing: Mutex::default(),

@@ -191,7 +191,7 @@ impl Runtime {
             if opened.gate.admits(waiting.epoch) {
                 self.outbox_send(opened, waiting, now).await;
             } else if !opened.guard().is_stopped(&waiting.agent) {
-                self.outbox_ask(opened, &waiting, now).await;
+                self.outbox_ask(opened, &waiting, "it waited to be sent when everything was stopped", now).await;
             }
         }
     }
@@ -199,11 +199,15 @@ impl Runtime {
     async fn outbox_send(self: &Arc<Self>, opened: &Opened, waiting: Waiting, now: Now) {
         let Some(request) = self.sending(&waiting) else { return };
         let Some(account) = opened.account(&waiting.account) else { return };
-        super::lock(&opened.outbox).remove(&waiting.number());
         let permit = opened.guard().permit_delayed(&waiting.agent, &waiting.account, &request, waiting.epoch, now);
-        let Ok(permit) = permit else { return };
-        let commit = Commit { deletes: vec![(Shelf::Outbox, waiting.id.clone())], ..Commit::default() };
-        if opened.store.commit(commit).await.is_err() {
+        let Ok(permit) = permit else {
+            if opened.gate.admits(waiting.epoch) && !opened.guard().is_stopped(&waiting.agent) {
+                self.outbox_ask(opened, &waiting, "its agent may no longer send", now).await;
+            }
+            return;
+        };
+        // Taken back at this very moment: it does not leave.
+        if super::lock(&opened.outbox).remove(&waiting.number()).is_none() {
             return;
         }
         let recipients = super::decide::recipients(&request);
@@ -215,13 +219,15 @@ impl Runtime {
             let text = "A mail could not be sent when it was due; it is still among the drafts.".to_owned();
             self.note_account(opened, &account.id, Some(text));
         }
+        // Last: after a crash in between the person is asked about it, and nothing is lost unseen.
+        let commit = Commit { deletes: vec![(Shelf::Outbox, waiting.id.clone())], ..Commit::default() };
+        let _ = opened.store.commit(commit).await;
         self.tell(EventKind::OutboxChanged, Some(waiting.id), None);
     }
 
-    async fn outbox_ask(self: &Arc<Self>, opened: &Opened, waiting: &Waiting, now: Now) {
+    async fn outbox_ask(self: &Arc<Self>, opened: &Opened, waiting: &Waiting, why: &str, now: Now) {
         let Some(request) = self.sending(waiting) else { return };
-        let why = "it waited to be sent when everything was stopped".to_owned();
-        let commit = opened.guard().hold_again(&waiting.agent, &waiting.account, &request, why, now);
+        let commit = opened.guard().hold_again(&waiting.agent, &waiting.account, &request, why.to_owned(), now);
         if let Some(one) = super::lock(&opened.outbox).get_mut(&waiting.number()) {
             one.held = true;
         }

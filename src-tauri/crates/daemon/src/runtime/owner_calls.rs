@@ -27,7 +27,7 @@ const MAX_TOKEN_SECONDS: u64 = 3600;
 const MAX_RECORDS: u32 = 10_000;
 
 /// What would let a name look like something else: controls, zero-width and direction marks, tag characters (ATTACKS 31).
-fn is_hidden(c: char) -> bool {
+pub(super) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
@@ -101,12 +101,7 @@ impl Runtime {
     pub(crate) async fn agent_connect(&self, params: AgentConnectParams) -> Result<AgentConnected, RpcError> {
         let opened = self.opened().ok_or_else(locked)?;
         check_id(&params.id)?;
-        if params.name.is_empty() || params.name.chars().count() > MAX_NAME || params.name.chars().any(is_hidden) {
-            return Err(RpcError::new(
-                ErrorCode::InvalidParams,
-                "name has 1 to 80 characters, all of them visible and in their own order",
-            ));
-        }
+        check_name(&params.name)?;
         let secret = inside::random_secret()
             .ok_or_else(|| RpcError::new(ErrorCode::Internal, "the operating system gave no random numbers"))?;
         let agent = Agent {
@@ -336,9 +331,19 @@ impl Runtime {
             hold: Span::seconds(u64::from(settings.hold_seconds)),
             proposal: Span::hours(u64::from(settings.proposal_hours)),
         });
+        opened.guard().pdp().set_outbox_delay(Span::seconds(u64::from(settings.outbox_seconds)));
         opened.store.set_quarantine_limit(u64::from(settings.quarantine_mib) * 1024 * 1024);
         *self.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = settings;
     }
+}
+
+/// What an agent may be called.
+pub(super) fn check_name(name: &str) -> Result<(), RpcError> {
+    if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(is_hidden) {
+        let message = "name has 1 to 80 characters, all of them visible and in their own order";
+        return Err(RpcError::new(ErrorCode::InvalidParams, message));
+    }
+    Ok(())
 }
 
 fn check_settings(settings: &Settings) -> Result<(), RpcError> {

@@ -91,6 +91,8 @@ impl Runtime {
     /// Puts back one entry, or all of an agent's since a while ago, newest first.
     pub(crate) async fn undo_run(&self, params: UndoRunParams) -> Result<UndoResult, RpcError> {
         let opened = self.opened().ok_or_else(locked)?;
+        // One at a time: two at once would both find an entry not yet undone, and put copies back twice.
+        let _one = opened.undoing.lock().await;
         let chosen: Vec<Undo> = match params {
             UndoRunParams::Entry { entry } => {
                 let undo = super::lock(&opened.undos).get(&number(&entry)).filter(|undo| undo.id == entry).cloned();
@@ -113,8 +115,19 @@ impl Runtime {
             }
         };
         let mut result = UndoResult::default();
+        let single = chosen.len() == 1;
         for undo in chosen {
-            let one = self.put_back(opened, undo).await?;
+            let objects: Vec<String> = undo.entry.changes.iter().map(|change| change.object.clone()).collect();
+            let one = match self.put_back(opened, undo).await {
+                Err(error) if !single => {
+                    let why = error.message;
+                    result
+                        .not_restored
+                        .extend(objects.into_iter().map(|object| NotRestored { object, why: why.clone() }));
+                    continue;
+                }
+                other => other?,
+            };
             result.restored = result.restored.saturating_add(one.restored);
             result.not_restored.extend(one.not_restored);
             result.notes.extend(one.notes);
@@ -167,13 +180,13 @@ impl Runtime {
             inverse.notes.extend(again.notes);
         }
         let mut result = UndoResult::default();
-        let answers = self.run_inverse(opened, &undo, inverse, &mut result).await?;
+        let (answers, failed) = self.run_inverse(opened, &undo, inverse, &mut result).await?;
         let follow = undo::follow(provider, &undo.entry, &answers);
         let mut after = UndoResult::default();
         self.run_inverse(opened, &undo, follow, &mut after).await?;
         result.not_restored.extend(after.not_restored);
         result.notes.extend(after.notes);
-        let done = Undo { undone: true, ..undo };
+        let done = rest(undo, &failed);
         let commit = latch_core::journal::Commit { puts: vec![done.put()], ..Default::default() };
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
         opened.guard().forget_answers(&done.account);
@@ -190,13 +203,14 @@ impl Runtime {
         Ok(result)
     }
 
+    /// Answers by objects, and the objects whose calls did not succeed.
     async fn run_inverse(
         &self,
         opened: &Opened,
         undo: &Undo,
         inverse: Inverse,
         result: &mut UndoResult,
-    ) -> Result<Vec<(Vec<String>, Value)>, RpcError> {
+    ) -> Result<(Vec<(Vec<String>, Value)>, Vec<String>), RpcError> {
         let account = opened
             .account(&undo.account)
             .ok_or_else(|| RpcError::new(ErrorCode::NotFound, "its account was removed"))?;
@@ -211,14 +225,15 @@ impl Runtime {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let mut plan = opened.guard().begin_undo(&undo.account, &undo.entry.action, Class::Modify, count, &calls);
         let mut answers = Vec::new();
+        let mut failed = Vec::new();
         for (index, (ids, call)) in inverse.calls.into_iter().enumerate() {
             let commit = opened.guard().intent(&mut plan, index, opened.now());
             let intent = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
-            let lease = opened
-                .guard()
-                .lease(&mut plan, index)
-                .map_err(|error| RpcError::new(ErrorCode::Panicked, format!("a panic came in between: {error}")))?;
-            let sent = self.send(opened, &account, lease, call).await;
+            let lease = opened.guard().lease(&mut plan, index);
+            let sent = match lease {
+                Ok(lease) => self.send(opened, &account, lease, call).await,
+                Err(stopped) => Err(stopped.into()),
+            };
             let (text, why) = match &sent {
                 Ok(answer) if (200..300).contains(&answer.status) => ("put back".to_owned(), None),
                 Ok(answer) => {
@@ -237,12 +252,20 @@ impl Runtime {
                 }
                 (why, _) => {
                     let why = why.unwrap_or_default();
+                    failed.extend(ids.iter().cloned());
                     result.not_restored.extend(ids.into_iter().map(|object| NotRestored { object, why: why.clone() }));
                 }
             }
         }
-        Ok(answers)
+        Ok((answers, failed))
     }
+}
+
+/// The entry after an undo: over, or what of it can be tried again because its calls failed.
+fn rest(undo: Undo, failed: &[String]) -> Undo {
+    let mut entry = undo.entry.clone();
+    entry.changes.retain(|change| failed.contains(&change.object));
+    if entry.changes.is_empty() { Undo { undone: true, ..undo } } else { Undo { entry, ..undo } }
 }
 
 fn opened_noun(runtime: &Runtime, undo: &Undo, count: usize) -> String {
@@ -251,4 +274,28 @@ fn opened_noun(runtime: &Runtime, undo: &Undo, count: usize) -> String {
         |provider| views::noun(provider, undo.kind.as_deref(), undo.class),
     );
     if count == 1 { one } else { many }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_failed_can_be_tried_again_and_nothing_else() {
+        let change = |object: &str| json!({ "object": object, "did": "done" });
+        let undo: Undo = serde_json::from_value(json!({
+            "id": "u1", "agent": "a", "account": "mail", "verb": "Trash", "class": "remove", "kind": "message",
+            "time": 1, "wall": 1, "undone": false,
+            "entry": { "provider": "gmail", "recipe": "trashed", "action": "gmail.users.messages.trash", "params": [],
+                       "changes": [change("m1"), change("m2")] },
+        }))
+        .unwrap();
+        let left = rest(undo.clone(), &["m2".to_owned()]);
+        assert!(!left.undone);
+        assert_eq!(left.entry.changes.iter().map(|change| change.object.as_str()).collect::<Vec<_>>(), ["m2"]);
+        assert!(rest(undo, &[]).undone);
+    }
 }

@@ -54,3 +54,32 @@ fn what_is_known_but_unheard_of_can_be_allowed() {
     assert_eq!(guard.decide(&id, &digest, allow(true, Some(1)), "dialog", NOW).unwrap_err(), DecideError::NotForever);
     assert_eq!(guard.decide(&id, &digest, allow(false, None), "dialog", NOW).unwrap().state, State::Allowed);
 }
+
+const LABEL: &str = r#"{"ids":["a","b"],"addLabelIds":["Label_1"]}"#;
+
+fn asked(guard: &mut Guard, body: &str) -> Ruling {
+    let catalog = Catalog::shipped().unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", "application/json".parse().unwrap());
+    let target = "/gmail/v1/users/me/messages/batchModify";
+    let head = Head { method: &Method::POST, target, headers: &headers, mount: "" };
+    let routed = route(catalog.provider("gmail").unwrap(), head).unwrap();
+    let request = routed.classify(&Bytes::from(body.to_owned())).unwrap();
+    let session = guard.authenticate(&Digest::of(&[b"token"]), NOW).unwrap();
+    guard.handle_request(&session, "mine", &request, Context::default(), NOW)
+}
+
+#[test]
+fn a_task_allowance_is_for_what_was_read_and_for_each_object_once() {
+    let (mut guard, id, digest) = held("/gmail/v1/users/me/messages/batchModify", "application/json", LABEL);
+    guard.handle_views(&id, ["a", "b"].map(|id| (id.to_owned(), View::default())).into());
+    let allow = Verdict::Allow { objects: None, scope: Scope::Task, forever: false, retyped_count: None };
+    guard.decide(&id, &digest, allow, "dialog", NOW).unwrap();
+    let other_label = r#"{"ids":["a"],"addLabelIds":["Label_2"]}"#;
+    assert!(matches!(asked(&mut guard, other_label), Ruling::Held { .. }));
+    let other_object = r#"{"ids":["a","c"],"addLabelIds":["Label_1"]}"#;
+    assert!(matches!(asked(&mut guard, other_object), Ruling::Held { .. }));
+    let the_same = r#"{"ids":["a"],"addLabelIds":["Label_1"]}"#;
+    assert!(matches!(asked(&mut guard, the_same), Ruling::Permit(_)));
+    assert!(matches!(asked(&mut guard, the_same), Ruling::Held { .. }));
+}
