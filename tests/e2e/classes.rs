@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::Method;
 use latch_ipc::contract::{Empty, HoldDecideParams, HoldList, OutboxCancel, OutboxList, SettingsSet, Verdict};
 use latch_ipc::view::{Class, Reversible};
 use latch_tests::engine::decision;
@@ -153,6 +154,26 @@ async fn sending_a_draft_shows_what_is_in_it() {
     scene.engine.deny(&hold).await;
     asked.await.unwrap().expect(403);
     assert_eq!(scene.gmail.changes().await.iter().filter(|line| line.contains("/send")).count(), 0);
+}
+
+#[tokio::test]
+async fn a_draft_rewritten_while_it_is_held_is_sent_as_it_was_shown() {
+    let scene = Scene::new(2, "assistant").await;
+    let agent = scene.agent().await;
+    let shown = json!({ "message": { "raw": raw("stranger@example.org", "The offer") } });
+    let draft = agent.post(&gmail("drafts"), &shown).await.expect(200).json()["id"].as_str().unwrap().to_owned();
+    let asked = post(&agent, "drafts/send", json!({ "id": draft }));
+    let hold = scene.engine.hold().await;
+    let other = json!({ "id": draft, "message": { "raw": raw("thief@example.org", "The secret") } }).to_string();
+    let path = gmail(&format!("drafts/{draft}"));
+    agent.send(Method::PUT, &path, &[("content-type", "application/json")], other).await.expect(200);
+    scene.engine.allow(&hold).await;
+    let sent = asked.await.unwrap().expect(200).json();
+    let id = sent["id"].as_str().unwrap();
+    let read = scene.gmail.direct().get(&gmail(&format!("messages/{id}?format=metadata"))).await.expect(200).json();
+    let headers = read["payload"]["headers"].to_string();
+    assert!(headers.contains("stranger@example.org") && !headers.contains("thief@example.org"), "{headers}");
+    scene.gmail.direct().get(&path).await.expect(404);
 }
 
 #[tokio::test]

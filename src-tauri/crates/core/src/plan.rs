@@ -88,6 +88,12 @@ impl Plan {
         self.agent.as_deref()
     }
 
+    /// The epoch that it belongs to.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// What the person or the agent knows it as.
     #[must_use]
     pub fn digest(&self) -> Digest {

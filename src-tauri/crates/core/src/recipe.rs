@@ -4,7 +4,7 @@
 //!   Within ── resolve ──> reads ── resolved ──> Listed ── preview, view ──> the dialog
 //!                                                 ├── restrict: allowed in part
 //!                                                 ├── soften: what runs instead; quarantine: what is copied first
-//!                                                 └── divert_to_draft, send_draft, cancel_draft: the outbox
+//!                                                 └── divert_to_draft, send_stored, cancel_draft: the outbox
 //! ```
 
 #[cfg(test)]
@@ -411,16 +411,20 @@ pub fn diverted(provider: &Provider, part: &Part, answer: &Value) -> Option<(Str
     Some((id.to_owned(), Answer::json(200, message)))
 }
 
-/// Sends a draft that [`divert_to_draft`] made. The approved text goes with it: a draft changed meanwhile is not what is sent.
+/// How a stored draft is really sent: its approved text by itself, then the draft is deleted. A draft can be changed until it leaves, and not every
+/// upstream heeds a text that comes with its sending. `None` for everything else.
 #[must_use]
-pub fn send_draft(provider: &Provider, part: &Part, draft: &str) -> Option<Call> {
+pub fn send_stored(provider: &Provider, part: &Part) -> Option<(Call, Option<Call>)> {
     let outbox = provider.file.outbox.as_ref()?;
-    let create = divert_to_draft(provider, part)?;
-    let pointer = format!("/{}{}", outbox.message, provider.route(&part.operation.action)?.mail.as_deref()?);
-    let mut value = upload::value_of(&create, &pointer, provider.file.json_names)?;
-    place(&mut value, &outbox.id, Value::from(draft));
+    let route = provider.route(&part.operation.action)?;
+    let pointer = route.mail.as_deref().filter(|_| route.class == Class::Send)?;
+    let inner = pointer.strip_prefix('/')?.strip_prefix(outbox.message.as_str())?;
+    let mut value = upload::value_of(&part.call, pointer, provider.file.json_names)?;
+    let message = value.get_mut(&outbox.message)?.take();
     let target = provider.target(&outbox.send.path, &part.params, "")?;
-    carry(provider, &Call { method: outbox.send.method.clone(), target, ..create }, value, &pointer)
+    let call = Call { method: outbox.send.method.clone(), target, ..part.call.clone() };
+    let draft = part.operation.objects.ids().first().and_then(|draft| cancel_draft(provider, part, draft));
+    Some((carry(provider, &call, message, inner)?, draft))
 }
 
 /// Deletes a draft that [`divert_to_draft`] made.

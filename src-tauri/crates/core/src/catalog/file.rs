@@ -389,13 +389,13 @@ pub(crate) struct Outbox {
     pub routes: Vec<String>,
     /// Creates the draft.
     pub create: Endpoint,
-    /// Sends it.
+    /// Sends a mail by itself: a draft could be changed until it leaves.
     pub send: Endpoint,
     /// Deletes it.
     pub cancel: Endpoint,
     /// Where a draft's body holds its message.
     pub message: String,
-    /// Pointer to the draft's id in the creation's answer, and in the body of the sending.
+    /// Pointer to the draft's id in the creation's answer.
     pub id: String,
 }
 

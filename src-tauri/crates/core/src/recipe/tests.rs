@@ -94,6 +94,13 @@ fn a_stored_draft_is_sent_as_it_was_read() {
     assert_eq!(known.operation.objects.ids(), ["r1"]);
     assert_eq!(known.operation.audience.as_ref().unwrap().members.len(), 2);
     assert_eq!(body(&known.call).unwrap(), json!({"id": "r1", "message": {"raw": raw, "threadId": "t"}}));
+    let (send, tidy) = send_stored(gmail(), &known).unwrap();
+    assert_eq!((&send.method, send.target.as_str()), (&Method::POST, "/gmail/v1/users/me/messages/send"));
+    assert_eq!(body(&send).unwrap(), json!({"raw": raw, "threadId": "t"}));
+    assert_eq!(tidy.unwrap().target, "/gmail/v1/users/me/drafts/r1");
+    let inline = part("POST", "/drafts/send", json!({"id": "r1", "message": {"raw": raw}}));
+    assert_eq!(body(&send_stored(gmail(), &inline).unwrap().0).unwrap(), json!({"raw": raw}));
+    assert!(send_stored(gmail(), &part("POST", "/messages/send", json!({"raw": raw}))).is_none());
     let other = to_base64(b"To: z@x.org\r\nSubject: s\r\n\r\ntext");
     let changed = done(&asked, &[("r1".to_owned(), json!({"id": "r1", "message": {"raw": other, "threadId": "t"}}))]);
     assert_ne!(known.operation.content, changed.operation.content);
@@ -159,10 +166,6 @@ fn a_mail_waits_as_a_draft_with_its_own_text() {
         (draft.as_str(), serde_json::from_slice::<Value>(&told.body).unwrap()),
         ("r1", json!({"id": "m1", "threadId": "t"}))
     );
-    let send = send_draft(gmail(), &asked, "r1").unwrap();
-    assert_eq!(send.target, "/gmail/v1/users/me/drafts/send");
-    let sent = body(&send).unwrap();
-    assert_eq!((&sent["id"], &sent["message"]["raw"]), (&json!("r1"), &json!(raw)));
     let cancel = cancel_draft(gmail(), &asked, "r1").unwrap();
     assert_eq!((&cancel.method, cancel.target.as_str()), (&Method::DELETE, "/gmail/v1/users/me/drafts/r1"));
     assert!(divert_to_draft(gmail(), &part("POST", "/drafts/send", json!({"id": "r1"}))).is_none());
@@ -176,10 +179,6 @@ fn a_large_mail_waits_too() {
     assert_eq!(create.target, "/upload/gmail/v1/users/me/drafts?uploadType=multipart");
     let value = upload::value_of(&create, "/message/raw", gmail().file.json_names).unwrap();
     assert_eq!(mail::from_base64(value["message"]["raw"].as_str().unwrap()).unwrap(), text.as_bytes());
-    assert_eq!(
-        send_draft(gmail(), &asked, "r1").unwrap().target,
-        "/upload/gmail/v1/users/me/drafts/send?uploadType=multipart"
-    );
 }
 
 proptest! {

@@ -166,6 +166,7 @@ impl Runtime {
                 self.catalog.provider(&account.provider).and_then(|provider| restrict(provider, request, &keep))
             }
         };
+        let epoch = permit.epoch();
         let recipients: Vec<String> = chosen.iter().flat_map(|(request, _)| recipients(request)).collect();
         let sent = chosen.as_ref().map(|(request, _)| request.clone());
         let result = match chosen {
@@ -188,7 +189,8 @@ impl Runtime {
             }
         };
         if let Some(request) = &sent {
-            self.outbox_settled(opened, &account.id, request).await;
+            let left = (200..300).contains(&answer.status).then_some(epoch);
+            self.outbox_settled(opened, &account.id, request, left).await;
         }
         super::lock(&opened.answers).insert(id.to_owned(), Arc::new(answer));
         opened.guard().finish(id, opened.now());

@@ -64,6 +64,8 @@ struct Prepared {
     /// The part as undo sees it: softened, if it is.
     part: Part,
     calls: Vec<Call>,
+    /// Whether only the first call matters for the answer, and the others tidy up.
+    tidies: bool,
     /// What the agent gets instead of the upstream's own answer.
     instead: Option<Answer>,
     before: Vec<(String, Value)>,
@@ -188,10 +190,14 @@ impl Runtime {
                 (part, softened.calls.into_iter().map(|(_, call)| call).collect(), Some(softened.answer))
             }
             None => {
-                let call = part.call.clone();
-                (part, vec![call], None)
+                let calls = match recipe::send_stored(provider, &part) {
+                    Some((send, tidy)) => std::iter::once(send).chain(tidy).collect(),
+                    None => vec![part.call.clone()],
+                };
+                (part, calls, None)
             }
         };
+        let tidies = instead.is_none();
         let undo = opened.guard().next_undo();
         let for_ever = forever && part.operation.soften.is_some();
         if instead.is_none() && (for_ever || !recipe::quarantine(provider, &part).is_empty()) {
@@ -206,7 +212,7 @@ impl Runtime {
             .filter_map(|(id, value)| value.map(|value| (id, value)))
             .collect();
         let entry = undo::entry(provider, &part, &before, None);
-        Ok(Prepared { part, calls, instead, before, entry, undo })
+        Ok(Prepared { part, calls, tidies, instead, before, entry, undo })
     }
 
     async fn run_part(
@@ -218,7 +224,7 @@ impl Runtime {
         first: usize,
         one: Prepared,
     ) -> Result<Answer, Failure> {
-        let Prepared { part, calls, instead, before, entry, undo: (undo_id, counter) } = one;
+        let Prepared { part, calls, tidies, instead, before, entry, undo: (undo_id, counter) } = one;
         let mut counter = Some(counter);
         let agent = plan.agent().unwrap_or_default().to_owned();
         let mut undo = entry.map(|entry| Undo::new(&undo_id, &agent, &account.id, &part, entry, opened.now()));
@@ -283,6 +289,9 @@ impl Runtime {
                 super::lock(&opened.undos).remove(&refused.number());
             }
             opened.store.commit(commit).await?;
+            if tidies && offset > 0 {
+                break;
+            }
             let answer = sent?;
             if !succeeded {
                 return Ok(answer);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use latch_core::call::Call;
 use latch_core::guard::{Now, record};
-use latch_core::hold::StoredPart;
+use latch_core::hold::{Hold, StoredPart};
 use latch_core::journal::{Commit, Kind, Put, Shelf};
 use latch_core::lease::Epoch;
 use latch_core::operation::{Class, Objects, Part, Request};
@@ -139,7 +139,7 @@ impl Runtime {
             .zip(provider)
             .and_then(|(part, provider)| recipe::cancel_draft(provider, &part, &waiting.draft));
         if let (Some(call), Some(account)) = (call, account) {
-            self.owner_call(opened, &account, "outbox.cancel", call).await?;
+            self.owner_call(opened, &account, ("outbox.cancel", None), call).await?;
         }
         Ok(Empty {})
     }
@@ -148,7 +148,7 @@ impl Runtime {
         &self,
         opened: &Opened,
         account: &super::Account,
-        action: &str,
+        (action, epoch): (&str, Option<Epoch>),
         call: Call,
     ) -> Result<(), RpcError> {
         let (mut plan, commit) = {
@@ -157,6 +157,9 @@ impl Runtime {
             let commit = guard.intent(&mut plan, 0, opened.now());
             (plan, commit)
         };
+        if epoch.is_some_and(|epoch| epoch != plan.epoch()) {
+            return Err(RpcError::new(ErrorCode::Panicked, "everything was stopped in between"));
+        }
         let intent = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
         let lease = opened
             .guard()
@@ -197,7 +200,7 @@ impl Runtime {
     }
 
     async fn outbox_send(self: &Arc<Self>, opened: &Opened, waiting: Waiting, now: Now) {
-        let Some(request) = self.sending(&waiting) else { return };
+        let Some(request) = Self::sending(&waiting) else { return };
         let Some(account) = opened.account(&waiting.account) else { return };
         let permit = opened.guard().permit_delayed(&waiting.agent, &waiting.account, &request, waiting.epoch, now);
         let Ok(permit) = permit else {
@@ -215,6 +218,7 @@ impl Runtime {
         if matches!(&result, Ok(answer) if (200..300).contains(&answer.status)) {
             let learned = opened.guard().learn(&account.id, &recipients);
             let _ = opened.store.commit(learned).await;
+            self.outbox_tidy(opened, &waiting, waiting.epoch).await;
         } else {
             let text = "A mail could not be sent when it was due; it is still among the drafts.".to_owned();
             self.note_account(opened, &account.id, Some(text));
@@ -226,7 +230,7 @@ impl Runtime {
     }
 
     async fn outbox_ask(self: &Arc<Self>, opened: &Opened, waiting: &Waiting, why: &str, now: Now) {
-        let Some(request) = self.sending(waiting) else { return };
+        let Some(request) = Self::sending(waiting) else { return };
         let commit = opened.guard().hold_again(&waiting.agent, &waiting.account, &request, why.to_owned(), now);
         if let Some(one) = super::lock(&opened.outbox).get_mut(&waiting.number()) {
             one.held = true;
@@ -235,32 +239,44 @@ impl Runtime {
         self.settle(opened);
     }
 
-    /// The request that sends the waiting draft.
-    fn sending(&self, waiting: &Waiting) -> Option<Request> {
-        let provider = self.provider_of(&waiting.account)?;
-        let part = waiting.part()?;
-        let call = recipe::send_draft(provider, &part, &waiting.draft)?;
-        let mut operation = part.operation;
-        operation.objects = Objects::None;
-        Some(Request { parts: vec![Part { operation, call, ..part }], batch: false })
+    /// The request that sends the waiting mail: the approved text itself, whatever became of its draft.
+    fn sending(waiting: &Waiting) -> Option<Request> {
+        let mut part = waiting.part()?;
+        part.operation.objects = Objects::None;
+        Some(Request { parts: vec![part], batch: false })
+    }
+
+    /// Deletes the draft of a mail that left, unless a panic came in between.
+    async fn outbox_tidy(&self, opened: &Opened, waiting: &Waiting, epoch: Epoch) {
+        let account = opened.account(&waiting.account);
+        let call = waiting
+            .part()
+            .zip(self.provider_of(&waiting.account))
+            .and_then(|(part, provider)| recipe::cancel_draft(provider, &part, &waiting.draft));
+        if let (Some(call), Some(account)) = (call, account)
+            && let Err(error) = self.owner_call(opened, &account, ("outbox.tidy", Some(epoch)), call).await
+        {
+            tracing::warn!(%error, "the draft of a mail that left is still there");
+        }
     }
 
     /// A hold about a frozen mail was answered: it waits no longer.
-    pub(super) async fn outbox_settled(&self, opened: &Opened, account: &str, request: &Request) {
-        let target: Vec<String> = request.parts.iter().map(|part| part.call.target.clone()).collect();
+    pub(super) async fn outbox_settled(&self, opened: &Opened, account: &str, request: &Request, left: Option<Epoch>) {
+        let digest = |request: &Request| Hold::digest_of("", account, request);
+        let settled = digest(request);
         let gone: Vec<Waiting> = super::lock(&opened.outbox)
             .values()
             .filter(|waiting| waiting.held && waiting.account == account)
-            .filter(|waiting| {
-                self.sending(waiting)
-                    .is_some_and(|sending| sending.parts.iter().all(|part| target.contains(&part.call.target)))
-            })
+            .filter(|waiting| Self::sending(waiting).is_some_and(|sending| digest(&sending) == settled))
             .cloned()
             .collect();
         for waiting in gone {
             super::lock(&opened.outbox).remove(&waiting.number());
             let commit = Commit { deletes: vec![(Shelf::Outbox, waiting.id.clone())], ..Commit::default() };
             let _ = opened.store.commit(commit).await;
+            if let Some(epoch) = left {
+                self.outbox_tidy(opened, &waiting, epoch).await;
+            }
         }
     }
 }
