@@ -45,8 +45,13 @@ async fn pictures_of_the_confirm_window() {
     rig.x(&["windowactivate", "--sync", &window]);
     tokio::time::sleep(Duration::from_millis(1500)).await;
     rig.picture("confirm-trash");
-    driver.client.execute("document.documentElement.style.fontSize = '200%';", vec![]).await.unwrap();
+    driver.client.execute("document.documentElement.style.fontSize = '28px';", vec![]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
+    for button in ["keep", "allow"] {
+        let seen = format!("document.getElementById('{button}').getBoundingClientRect().bottom <= innerHeight");
+        driver.until(&seen).await;
+    }
+    driver.until("document.documentElement.scrollWidth <= document.documentElement.clientWidth").await;
     rig.picture("confirm-trash-200");
     driver
         .client
