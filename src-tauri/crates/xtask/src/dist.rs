@@ -13,7 +13,7 @@ const BUNDLER: &str = "@tauri-apps/cli@2.12.5";
 pub fn dist(tree: &Tree) -> Outcome {
     build_ui(tree)?;
     run(cargo().args(["build", "--release", "-p", "latch"]).current_dir(tree.root()))?;
-    let bundler = tree.path("target/bundler");
+    let bundler = tree.root().join("target/bundler");
     run(Command::new("npm").args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&bundler).arg(BUNDLER))?;
     run(Command::new(bundler.join("node_modules/.bin/tauri"))
         .args(["build", "--bundles", "deb"])
