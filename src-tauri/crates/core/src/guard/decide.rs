@@ -131,7 +131,9 @@ impl Guard {
     /// The guard could not read what a hold is about: nothing runs, and the requester is told the truth.
     pub fn handle_unreadable(&mut self, id: &str, why: &str, now: Now) -> Commit {
         let mut commit = Commit::default();
-        self.close(id, State::Failed, why, now, &mut commit);
+        if self.hold(id).is_some_and(|hold| hold.state.waits() || hold.state == State::Allowed) {
+            self.close(id, State::Failed, why, now, &mut commit);
+        }
         commit
     }
 
@@ -194,8 +196,11 @@ impl Guard {
         hold.state = State::Allowed;
         hold.expires_at = now.time + hold::KEEP;
         hold.allowed = Some(Allowed { objects: chosen.clone(), forever });
-        let allowances =
-            if scope == Scope::Task { allowances(hold, chosen.as_ref(), now.time + hold::ALLOWANCE) } else { Vec::new() };
+        let allowances = if scope == Scope::Task {
+            allowances(hold, chosen.as_ref(), now.time + hold::ALLOWANCE)
+        } else {
+            Vec::new()
+        };
         let mut record = record(now, Kind::Verdict, format!("allowed by {by}"));
         record.agent = Some(hold.agent.clone());
         record.account = Some(hold.account.clone());

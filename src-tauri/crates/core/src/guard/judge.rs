@@ -133,7 +133,13 @@ impl Guard {
         }
     }
 
-    pub(super) fn judge(&self, grant: &Grant, narrowed: Option<&AuthorizationDetail>, request: &Request, now: Now) -> Judged {
+    pub(super) fn judge(
+        &self,
+        grant: &Grant,
+        narrowed: Option<&AuthorizationDetail>,
+        request: &Request,
+        now: Now,
+    ) -> Judged {
         let counts = budget::counts(request.parts.iter().map(|part| &part.operation));
         let agent_since = self.agents.get(&grant.agent).map_or(now.time, |agent| agent.since);
         let room = self.meters.room(&Asked { grant, narrowed, agent_since, counts: &counts, now: now.time });

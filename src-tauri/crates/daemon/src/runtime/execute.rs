@@ -33,6 +33,9 @@ pub(crate) enum Failure {
     /// Nothing was recorded, so nothing was sent.
     #[error("it could not be recorded, so it was not done: {0}")]
     Store(Arc<StoreError>),
+    /// It was sent, but what became of it could not be recorded.
+    #[error("it was sent, but what became of it could not be recorded: {0}")]
+    Afterwards(Arc<StoreError>),
     /// The state before could not be read, so nothing was sent.
     #[error("the state before could not be read, so nothing was changed: {0}")]
     Snapshot(ReadError),
@@ -168,7 +171,7 @@ impl Runtime {
             }
             None => sent?,
         };
-        opened.store.commit(commit).await?;
+        opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
         Ok(answer)
     }
 
@@ -288,7 +291,7 @@ impl Runtime {
                 }
                 super::lock(&opened.undos).remove(&refused.number());
             }
-            opened.store.commit(commit).await?;
+            opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
             if tidies && offset > 0 {
                 break;
             }

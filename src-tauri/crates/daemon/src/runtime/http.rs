@@ -24,6 +24,8 @@ use crate::door::http::{AgentBody, AnswerBody};
 
 /// The header in which an agent may say why, in its own words.
 const REASON: &str = "latchstring-reason";
+/// Requests that wait on the line for one hold; more are told at once to ask later, so that nobody fills the door.
+const MAX_JOINERS: u32 = 16;
 
 /// How long a requester waits for what was allowed and runs.
 const RUNNING: Duration = Duration::from_secs(25);
@@ -223,6 +225,9 @@ impl Runtime {
         self.settle(opened);
         if super::read::needs_preparing(opened, id) {
             self.prepare_soon(account, id);
+        }
+        if opened.guard().hold(id).is_some_and(|hold| hold.state.waits() && hold.waiting >= MAX_JOINERS) {
+            return Err(problem::waiting(shape, id));
         }
         let _waiting = Waiting::enter(self, id);
         let mut changed = opened.changed.subscribe();

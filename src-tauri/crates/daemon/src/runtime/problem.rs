@@ -115,6 +115,7 @@ pub(super) fn failed(shape: ErrorShape, failure: &Failure) -> Problem {
     match failure {
         Failure::Stopped => stopped(shape),
         Failure::Store(error) => unrecorded(shape, &error.to_string()),
+        Failure::Afterwards(_) => outcome_unknown(shape),
         Failure::Snapshot(error) => unreadable(shape, error),
         Failure::Quarantine(_) => Problem::new(shape, 507, "No copy could be kept", failure.to_string()),
         Failure::Upstream(error) => upstream(shape, error),
