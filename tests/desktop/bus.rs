@@ -104,8 +104,8 @@ impl Daemon {
     async fn action_invoked(emitter: &SignalEmitter<'_>, id: u32, key: &str) -> zbus::Result<()>;
 }
 
-/// The played desktop services.
-pub struct Services {
+/// The played desktop daemons.
+pub struct Daemons {
     connection: Connection,
     address: String,
     watcher: Watcher,
@@ -114,7 +114,7 @@ pub struct Services {
 
 const NOTIFICATIONS: &str = "/org/freedesktop/Notifications";
 
-impl Services {
+impl Daemons {
     /// `tray`: whether this desktop shows tray icons; `product`: what the notification daemon calls itself.
     pub async fn start(address: &str, tray: bool, product: &'static str) -> Self {
         let watcher = Watcher::default();

@@ -54,7 +54,7 @@ impl Engine {
         let mut world = self.world.lock().expect("no thread panics");
         match method {
             "hello" => json!({
-                "protocol": 1, "version": "0.1.0", "home": "/home/ada/.local/share/latchstring",
+                "protocol": 1, "version": "0.1.0", "home": "~/.local/share/latchstring",
                 "doors": {}, "panicked": false,
             }),
             "hold.list" => Value::Array(

@@ -9,7 +9,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use latch_tests::paths::workspace;
 use tempfile::TempDir;
 
-use crate::bus::Services;
+use crate::bus::Daemons;
 use crate::script::Script;
 
 /// What kind of desktop, and which of the two builds of the tray.
@@ -39,7 +39,7 @@ impl Default for Kind {
 /// Ends when dropped.
 pub struct Rig {
     pub script: Script,
-    pub services: Services,
+    pub services: Daemons,
     display: String,
     address: String,
     kind: Kind,
@@ -73,7 +73,7 @@ impl Rig {
                 .env("HOME", folder.path().join("home"))
                 .stderr(Stdio::null()),
         );
-        let services = Services::start(&address, kind.tray_host, kind.daemon).await;
+        let services = Daemons::start(&address, kind.tray_host, kind.daemon).await;
         let script = Script::new(folder.path().join("script"));
         let others = vec![manager, bus, screen];
         Self { script, services, display, address, kind, inspector: port(), app: None, folder, others }

@@ -81,7 +81,7 @@ impl Script {
 
 fn status() -> StatusView {
     serde_json::from_value(json!({
-        "version": "0.1.0", "home": "/home/ada/.local/share/latchstring",
+        "version": "0.1.0", "home": "~/.local/share/latchstring",
         "doors": {"http": "http://127.0.0.1:7070"}, "vault": "keyring", "vault_locked": false, "panicked": false,
         "owner": "tray", "accounts": 1, "agents": 1, "waiting": 0,
     }))

@@ -158,7 +158,7 @@ export function sampleSnapshot(change: Partial<Snapshot> = {}): Snapshot {
     engine: { state: "up" },
     status: {
       version: "0.1.0",
-      home: "/home/ada/.local/share/latchstring",
+      home: "~/.local/share/latchstring",
       doors: { http: "http://127.0.0.1:7070" },
       vault: "keyring",
       vault_locked: false,

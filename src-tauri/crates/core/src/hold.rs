@@ -183,12 +183,12 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// Whether the operation is what the person read, on no other objects.
+    /// Whether the operation is what the person read, on no other objects. One without facts does no more than its verb says.
     #[must_use]
     pub fn allows(&self, operation: &Operation) -> bool {
         self.verb == operation.verb
             && self.class == operation.class
-            && self.facts == operation.facts
+            && (operation.facts.is_empty() || self.facts == operation.facts)
             && operation.objects.ids().iter().all(|id| self.objects.contains(id))
     }
 }
