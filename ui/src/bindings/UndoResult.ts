@@ -12,4 +12,8 @@ restored: number,
 /**
  * Objects left alone, and why.
  */
-not_restored: Array<NotRestored>, };
+not_restored: Array<NotRestored>, 
+/**
+ * What is not as before although it was put back (a new id), a sentence each.
+ */
+notes?: Array<string>, };
