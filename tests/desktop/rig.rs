@@ -32,7 +32,7 @@ pub enum Build {
 
 impl Default for Kind {
     fn default() -> Self {
-        Self { tray_host: true, daemon: "played", build: Build::Tests, paint_seconds: 20 }
+        Self { tray_host: true, daemon: "played", build: Build::Tests, paint_seconds: 60 }
     }
 }
 
@@ -55,6 +55,17 @@ impl Drop for Kill {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+impl Drop for Rig {
+    /// A frozen web process outlives its tray, and keeps the test runner's streams open.
+    fn drop(&mut self) {
+        if self.app.is_some() {
+            for process in self.web_processes() {
+                let _ = Command::new("kill").args(["-KILL", &process.to_string()]).status();
+            }
+        }
     }
 }
 
@@ -251,7 +262,7 @@ impl Driver {
                 }
                 seen.push(url);
             }
-            assert!(started.elapsed() < Duration::from_secs(30), "no window shows {selector} of {page}: {seen:?}");
+            assert!(started.elapsed() < Duration::from_secs(90), "no window shows {selector} of {page}: {seen:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -2,6 +2,11 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+/// How long a program's output is waited for after it has ended.
+const LEFT_BEHIND: Duration = Duration::from_secs(5);
 
 /// Why a step did not work, in a sentence.
 pub type Outcome<T = ()> = Result<T, String>;
@@ -50,26 +55,40 @@ pub fn watch(command: &mut Command) -> Outcome<(bool, String)> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| cannot_start(command, &error))?;
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    let text = std::thread::scope(|scope| {
-        let out = scope.spawn(|| out.map(|stream| echo(stream, &mut std::io::stdout())).unwrap_or_default());
-        let err = scope.spawn(|| err.map(|stream| echo(stream, &mut std::io::stderr())).unwrap_or_default());
-        out.join().unwrap_or_default() + &err.join().unwrap_or_default()
-    });
+    let text = Arc::new(Mutex::new(String::new()));
+    let (done, both) = mpsc::channel::<()>();
+    if let Some(stream) = child.stdout.take() {
+        echo(stream, std::io::stdout(), &text, done.clone());
+    }
+    if let Some(stream) = child.stderr.take() {
+        echo(stream, std::io::stderr(), &text, done.clone());
+    }
+    drop(done);
     let status = child.wait().map_err(|error| format!("`{}`: {error}", line(command)))?;
+    // A process that it left behind may hold its streams open for ever.
+    let _ = both.recv_timeout(LEFT_BEHIND);
+    let text = text.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok((status.success(), text))
 }
 
-fn echo(stream: impl Read, to: &mut impl Write) -> String {
-    let mut text = String::new();
-    let mut reader = BufReader::new(stream);
-    let mut bytes = Vec::new();
-    while reader.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
-        let _ = to.write_all(&bytes);
-        text.push_str(&String::from_utf8_lossy(&bytes));
-        bytes.clear();
-    }
-    text
+/// Passes lines on and keeps them, until the stream ends; then `done` is dropped.
+fn echo(
+    stream: impl Read + Send + 'static,
+    mut to: impl Write + Send + 'static,
+    text: &Arc<Mutex<String>>,
+    done: mpsc::Sender<()>,
+) {
+    let text = Arc::clone(text);
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(stream);
+        let mut bytes = Vec::new();
+        while reader.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
+            let _ = to.write_all(&bytes);
+            text.lock().unwrap_or_else(PoisonError::into_inner).push_str(&String::from_utf8_lossy(&bytes));
+            bytes.clear();
+        }
+        drop(done);
+    });
 }
 
 fn line(command: &Command) -> String {
