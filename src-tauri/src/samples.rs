@@ -35,6 +35,7 @@ pub(crate) fn hold(id: &str, agent: &str, count: u32) -> HoldView {
         opened_at: format!("2026-11-22T08:00:0{}Z", id.len()),
         expires_at: "2026-11-22T08:10:00Z".to_owned(),
         waiting: true,
+        prompt: true,
         recent: RecentView::default(),
     }
 }

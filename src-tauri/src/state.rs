@@ -383,10 +383,11 @@ impl State {
         }
         let next = self
             .open_holds()
+            .filter(|hold| hold.prompt)
             .min_by_key(|hold| (self.served.get(&hold.agent).copied().unwrap_or(0), hold.opened_at.clone()))
             .map(|hold| hold.id.clone())
             .or_else(|| {
-                let ask = self.world.asks.iter().find(|ask| !self.answered.contains(&ask.id))?;
+                let ask = self.world.asks.iter().find(|ask| ask.prompt && !self.answered.contains(&ask.id))?;
                 Some(ask.id.clone())
             });
         let Some(id) = next else { return Vec::new() };
@@ -640,6 +641,7 @@ fn same_but_objects(shown: &HoldView, listed: &HoldView) -> bool {
     let first = shown.objects.iter().zip(&listed.objects).all(|(one, other)| one == other);
     let mut rest = listed.clone();
     rest.objects.clone_from(&shown.objects);
+    rest.prompt = shown.prompt;
     first && *shown == rest
 }
 

@@ -143,6 +143,20 @@ fn a_panic_that_the_engine_missed_comes_first_when_it_is_back() {
 }
 
 #[test]
+fn what_may_not_come_up_by_itself_waits_until_it_may_or_the_person_looks() {
+    let now = Instant::now();
+    let waits = HoldView { prompt: false, ..hold("h1", "claude", 3) };
+    let (mut state, effects) = up(vec![waits.clone()], now);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Fetch(_))), "{effects:?}");
+    let looked = state.handle(Input::Chosen(Action::Review("h1".to_owned())), now);
+    assert_eq!(looked, [Effect::Fetch("h1".to_owned())]);
+    let (mut state, _) = up(vec![waits.clone()], now);
+    let may = world(vec![HoldView { prompt: true, ..waits }]);
+    let effects = state.handle(Input::Loaded(Box::new(may)), after(now, 60_000));
+    assert!(effects.contains(&Effect::Fetch("h1".to_owned())), "{effects:?}");
+}
+
+#[test]
 fn dialogs_are_fair_and_few() {
     let now = Instant::now();
     let holds = vec![hold("h1", "loud", 1), hold("h22", "loud", 1), hold("h333", "quiet", 1)];

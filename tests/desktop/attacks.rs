@@ -18,6 +18,20 @@ async fn attack_01_forged_answers_change_nothing() {
 }
 
 #[tokio::test]
+async fn attack_02_a_daemon_that_presses_everything_allows_nothing_but_what_can_be_put_back() {
+    for (number, hold) in [trash("small", 12), trash("many", 21), destroy("ever", 3), send("mail")].iter().enumerate() {
+        let mut rig = Rig::running(Kind { daemon: "presses", ..Kind::default() }).await;
+        rig.script.hold(std::slice::from_ref(hold));
+        rig.script.heard("panic", 1).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let allowed: Vec<_> =
+            rig.script.calls("hold.decide").into_iter().filter(|decided| decided["verdict"] == "allow").collect();
+        assert!(allowed.len() <= usize::from(number == 0), "{allowed:?}");
+        assert!(allowed.iter().all(|decided| decided["by"] == "notification"), "{allowed:?}");
+    }
+}
+
+#[tokio::test]
 async fn attack_02_a_daemon_that_others_can_press_is_offered_no_allow() {
     let mut rig = Rig::running(Kind { daemon: "dunst", ..Kind::default() }).await;
     rig.script.hold(&[trash("h1", 12)]);

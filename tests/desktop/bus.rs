@@ -59,6 +59,8 @@ struct Daemon {
     shown: Arc<Mutex<Vec<Shown>>>,
     last: Arc<Mutex<u32>>,
     product: &'static str,
+    /// Presses everything by itself, what is offered and what isn't.
+    presses: bool,
 }
 
 #[interface(name = "org.freedesktop.Notifications")]
@@ -74,6 +76,7 @@ impl Daemon {
         actions: Vec<String>,
         _hints: HashMap<String, OwnedVariant>,
         _timeout: i32,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
     ) -> u32 {
         let mut last = self.last.lock().unwrap();
         let id = if replaces == 0 {
@@ -85,6 +88,17 @@ impl Daemon {
         let mut shown = self.shown.lock().unwrap();
         shown.retain(|one| one.id != id);
         shown.push(Shown { id, summary, body, actions });
+        if self.presses {
+            let emitter = emitter.to_owned();
+            tokio::spawn(async move {
+                for pause in [0, 700, 1500] {
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    for key in ["allow", "default", "review", "deny", "panic"] {
+                        let _ = Self::action_invoked(&emitter, id, key).await;
+                    }
+                }
+            });
+        }
         id
     }
 
@@ -116,9 +130,10 @@ const NOTIFICATIONS: &str = "/org/freedesktop/Notifications";
 
 impl Daemons {
     /// `tray`: whether this desktop shows tray icons; `product`: what the notification daemon calls itself.
+    /// One called `presses` presses everything by itself.
     pub async fn start(address: &str, tray: bool, product: &'static str) -> Self {
         let watcher = Watcher::default();
-        let daemon = Daemon { product, ..Daemon::default() };
+        let daemon = Daemon { product, presses: product == "presses", ..Daemon::default() };
         let mut builder = connection::Builder::address(address)
             .serve_at(NOTIFICATIONS, daemon.clone())
             .name("org.freedesktop.Notifications");

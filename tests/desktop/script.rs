@@ -175,6 +175,7 @@ pub fn trash(id: &str, count: u32) -> HoldView {
         opened_at: "2026-11-22T09:14:00Z".to_owned(),
         expires_at: "2099-01-01T00:00:00Z".to_owned(),
         waiting: true,
+        prompt: true,
         recent: RecentView {
             last_hour: vec![
                 ClassCount { class: Class::Modify, count: 31 },

@@ -6,7 +6,6 @@ use std::time::Duration;
 use hyper::Method;
 use latch_ipc::contract::{Empty, HoldList};
 use latch_ipc::view::Class;
-use latch_tests::engine::memory_kib;
 use latch_tests::scene::issue;
 use latch_tests::upstream::Reply;
 use latch_tests::{Agent, Scene};
@@ -18,7 +17,7 @@ use crate::gmail;
 use crate::upstreams::{CREDENTIAL, house};
 
 /// Says these bytes to the door and returns everything that comes back until it closes or is silent.
-async fn say(door: &str, bytes: &[u8]) -> String {
+pub(crate) async fn say(door: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(door.trim_start_matches("http://")).await.unwrap();
     let _ = stream.write_all(bytes).await;
     let mut heard = Vec::new();
@@ -53,17 +52,35 @@ async fn attack_10_foreign_hosts_and_origins() {
         Some(format!("127.0.0.1:{port}@evil.com")),
         Some(String::new()),
         Some(format!("[::ffff:7f00:1].evil.com:{port}")),
+        Some(format!("localhost.:{port}")),
+        Some(format!("127.0.0.1.:{port}")),
+        Some(format!("127.1:{port}")),
+        Some(format!("2130706433:{port}")),
+        Some(format!("0.0.0.0:{port}")),
+        Some(format!("7f000001.c0a80001.rbndr.us:{port}")),
+        Some(format!("127.0.0.1.nip.io:{port}")),
+        Some("localhost".to_owned()),
+        Some("null".to_owned()),
         None,
     ];
     for host in hosts {
         let answer = say(&door, ask(host.clone(), "").as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 4"), "{host:?}: {answer}");
+        // An older protocol changes nothing about it.
+        let older = ask(host.clone(), "").replace(" HTTP/1.1\r\n", " HTTP/1.0\r\n");
+        let answer = say(&door, older.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.0 4") || answer.starts_with("HTTP/1.1 4"), "{host:?}: {answer}");
     }
+    let two = ask(Some(format!("{door}\r\nHost: evil.com")), "");
+    assert!(say(&door, two.as_bytes()).await.starts_with("HTTP/1.1 4"), "two hosts");
     let browsers = [
         "Origin: https://evil.com\r\n",
         "Origin: null\r\n",
         "Origin: http://localhost.evil.com\r\n",
         "Origin: file://\r\n",
+        "Origin: http://127.0.0.1\r\n",
+        "Origin: \r\n",
+        "Sec-Fetch-Site: same-origin\r\n",
         "Sec-Fetch-Site: cross-site\r\n",
         "Sec-Fetch-Site: same-site\r\n",
         "Sec-Fetch-Mode: no-cors\r\nSec-Fetch-Site: cross-site\r\n",
@@ -87,6 +104,8 @@ async fn attack_10_foreign_hosts_and_origins() {
         assert!(answer.starts_with("HTTP/1.1 4"), "{path}: {answer}");
     }
     assert_eq!(scene.gmail.asked().await, Vec::<String>::new());
+    assert_eq!(scene.engine.call(HoldList, Empty {}).await, []);
+    // The token of all these is as good as before.
     let fine = say(&door, ask(Some(format!("localhost:{port}")), "").as_bytes()).await;
     assert!(fine.starts_with("HTTP/1.1 200"), "{fine}");
 }
@@ -187,6 +206,49 @@ async fn attack_22_request_smuggling() {
             format!("POST {path} HTTP/1.1\r\n{head}Host: evil.com\r\nContent-Length: {}\r\n\r\n{label}", label.len()),
         ),
         (
+            "bare LF after the head",
+            format!("POST {path} HTTP/1.1\n{}Content-Length: {}\n\n{label}", head.replace("\r\n", "\n"), label.len()),
+        ),
+        (
+            "bare LF within a header",
+            format!(
+                "POST {path} HTTP/1.1\r\n{head}X-A: b\nTransfer-Encoding: chunked\r\nContent-Length: {}\r\n\r\n0\r\n\r\n{smuggled}",
+                5 + smuggled.len()
+            ),
+        ),
+        (
+            "a chunk size that is none",
+            format!(
+                "POST {path} HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n{smuggled}"
+            ),
+        ),
+        (
+            "a chunk size that overflows",
+            format!("POST {path} HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff0\r\n{smuggled}"),
+        ),
+        (
+            "a chunk without its end",
+            format!("POST {path} HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}0\r\n\r\n{smuggled}"),
+        ),
+        (
+            "a bare LF in a chunk extension",
+            format!(
+                "POST {path} HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\n2;a\nx\r\n{{}}\r\n0\r\n\r\n{smuggled}"
+            ),
+        ),
+        (
+            "a trailer that frames",
+            format!(
+                "POST {path} HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n{:x}\r\n{label}\r\n0\r\nContent-Length: 500\r\n\r\n",
+                label.len()
+            ),
+        ),
+        (
+            "TE in an older protocol",
+            format!("POST {path} HTTP/1.0\r\n{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}"),
+        ),
+        ("a hexadecimal length", format!("POST {path} HTTP/1.1\r\n{head}Content-Length: 0x0\r\n\r\n{smuggled}")),
+        (
             "an absolute target elsewhere",
             format!("POST http://evil.com{path} HTTP/1.1\r\n{head}Content-Length: {}\r\n\r\n{label}", label.len()),
         ),
@@ -195,15 +257,18 @@ async fn attack_22_request_smuggling() {
         let before = upstream.asked().len();
         let answer = say(&door, bytes.as_bytes()).await;
         let reached: Vec<_> = upstream.asked().split_off(before);
-        // What the attacker hid must not have been taken for a request of its own.
+        // Exactly one request upstream, or 400 and close: what was hidden is never one of its own.
         assert!(!reached.iter().any(|line| line.contains("/m9/trash")), "{name}: {reached:?}");
-        if !reached.is_empty() {
-            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{name}: {answer}");
+        let posts = reached.iter().filter(|line| line.starts_with("POST")).count();
+        let answers = answer.matches("HTTP/1.1 ").count();
+        if posts > 0 {
+            assert_eq!((posts, answers), (1, 1), "{name}: {reached:?} {answer}");
         } else {
-            assert!(
-                answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.0 4") || answer.is_empty(),
-                "{name}: {answer}"
-            );
+            assert_eq!(reached, Vec::<String>::new(), "{name}: {answer}");
+            let refused =
+                ["400", "421", "501", "431"].iter().any(|code| answer.starts_with(&format!("HTTP/1.1 {code}")));
+            assert!(refused, "{name}: {answer}");
+            assert_eq!(answers, 1, "{name}: what follows on the connection was answered, too: {answer}");
         }
         assert_eq!(engine.call(HoldList, Empty {}).await, [], "{name} is waiting");
     }
@@ -238,14 +303,33 @@ async fn attack_23_method_overrides() {
         let mut asked = tokio::spawn(async move { agent_again.send(Method::POST, &path, &[], "").await });
         assert_held_or_refused(&scene, &mut asked, query).await;
     }
-    // On a read, it must not arrive.
+    // In a form or a JSON body it is only a field of that name.
+    for (kind, body) in
+        [("application/x-www-form-urlencoded", "_method=DELETE"), ("application/json", "{\"_method\":\"DELETE\"}")]
+    {
+        let agent_again = agent.clone();
+        let mut asked = tokio::spawn(async move {
+            agent_again.send(Method::POST, &gmail("messages/m0001"), &[("content-type", kind)], body).await
+        });
+        assert_held_or_refused(&scene, &mut asked, body).await;
+    }
+    // Where the origin would not look at it, it is taken out or the request is refused: it never arrives.
     let (upstream, _engine, agent, _home) = house(|_| Reply::json(200, &json!({}))).await;
-    let answer = agent.send(Method::GET, &gmail("messages"), &[("X-HTTP-Method-Override", "DELETE")], "").await;
-    if answer.status == 200 {
-        assert!(upstream.seen().iter().all(|seen| seen.header("x-http-method-override").is_empty()));
-    } else {
-        assert!((400..500).contains(&answer.status));
-        assert!(upstream.seen().is_empty());
+    let spellings = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X_HTTP_METHOD_OVERRIDE"];
+    for header in spellings {
+        for value in ["DELETE", "GET", "delete", "", "POST, DELETE"] {
+            let answer = agent.send(Method::GET, &gmail("messages"), &[(header, value)], "").await;
+            assert!(answer.status == 200 || (400..500).contains(&answer.status), "{header}: {}", answer.status);
+        }
+    }
+    for query in ["_method=DELETE", "%5Fmethod=DELETE", "$method=DELETE", "%24Method=DELETE", "_METHOD=delete"] {
+        agent.get(&gmail(&format!("messages?{query}&q=x"))).await;
+    }
+    for seen in upstream.seen() {
+        assert_eq!(seen.method, "GET", "{seen:?}");
+        let carries = |text: &str| text.to_lowercase().replace(['-', '_'], "").contains("method");
+        assert!(!seen.headers.keys().any(|name| carries(name.as_str())), "{seen:?}");
+        assert!(!carries(&seen.target.replace("%5F", "_").replace("%24", "$")), "{seen:?}");
     }
     assert_eq!(scene.gmail.changes().await, Vec::<String>::new());
 }
@@ -257,7 +341,7 @@ async fn assert_held_or_refused(scene: &Scene, asked: &mut tokio::task::JoinHand
             answer = &mut *asked => break answer.unwrap(),
             () = tokio::time::sleep(Duration::from_millis(50)) => {
                 for hold in scene.engine.call(HoldList, Empty {}).await {
-                    assert!(matches!(hold.class, Class::Destroy | Class::Remove | Class::Unclassified | Class::Divert), "{what}: {hold:?}");
+                    assert!(matches!(hold.class, Class::Destroy | Class::Unclassified), "{what}: {hold:?}");
                     let id = latch_ipc::contract::Id { id: hold.id };
                     let _ = scene.engine.client.call(latch_ipc::contract::HoldDeny, id).await;
                 }
@@ -328,7 +412,10 @@ async fn attack_25_a_delete_hidden_in_a_batch() {
     let asked = tokio::spawn(async move { agent.send(Method::POST, "/batch/gmail/v1", &kind, body).await });
     let hold = scene.engine.hold().await;
     assert_eq!(hold.class, Class::Destroy);
-    assert!(hold.objects.iter().any(|object| object.id == "m0100"), "{hold:#?}");
+    let shown: std::collections::BTreeSet<_> = hold.objects.iter().map(|object| object.id.clone()).collect();
+    assert_eq!(shown, (1..=100).map(|n| format!("m{n:04}")).collect(), "all parts are shown");
+    assert!(hold.objects.iter().all(|object| object.title.starts_with("Mail number")), "{hold:#?}");
+    assert!(hold.facts.iter().any(|fact| fact.label == "Batch of" && fact.value.contains("99")), "{:?}", hold.facts);
     assert_eq!(scene.gmail.changes().await, Vec::<String>::new());
     scene.engine.deny(&hold).await;
     asked.await.unwrap().expect(403);
@@ -374,19 +461,44 @@ async fn attack_25_an_override_inside_a_part() {
 #[tokio::test]
 async fn attack_27_redirects_do_not_take_the_credential_along() {
     let thief = latch_tests::upstream::Upstream::start(|_| Reply::json(200, &json!({})));
-    let target = thief.url.clone();
-    let (upstream, _engine, agent, _home) = house(move |seen| {
-        let status = seen.target.rsplit("q=").next().and_then(|status| status.parse().ok()).unwrap_or(302);
-        Reply::text(status, "text/plain", "elsewhere").header("location", &format!("{target}/stolen"))
+    let (host, port) = thief.url.trim_start_matches("http://").split_once(':').unwrap();
+    // Another port, another name for the same host, another scheme, another host, without a scheme, with a user.
+    let targets = [
+        format!("{}/stolen", thief.url),
+        format!("http://localhost:{port}/stolen"),
+        format!("https://{host}:{port}/stolen"),
+        format!("//{host}:{port}/stolen"),
+        format!("http://me@{host}:{port}/stolen"),
+        format!("\\\\{host}:{port}\\stolen"),
+    ];
+    let elsewhere = targets.clone();
+    let (upstream, engine, agent, _home) = house(move |seen| {
+        let read = json!({ "id": "m1", "labelIds": ["INBOX"], "payload": { "headers": [] } });
+        // The guard's own reading before a change is answered.
+        let named = if seen.method == "POST" { "/messages/r" } else { "q=" };
+        let which = seen.target.split(named).nth(1).and_then(|which| which.split('/').next()?.split_once('-'));
+        let parsed = which.and_then(|(status, target)| Some((status.parse().ok()?, target.parse::<usize>().ok()?)));
+        let Some((status, target)) = parsed else { return Reply::json(200, &read) };
+        Reply::text(status, "text/plain", "elsewhere").header("location", &elsewhere[target])
     })
     .await;
-    for status in [301_u16, 302, 303, 307, 308] {
-        let answer = agent.get(&gmail(&format!("messages?q={status}"))).await;
-        assert!(answer.status == status || answer.status >= 500, "{}", answer.status);
-        assert!(!answer.text().contains(CREDENTIAL));
+    for status in [300_u16, 301, 302, 303, 305, 307, 308] {
+        for target in 0..targets.len() {
+            let which = format!("{status}-{target}");
+            let answer = agent.get(&gmail(&format!("messages?q={which}"))).await;
+            assert!(answer.status == status || answer.status >= 500, "{which}: {}", answer.status);
+            let label = json!({ "addLabelIds": ["L"] });
+            let changed = agent.post(&gmail(&format!("messages/r{which}/modify")), &label).await;
+            assert!(changed.status == status || changed.status >= 400, "{which}: {}", changed.status);
+            for answer in [answer, changed] {
+                assert!(!format!("{:?} {}", answer.headers, answer.text()).contains(CREDENTIAL));
+            }
+        }
     }
-    assert!(upstream.asked().len() >= 5);
+    let asked = upstream.asked();
+    assert_eq!(asked.iter().filter(|line| line.starts_with("POST")).count(), 7 * targets.len(), "each went out once");
     assert_eq!(thief.asked(), Vec::<String>::new());
+    assert!(!engine.log().contains(CREDENTIAL));
 }
 
 fn in_twelve_encodings(secret: &str) -> Vec<String> {
@@ -413,88 +525,30 @@ fn in_twelve_encodings(secret: &str) -> Vec<String> {
 #[tokio::test]
 async fn attack_28_an_origin_that_echoes_the_credential() {
     let encodings = in_twelve_encodings(CREDENTIAL);
+    assert_eq!(encodings.len(), 12);
     let echoed = encodings.clone();
     let (_upstream, engine, agent, _home) = house(move |seen| {
         let mut numbers = seen.target.rsplit("q=").next().unwrap_or_default().split('-');
         let encoding: usize = numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);
         let size: usize = numbers.next().and_then(|n| n.parse().ok()).unwrap_or(1);
         let text = format!("{{\"before\": 1, \"echo\": \"{}\", \"after\": 2}}", echoed[encoding]);
-        Reply::text(200, "application/json", &text)
-            .header("x-echo", if encoding == 0 { &echoed[0] } else { "none" })
-            .in_chunks_of(size)
-            .after(Duration::from_micros(200))
+        Reply::text(200, "application/json", &text).header("x-echo", &echoed[encoding]).in_chunks_of(size)
     })
     .await;
     for (encoding, text) in encodings.iter().enumerate() {
-        for size in [1, 3, 7, 16, 64] {
+        for size in 1..=64 {
             let answer = agent.get(&gmail(&format!("messages?q={encoding}-{size}"))).await.expect(200);
-            assert!(
-                !answer.text().contains(text.as_str()),
-                "encoding {encoding} in chunks of {size}: {}",
-                answer.text()
-            );
-            assert!(answer.text().contains("before") && answer.text().contains("after"), "{}", answer.text());
-            assert!(!format!("{:?}", answer.headers).contains(CREDENTIAL), "{:?}", answer.headers);
+            let body = answer.text();
+            assert!(body.starts_with("{\"before\": 1, \"echo\": \""), "{body}");
+            assert!(body.ends_with("\", \"after\": 2}"), "{body}");
+            // Nothing of it: no six letters of it in a row, in the body or in a header.
+            let everything = format!("{body} {:?}", answer.headers);
+            let secret = text.strip_prefix("Bearer ").unwrap_or(text);
+            for part in secret.as_bytes().windows(6) {
+                let part = std::str::from_utf8(part).unwrap();
+                assert!(!everything.contains(part), "encoding {encoding} in chunks of {size}: {part} in {everything}");
+            }
         }
     }
     assert!(!engine.log().contains(CREDENTIAL));
-}
-
-#[tokio::test]
-async fn attack_30_floods_stay_bounded() {
-    let (_upstream, engine, agent, _home) = house(|_| Reply::json(200, &json!({}))).await;
-    let door = engine.door().trim_start_matches("http://").to_owned();
-    agent.get(&gmail("messages")).await.expect(200);
-    let before = memory_kib(engine.pid());
-    // A megabyte of headers.
-    let huge = format!(
-        "GET /mail/gmail/v1/users/me/messages HTTP/1.1\r\nHost: {door}\r\nX-Big: {}\r\n\r\n",
-        "a".repeat(1_000_000)
-    );
-    let answer = say(&door, huge.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 4") || answer.is_empty(), "{}", answer.len());
-    let many: String = (0..2000).map(|n| format!("X-{n}: a\r\n")).collect();
-    let answer = say(&door, format!("GET / HTTP/1.1\r\nHost: {door}\r\n{many}\r\n").as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 4") || answer.is_empty(), "{answer}");
-    // Slowloris: 300 that never finish their heads.
-    let mut slow = Vec::new();
-    for _ in 0..300 {
-        let mut stream = TcpStream::connect(&door).await.unwrap();
-        stream.write_all(format!("GET / HTTP/1.1\r\nHost: {door}\r\nX-A: ").as_bytes()).await.unwrap();
-        slow.push(stream);
-    }
-    let started = std::time::Instant::now();
-    agent.get(&gmail("messages")).await.expect(200);
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
-    // A body that would be far too large for what must be understood.
-    let body = vec![b' '; 40 << 20];
-    let answer =
-        agent.send(Method::POST, &gmail("messages/batchModify"), &[("content-type", "application/json")], body).await;
-    assert!(matches!(answer.status, 0 | 413), "{}", answer.status);
-    let after = memory_kib(engine.pid());
-    assert!(after < before + 32 * 1024, "{before} KiB became {after} KiB");
-    drop(slow);
-    agent.get(&gmail("messages")).await.expect(200);
-}
-
-#[tokio::test]
-async fn attack_30_a_compression_bomb_is_not_unpacked() {
-    let (upstream, engine, agent, _home) = house(|_| {
-        // Claims to be compressed although it was asked not to.
-        Reply::text(200, "application/json", &"\u{1f}".repeat(1000)).header("content-encoding", "gzip")
-    })
-    .await;
-    let before = memory_kib(engine.pid());
-    let answer = agent.send(Method::GET, &gmail("messages"), &[("accept-encoding", "gzip, br")], "").await;
-    assert!(matches!(answer.status, 200 | 502), "{}", answer.status);
-    assert!(
-        upstream.seen().iter().all(|seen| !seen.header("accept-encoding").contains("gzip")),
-        "{:?}",
-        upstream.seen()
-    );
-    // Towards us: refused, whatever it would unpack to.
-    let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
-    let answer = agent.send(Method::POST, &gmail("messages/batchModify"), &headers, vec![0x1f, 0x8b, 8, 0]).await;
-    assert!((400..500).contains(&answer.status), "{}", answer.status);
-    assert!(memory_kib(engine.pid()) < before + 32 * 1024);
 }

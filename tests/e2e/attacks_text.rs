@@ -1,8 +1,6 @@
-//! ATTACKS 31 and 32: content made to fool the person, and floods of questions.
+//! ATTACKS 31: content made to fool the person. What a notification may decide.
 
-use std::time::{Duration, Instant};
-
-use latch_ipc::contract::{Empty, EventKind, HoldList, PanicCall, SettingsSet, Verdict};
+use latch_ipc::contract::Verdict;
 use latch_tests::engine::{Start, decision};
 use latch_tests::{Mail, Scene};
 use serde_json::json;
@@ -62,46 +60,6 @@ async fn attack_31_an_agents_name_cannot_carry_tricks() {
 }
 
 #[tokio::test]
-async fn attack_32_a_flood_of_destructive_requests() {
-    let scene = Scene::new(20, "organize").await;
-    scene.engine.call(SettingsSet, json!({ "http_wait_seconds": 0 })).await;
-    let agent = scene.agent().await;
-    let started = Instant::now();
-    let mut tasks = Vec::new();
-    // 10,000 different requests, over 16 connections, for at most 25 s.
-    for lane in 0..16 {
-        let agent = agent.clone();
-        tasks.push(tokio::spawn(async move {
-            let mut asked = 0_u32;
-            for n in (lane..10_000).step_by(16) {
-                if started.elapsed() > Duration::from_secs(25) {
-                    break;
-                }
-                let answer = agent.delete(&gmail(&format!("messages/x{n:05}"))).await;
-                assert!(matches!(answer.status, 403 | 404 | 429 | 502 | 503), "{} {}", answer.status, answer.text());
-                asked += 1;
-            }
-            asked
-        }));
-    }
-    let mut asked = 0;
-    for task in tasks {
-        asked += task.await.unwrap();
-    }
-    assert!(asked > 100, "{asked}");
-    let waiting = scene.engine.call(HoldList, Empty {}).await;
-    assert!(waiting.len() <= 64, "{} questions wait for the person", waiting.len());
-    let opened = scene.engine.events().await.iter().filter(|event| event.kind == EventKind::HoldOpened).count();
-    assert!(opened <= 64, "{opened} times the person was called");
-    let before = Instant::now();
-    scene.engine.call(PanicCall, Empty {}).await;
-    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
-    let deletes = scene.gmail.changes().await;
-    assert_eq!(deletes, Vec::<String>::new());
-    println!("{asked} requests, {} questions", waiting.len());
-}
-
-#[tokio::test]
 async fn attack_32_three_denials_in_a_row_pause_the_agent() {
     let scene = Scene::new(12, "ask-everything").await;
     let agent = scene.agent().await;
@@ -119,7 +77,7 @@ async fn attack_32_three_denials_in_a_row_pause_the_agent() {
 }
 
 #[tokio::test]
-async fn a_notification_decides_only_what_is_small_and_reversible() {
+async fn attack_02_a_notification_decides_only_what_is_small_and_reversible() {
     let scene = Scene::new(30, "ask-everything").await;
     let agent = scene.agent().await;
     let by_notification = |hold: &latch_ipc::view::HoldView| latch_ipc::contract::HoldDecideParams {
@@ -145,5 +103,13 @@ async fn a_notification_decides_only_what_is_small_and_reversible() {
     few.await.unwrap().expect(204);
     let records =
         scene.engine.call(latch_ipc::contract::JournalTail, latch_ipc::contract::JournalTailParams::default()).await;
-    assert!(records.iter().any(|record| record.text.contains("notification")), "{records:#?}");
+    let by_it = records.iter().filter(|record| record.text.contains("by notification"));
+    assert_eq!(by_it.count(), 1, "{records:#?}");
+    let before = scene.gmail.labels().await;
+    assert!(before["m0002"].contains(&"TRASH".to_owned()));
+    crate::undo::undo_all(&scene).await;
+    assert!(
+        !scene.gmail.labels().await["m0002"].contains(&"TRASH".to_owned()),
+        "what a notification allowed can be undone"
+    );
 }

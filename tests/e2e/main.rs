@@ -2,7 +2,12 @@
 //!
 //! What is from ATTACKS.md is named after its number.
 
+mod attacks_crash;
+mod attacks_disk;
+mod attacks_flood;
 mod attacks_http;
+mod attacks_memory;
+mod attacks_paths;
 mod attacks_state;
 mod attacks_text;
 mod classes;
@@ -10,6 +15,7 @@ mod crash;
 mod holds;
 mod incident;
 mod inputs;
+mod library;
 mod panic;
 mod peers;
 mod thin;

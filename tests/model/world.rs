@@ -214,7 +214,8 @@ impl World {
             .find(|grant| grant.agent == agent && grant.account() == account)
             .map(|grant| grant.id.clone());
         let known = self.grants.remove(&(agent.to_owned(), account.to_owned()));
-        assert_eq!(id.is_some(), known.is_some());
+        let over = known.is_some_and(|(_, end)| end.is_some_and(|end| end <= self.time));
+        assert!(id.is_some() == known.is_some() || over, "{id:?} {known:?}");
         if let Some(id) = id {
             let commit = self.guard.revoke_grant(&id, self.now()).unwrap();
             self.disk.commit(commit);
@@ -375,6 +376,12 @@ impl World {
             if self.panicked {
                 assert!(!hold.state.waits() && hold.state != State::Allowed, "I3: {} waits through a panic", hold.id);
             }
+        }
+        let now = self.now();
+        let up = self.guard.holds().filter(|hold| hold.state.waits() && self.guard.may_come_up(&hold.id, now)).count();
+        assert!(up <= latch_core::guard::PROMPTS_A_MINUTE, "{up} dialogs at once");
+        while let Some(notice) = self.guard.poll_notice() {
+            assert!(!format!("{notice:?}").contains(CANARY), "I7: a secret in {notice:?}");
         }
         for (id, held) in self.holds.iter().filter(|(_, held)| held.consumed) {
             assert!(!self.disk.keeps_hold(id), "I2: {id} of {} could be proposed again", held.agent);

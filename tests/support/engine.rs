@@ -26,6 +26,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 
 /// How to start an engine.
 pub struct Start {
+    prefix: Vec<String>,
     program: PathBuf,
     home: PathBuf,
     arguments: Vec<String>,
@@ -49,6 +50,7 @@ impl Start {
     pub fn at(home: &Path) -> Self {
         let arguments = ["serve", "--owner", "stdio", "--http", "127.0.0.1:0", "--vault", "passphrase"];
         Self {
+            prefix: Vec::new(),
             program: paths::latch(),
             home: home.to_owned(),
             arguments: arguments.map(str::to_owned).into(),
@@ -95,10 +97,44 @@ impl Start {
         self
     }
 
+    /// Run by an ordinary user, from a copy of the program in a folder of that user's.
+    #[must_use]
+    pub fn by_a_user(mut self, folder: &Path) -> Self {
+        let name = self.program.file_name().expect("a program").to_owned();
+        let copy = folder.join(name);
+        // One that runs can be unlinked, not overwritten.
+        let _ = std::fs::remove_file(&copy);
+        std::fs::copy(&self.program, &copy).expect("a copy");
+        self.program = copy;
+        self.prefix.extend(crate::user::prefix());
+        self
+    }
+
+    /// Started by a shell that stays its parent.
+    #[must_use]
+    pub fn by_a_shell(mut self) -> Self {
+        self.prefix.extend(["sh", "-c", "\"$@\"; exit $?", "sh"].map(str::to_owned));
+        self
+    }
+
+    /// Told by a refused write, not killed, when a file grows beyond its limit: as on a full or read-only disk.
+    #[must_use]
+    pub fn survives_file_limits(mut self) -> Self {
+        self.prefix.extend(["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"].map(str::to_owned));
+        self
+    }
+
     /// The command, for tests that expect it to fail.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.prefix.split_first() {
+            None => Command::new(&self.program),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+        };
         command.args(&self.arguments).arg("--home").arg(&self.home);
         command.env("HOME", &self.home).env_remove("LATCHSTRING_HOME").env_remove("DBUS_SESSION_BUS_ADDRESS");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

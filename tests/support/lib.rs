@@ -17,6 +17,7 @@ pub mod paths;
 pub mod python;
 pub mod scene;
 pub mod upstream;
+pub mod user;
 
 pub use agent::{Agent, Answer};
 pub use emulator::{Emulator, Mail};

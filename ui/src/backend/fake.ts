@@ -130,6 +130,7 @@ export function sampleHold(count: number, change: Partial<HoldView> = {}): HoldV
     opened_at: "2026-11-22T09:00:00Z",
     expires_at: "2026-11-22T09:10:00Z",
     waiting: true,
+    prompt: true,
     recent: { last_hour: [{ class: "modify", count: 31 }], denied: 2 },
     ...change,
   };

@@ -23,4 +23,8 @@ program: Array<string>,
 /**
  * RFC 3339.
  */
-expires_at: string, };
+expires_at: string, 
+/**
+ * As for a hold.
+ */
+prompt: boolean, };

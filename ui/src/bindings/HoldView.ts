@@ -121,6 +121,10 @@ expires_at: string,
  */
 waiting: boolean, 
 /**
+ * A front end may ask the person by itself now; otherwise it waits in the list until it may, or until the person looks.
+ */
+prompt: boolean, 
+/**
  * What this agent did lately.
  */
 recent: RecentView, };

@@ -50,7 +50,7 @@ agents: number,
  */
 waiting: number, 
 /**
- * Engine starts as owner since the person last looked, with their parent chains.
+ * Who started an engine here as owner: the present one first, then what else did in the last week, with parent chains.
  */
 starts?: Array<string>, 
 /**

@@ -235,6 +235,9 @@ pub struct HoldView {
     pub expires_at: String,
     /// Somebody waits on the line; otherwise it runs when the agent asks again.
     pub waiting: bool,
+    /// A front end may ask the person by itself now; otherwise it waits in the list until it may, or until the person looks.
+    #[serde(default = "yes")]
+    pub prompt: bool,
     /// What this agent did lately.
     pub recent: RecentView,
 }
@@ -372,6 +375,13 @@ pub struct AskView {
     pub program: Vec<String>,
     /// RFC 3339.
     pub expires_at: String,
+    /// As for a hold.
+    #[serde(default = "yes")]
+    pub prompt: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A mail that waits in the outbox.
@@ -463,7 +473,7 @@ pub struct StatusView {
     pub agents: u32,
     /// Holds that wait.
     pub waiting: u32,
-    /// Engine starts as owner since the person last looked, with their parent chains.
+    /// Who started an engine here as owner: the present one first, then what else did in the last week, with parent chains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub starts: Vec<String>,
     /// What the person should know: a variable removed from the environment, a rule not used, ...

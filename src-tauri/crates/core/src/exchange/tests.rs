@@ -85,6 +85,11 @@ fn detail() -> impl Strategy<Value = Value> {
 }
 
 fn exceeds(child: &Authority, parent: &Authority) -> Option<String> {
+    exceeds_somewhere(child, parent, 0, 1)
+}
+
+/// The same, looking at every `step`-th combination of action, Class and places from the `first` on, and at all numbers and names.
+fn exceeds_somewhere(child: &Authority, parent: &Authority, first: usize, step: usize) -> Option<String> {
     if child.expires_at > parent.expires_at {
         return Some("lives longer".to_owned());
     }
@@ -102,23 +107,84 @@ fn exceeds(child: &Authority, parent: &Authority) -> Option<String> {
                 return Some(format!("{} {own:?} of {most:?}", meter.name()));
             }
         }
-        for action in ACTIONS {
-            if detail.names(action) && !above.names(action) {
-                return Some(format!("names {action}"));
-            }
-            for class in Class::ALL {
-                let operation = operation(action, class);
-                for places in
-                    [None, Some(vec![]), Some(vec!["INBOX".to_owned()]), Some(PLACES.map(str::to_owned).to_vec())]
-                {
-                    if detail.covers(&operation, places.as_deref()) && !above.covers(&operation, places.as_deref()) {
-                        return Some(format!("covers {action} as {} in {places:?}", class.name()));
-                    }
-                }
+        if let Some(action) = ACTIONS.into_iter().find(|action| detail.names(action) && !above.names(action)) {
+            return Some(format!("names {action}"));
+        }
+        for (operation, places) in COMBINATIONS.iter().skip(first).step_by(step) {
+            if detail.covers(operation, places.as_deref()) && !above.covers(operation, places.as_deref()) {
+                return Some(format!("covers {} as {} in {places:?}", operation.action, operation.class.name()));
             }
         }
     }
     None
+}
+
+/// Every action as every Class in some places.
+static COMBINATIONS: std::sync::LazyLock<Vec<(Operation, Option<Vec<String>>)>> = std::sync::LazyLock::new(|| {
+    let places = [None, Some(vec![]), Some(vec!["INBOX".to_owned()]), Some(PLACES.map(str::to_owned).to_vec())];
+    let of = |action: &'static str| Class::ALL.map(|class| operation(action, class));
+    let operations: Vec<Operation> = ACTIONS.into_iter().flat_map(of).collect();
+    operations.into_iter().flat_map(|one| places.clone().map(|places| (one.clone(), places))).collect()
+});
+
+/// ATTACKS 14, 100,000 times: requests drawn from a pool, each link looked at in another place, the last one held against the first in all.
+fn chains(seed: u8, count: usize) {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let strategy = detail();
+    let mut pool = Vec::new();
+    while pool.len() < 1_500 {
+        let value = strategy.new_tree(&mut runner).unwrap().current();
+        pool.extend(AuthorizationDetail::parse(&json!([value])).into_iter().flatten());
+    }
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64 ^ (u64::from(seed) << 17);
+    let mut draw = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % below as u64).unwrap()
+    };
+    let (mut links, mut refused) = (0, 0);
+    for chain in 0..count {
+        let home = AuthorizationDetail::new("home", Preset::Assistant);
+        let work =
+            pool.iter().cycle().skip(draw(pool.len())).find(|detail| detail.account() == "work").unwrap().clone();
+        let first = Authority { details: vec![work, home], expires_at: Time(100) };
+        let mut parent = first.clone();
+        for _ in 0..2 + draw(6) {
+            // Mostly something that the parent has a part of; a chain of refusals shows nothing.
+            let requested: Vec<AuthorizationDetail> =
+                (0..1 + draw(2)).map(|_| pool[draw(pool.len())].clone()).collect();
+            let Ok(details) = narrow(&parent.details, &requested) else {
+                refused += 1;
+                continue;
+            };
+            let child = Authority { details, expires_at: parent.expires_at.min(Time(50 + draw(100) as u64)) };
+            assert_eq!(
+                exceeds_somewhere(&child, &parent, draw(24), 24),
+                None,
+                "chain {chain}: {child:?} of {parent:?}"
+            );
+            links += 1;
+            parent = child;
+        }
+        if chain % 8 == 0 {
+            assert_eq!(exceeds(&parent, &first), None, "chain {chain}: {parent:?} of {first:?}");
+        }
+    }
+    assert!(links > count / 4 && refused > count / 4, "{links} links, {refused} refused");
+}
+
+#[test]
+fn a14_a_hundred_thousand_chains_first_half() {
+    chains(14, 50_000);
+}
+
+#[test]
+fn a14_a_hundred_thousand_chains_second_half() {
+    chains(41, 50_000);
 }
 
 proptest! {

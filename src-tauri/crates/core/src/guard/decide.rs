@@ -212,6 +212,7 @@ impl Guard {
         self.conduct.entry(agent).or_default().denials = 0;
         self.allowances.extend(allowances);
         self.notices.push_back(Notice::HoldClosed(id.to_owned()));
+        self.handle_answered(id, now);
         Ok(Decided {
             state: State::Allowed,
             in_part,
@@ -274,7 +275,8 @@ impl Guard {
     pub fn poll_timeout(&self) -> Option<Time> {
         let holds = self.holds.values().filter(|hold| hold.state != State::Running).map(|hold| hold.expires_at);
         let allowances = self.allowances.iter().map(|allowance| allowance.expires_at);
-        holds.chain(allowances).min()
+        let grants = self.grants.values().filter_map(|grant| grant.expires_at);
+        holds.chain(allowances).chain(grants).min()
     }
 
     /// Ends what is over: holds become proposals or expire, answered ones are forgotten.
@@ -299,6 +301,7 @@ impl Guard {
                         hold.state = State::Proposal;
                         hold.expires_at = hold.opened_at + proposal;
                     }
+                    self.prompts.leave(&id, now.time);
                     self.notices.push_back(Notice::HoldChanged(id));
                 }
                 State::Preparing | State::Open | State::Proposal | State::Allowed => {
@@ -312,9 +315,11 @@ impl Guard {
                 State::Running => {}
             }
         }
+        self.end_grants(now, &mut commit);
         self.allowances.retain(|allowance| allowance.expires_at > now.time);
         self.tokens.retain(|_, token| token.expires_at > now.time);
         self.meters.prune(now.time);
+        let _ = self.give_places(now);
         commit
     }
 
@@ -332,6 +337,7 @@ impl Guard {
         commit.records.push(record);
         commit.deletes.push((Shelf::Hold, id.to_owned()));
         self.notices.push_back(Notice::HoldClosed(id.to_owned()));
+        self.handle_answered(id, now);
     }
 }
 

@@ -243,6 +243,7 @@ impl Guard {
                 hold.expires_at = now.time + lifetime;
                 let id = hold.id.clone();
                 self.notices.push_back(Notice::HoldOpened(id.clone()));
+                self.handle_asked(&id, agent, None, now);
                 Some(id)
             }
             State::Expired | State::Failed => None,
@@ -366,6 +367,7 @@ impl Guard {
         commit.puts.extend(super::execute::stored(&hold));
         self.holds.insert(number, hold);
         self.notices.push_back(Notice::HoldOpened(id.clone()));
+        self.handle_asked(&id, agent, None, now);
         (id, commit)
     }
 

@@ -26,12 +26,14 @@ use crate::time::{Span, Time};
 mod decide;
 mod execute;
 mod judge;
+mod prompt;
 mod session;
 mod stop;
 
 pub use decide::{BY_NOTIFICATION, DecideError, Decided, Scope, Verdict, retypes};
 pub use execute::Stopped;
 pub use judge::{Context, Ruling, Waits};
+pub use prompt::{A_MINUTE as PROMPTS_A_MINUTE, AN_HOUR as PROMPTS_AN_HOUR};
 pub use session::{GrantError, Introspection, TokenError};
 pub use stop::Cut;
 
@@ -87,6 +89,8 @@ pub enum Notice {
     HoldClosed(String),
     /// An agent was paused after repeated denials, or for asking too much.
     AgentPaused(String),
+    /// A hold or another question that was only in the list may come up by itself now.
+    MayComeUp(String),
 }
 
 /// What survives a restart besides accounts and rules. Loaded from the store, stored with every change.
@@ -180,6 +184,7 @@ pub struct Guard {
     conduct: BTreeMap<String, Conduct>,
     known: HashSet<(String, String)>,
     notices: VecDeque<Notice>,
+    prompts: prompt::Prompts,
 }
 
 impl Guard {
@@ -215,6 +220,7 @@ impl Guard {
             conduct: BTreeMap::new(),
             known: loaded.known,
             notices: VecDeque::new(),
+            prompts: prompt::Prompts::default(),
         }
     }
 
@@ -330,6 +336,34 @@ impl Guard {
         self.holds.get_mut(&number(id)?)
     }
 
+    /// Whether a hold or another question may come up by itself; all others only wait in the list.
+    #[must_use]
+    pub fn may_come_up(&self, id: &str, now: Now) -> bool {
+        self.prompts.is_up(id, now.time)
+    }
+
+    /// Something else than a hold waits for the person, until it ends by itself. `asker`: whom it is counted for.
+    pub fn handle_asked(&mut self, id: &str, asker: &str, until: Option<Time>, now: Now) {
+        self.prompts.enter(id, asker, until, now.time);
+        // Whoever asks says itself that it did.
+        let others = self.prompts.poll(now.time).into_iter().filter(|came| came != id);
+        self.notices.extend(others.map(Notice::MayComeUp));
+    }
+
+    /// It was answered.
+    pub fn handle_answered(&mut self, id: &str, now: Now) {
+        self.prompts.leave(id, now.time);
+        self.give_places(now);
+    }
+
+    /// Lets questions come up for which there is a place by now; whether there were any. To be called once a second or so.
+    pub fn give_places(&mut self, now: Now) -> bool {
+        let came = self.prompts.poll(now.time);
+        let any = !came.is_empty();
+        self.notices.extend(came.into_iter().map(Notice::MayComeUp));
+        any
+    }
+
     /// Whether somebody had mail from the person before.
     #[must_use]
     pub fn is_known(&self, account: &str, address: &str) -> bool {
@@ -391,3 +425,6 @@ pub fn record(now: Now, kind: Kind, text: impl Into<String>) -> Record {
 fn number(id: &str) -> Option<u64> {
     id.strip_prefix('h')?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,9 +134,23 @@ impl Guard {
 
     /// Takes a grant away.
     pub fn revoke_grant(&mut self, id: &str, now: Now) -> Option<Commit> {
+        self.end_grant(id, "grant taken away", now)
+    }
+
+    /// Ends the grants whose time is over, durably: a clock that is turned back at the next start does not bring them back.
+    pub(super) fn end_grants(&mut self, now: Now, commit: &mut Commit) {
+        let over: Vec<String> =
+            self.grants.values().filter(|grant| !grant.stands(now.time)).map(|grant| grant.id.clone()).collect();
+        for one in over.iter().filter_map(|id| self.end_grant(id, "grant over", now)) {
+            commit.records.extend(one.records);
+            commit.deletes.extend(one.deletes);
+        }
+    }
+
+    fn end_grant(&mut self, id: &str, why: &str, now: Now) -> Option<Commit> {
         let grant = self.grants.remove(id)?;
         self.relink();
-        let mut record = record(now, Kind::Change, "grant taken away");
+        let mut record = record(now, Kind::Change, why);
         record.account = Some(grant.account().to_owned());
         record.agent = Some(grant.agent);
         Some(Commit { records: vec![record], deletes: vec![(Shelf::Grant, id.to_owned())], ..Commit::default() })
@@ -352,3 +366,6 @@ pub(super) fn link(pdp: &mut Pdp, grants: &BTreeMap<String, Grant>) {
         let _ = pdp.set_grants(&[]);
     }
 }
+
+#[cfg(test)]
+mod tests;

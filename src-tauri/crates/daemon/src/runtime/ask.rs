@@ -108,12 +108,12 @@ impl Runtime {
             return Err(RpcError::new(ErrorCode::Forbidden, message));
         }
         let text = wanted.text()?;
-        let id = {
+        let (id, fresh) = {
             let now = opened.clock.now();
             let mut asks = super::lock(&opened.asks);
             asks.waiting.retain(|_, ask| ask.expires_at > now);
             if let Some((number, _)) = asks.waiting.iter().find(|(_, ask)| ask.text == text) {
-                format!("a{number}")
+                (format!("a{number}"), false)
             } else if asks.waiting.len() >= MAX_WAITING {
                 return Err(RpcError::new(ErrorCode::Forbidden, "too many questions wait for the person already"));
             } else {
@@ -121,9 +121,14 @@ impl Runtime {
                 let number = asks.last;
                 let ask = Ask { wanted, text: text.clone(), program: peer.describe(), expires_at: now + LIFE };
                 asks.waiting.insert(number, ask);
-                format!("a{number}")
+                (format!("a{number}"), true)
             }
         };
+        if fresh {
+            let now = opened.now();
+            opened.guard().handle_asked(&id, "", Some(now.time + LIFE), now);
+            self.settle(opened);
+        }
         self.tell(EventKind::AskOpened, Some(id.clone()), Some(text));
         let mut error = RpcError::new(ErrorCode::AskOwner, "the person was asked; nothing has changed yet");
         error.data = Some(json!({ "ask": id }));
@@ -134,6 +139,7 @@ impl Runtime {
     pub(crate) fn ask_list(&self) -> Result<Vec<AskView>, RpcError> {
         let opened = self.opened().ok_or_else(locked)?;
         let now = opened.now();
+        let guard = opened.guard();
         let asks = super::lock(&opened.asks);
         Ok(asks
             .waiting
@@ -145,6 +151,7 @@ impl Runtime {
                 text: ask.text.clone(),
                 program: ask.program.clone(),
                 expires_at: views::wall(ask.expires_at, now),
+                prompt: guard.may_come_up(&format!("a{number}"), now),
             })
             .collect())
     }
@@ -157,6 +164,8 @@ impl Runtime {
             let mut asks = super::lock(&opened.asks);
             number.and_then(|number| asks.waiting.remove(&number))
         };
+        opened.guard().handle_answered(&params.id, opened.now());
+        self.settle(opened);
         let ask = ask
             .filter(|ask| ask.expires_at > opened.clock.now())
             .ok_or_else(|| RpcError::new(ErrorCode::NotFound, "this question does not wait any more"))?;

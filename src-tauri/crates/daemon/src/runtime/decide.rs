@@ -224,6 +224,10 @@ impl Runtime {
             self.outbox_due(opened).await;
             let due = opened.guard().poll_timeout().is_some_and(|due| due <= opened.clock.now());
             if !due {
+                let came = opened.guard().give_places(opened.now());
+                if came {
+                    self.settle(opened);
+                }
                 continue;
             }
             let commit = opened.guard().handle_timeout(opened.now());

@@ -149,9 +149,12 @@ impl Runtime {
         };
         let agent = plan.agent().unwrap_or_default().to_owned();
         let commit = opened.guard().intent(&mut plan, 0, opened.now());
+        crate::fail::point("before-intent");
         let intent = opened.store.commit(commit).await?.seq;
+        crate::fail::point("after-intent");
         let lease = opened.guard().lease(&mut plan, 0)?;
         let sent = self.send(opened, account, lease, call).await;
+        crate::fail::point("before-outcome");
         let diverted = match &sent {
             Ok(answer) if (200..300).contains(&answer.status) => serde_json::from_slice::<Value>(&answer.body)
                 .ok()

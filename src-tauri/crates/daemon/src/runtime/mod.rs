@@ -38,6 +38,7 @@ mod owner_calls;
 mod problem;
 mod read;
 mod refresh;
+mod starts;
 mod stop;
 mod undo;
 mod views;
@@ -173,6 +174,8 @@ impl Runtime {
                 Notice::HoldChanged(id) => self.tell(EventKind::HoldChanged, Some(id), None),
                 Notice::HoldClosed(id) => self.tell(EventKind::HoldClosed, Some(id), None),
                 Notice::AgentPaused(id) => self.tell(EventKind::AgentPaused, Some(id), None),
+                Notice::MayComeUp(id) if id.starts_with('h') => self.tell(EventKind::HoldChanged, Some(id), None),
+                Notice::MayComeUp(id) => self.tell(EventKind::AskOpened, Some(id), None),
             }
         }
         opened.changed.send_modify(|count| *count = count.wrapping_add(1));

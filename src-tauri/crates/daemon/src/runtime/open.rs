@@ -22,7 +22,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 
 use super::refresh::Refreshing;
-use super::{Opened, OwnerKind, Runtime, accounts, outbox, undo};
+use super::starts::Starts;
+use super::{Opened, OwnerKind, Runtime, accounts, outbox, starts, undo};
 use crate::clock::Clock;
 use crate::confirm;
 use crate::control::{Control, ControlError};
@@ -164,7 +165,9 @@ impl Engine {
             started_by: options.started_by.clone(),
             taken,
         });
-        if !runtime.vault.locked() {
+        if runtime.vault.locked() {
+            starts::note_locked(&runtime.taken, crate::clock::wall(), &starts::locked_text(&runtime.started()));
+        } else {
             runtime.open().await?;
         }
         Ok(Self { runtime, options, listener, control: Some(control) })
@@ -268,6 +271,14 @@ impl Runtime {
         Ok(())
     }
 
+    /// Who started this engine, in a sentence.
+    fn started(&self) -> String {
+        match self.started_by.as_slice() {
+            [] => "engine started".to_owned(),
+            chain => format!("engine started by {}", chain.join(" < ")),
+        }
+    }
+
     fn load(&self) -> Result<Opened, StartError> {
         let key = self.vault.key()?;
         let crate::store::Opened { store, loaded } = Store::open(&self.taken, &key)?;
@@ -359,12 +370,16 @@ impl Runtime {
             .filter_map(|(_, _, value)| serde_json::from_value::<undo::Undo>(value.clone()).ok())
             .map(|undo| (undo.number(), undo))
             .collect();
-        let started = if self.started_by.is_empty() {
-            "engine started".to_owned()
-        } else {
-            format!("engine started by {}", self.started_by.join(" < "))
-        };
-        let mut commit = Commit { records: vec![record(now, Kind::Start, started.clone())], ..Commit::default() };
+        let started = self.started();
+        let mut known = Starts::restore(of(Shelf::State).map(|(_, id, value)| (id.as_str(), value)));
+        let mut commit = Commit::default();
+        for (wall, text) in starts::taken_over(&self.taken, &started) {
+            known.add(wall, &text);
+            commit.records.push(record(Now { wall, ..now }, Kind::Start, text));
+        }
+        known.add(now.wall, &started);
+        commit.records.push(record(now, Kind::Start, started.clone()));
+        commit.puts.push(known.put());
         commit.records.extend(loaded.open_intents.iter().map(|Unfinished { seq, record: former }| {
             let mut outcome = record(now, Kind::Outcome, "unknown: the engine ended while this was under way");
             outcome.refers = Some(*seq);
@@ -387,6 +402,7 @@ impl Runtime {
             commit.puts.push(Put { shelf: Shelf::State, id: "guard".to_owned(), value });
         }
         store.commit_now(commit)?;
+        starts::forget_locked(&self.taken);
         let (seq, hash) = store.head();
         self.vault.set_anchor(&Anchor { seq, hash, epoch: Epoch(state.epoch), panicked: state.panicked.is_some() })?;
         super::lock(&self.warnings).extend(warnings);
@@ -404,7 +420,7 @@ impl Runtime {
             preparing: Mutex::new(HashSet::new()),
             failing: Mutex::default(),
             rules: Mutex::new(rules),
-            starts: vec![started],
+            starts: known.shown(&started, now),
             outbox: Mutex::new(of(Shelf::Outbox).filter_map(|(_, _, value)| outbox::restore(value)).collect()),
             unsaved: Mutex::default(),
             changed: watch::Sender::new(0),

@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use super::stop::{locked, storage};
 use super::{Opened, Runtime, views};
 
+const MAY_HAVE_LEFT: &str = "it may have left already: Latchstring ended while it was being sent, so look among the sent mails before you allow it";
+
 /// A mail that waits, sealed at rest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Waiting {
@@ -34,6 +36,9 @@ pub(crate) struct Waiting {
     epoch: Epoch,
     /// A hold asks about it.
     held: bool,
+    /// It was on its way out when this was written: after a crash nobody knows whether it left.
+    #[serde(default)]
+    leaving: bool,
 }
 
 impl Waiting {
@@ -107,6 +112,7 @@ impl Runtime {
             due: opened.clock.now() + delay,
             epoch,
             held: false,
+            leaving: false,
         };
         let put = waiting.put();
         self.tell(EventKind::OutboxChanged, Some(waiting.id.clone()), None);
@@ -160,12 +166,15 @@ impl Runtime {
         if epoch.is_some_and(|epoch| epoch != plan.epoch()) {
             return Err(RpcError::new(ErrorCode::Panicked, "everything was stopped in between"));
         }
+        crate::fail::point("before-intent");
         let intent = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
+        crate::fail::point("after-intent");
         let lease = opened
             .guard()
             .lease(&mut plan, 0)
             .map_err(|error| RpcError::new(ErrorCode::Panicked, error.to_string()))?;
         let sent = self.send(opened, account, lease, call).await;
+        crate::fail::point("before-outcome");
         let text = match &sent {
             Ok(answer) => format!("the provider answered {}", answer.status),
             Err(failure) => format!("unknown: {failure}"),
@@ -194,7 +203,9 @@ impl Runtime {
             if opened.gate.admits(waiting.epoch) {
                 self.outbox_send(opened, waiting, now).await;
             } else if !opened.guard().is_stopped(&waiting.agent) {
-                self.outbox_ask(opened, &waiting, "it waited to be sent when everything was stopped", now).await;
+                let why =
+                    if waiting.leaving { MAY_HAVE_LEFT } else { "it waited to be sent when everything was stopped" };
+                self.outbox_ask(opened, &waiting, why, now).await;
             }
         }
     }
@@ -211,6 +222,11 @@ impl Runtime {
         };
         // Taken back at this very moment: it does not leave.
         if super::lock(&opened.outbox).remove(&waiting.number()).is_none() {
+            return;
+        }
+        let leaving = Commit { puts: vec![Waiting { leaving: true, ..waiting.clone() }.put()], ..Commit::default() };
+        if opened.store.commit(leaving).await.is_err() {
+            super::lock(&opened.outbox).insert(waiting.number(), waiting);
             return;
         }
         let recipients = super::decide::recipients(&request);

@@ -228,12 +228,15 @@ impl Runtime {
         let mut failed = Vec::new();
         for (index, (ids, call)) in inverse.calls.into_iter().enumerate() {
             let commit = opened.guard().intent(&mut plan, index, opened.now());
+            crate::fail::point("before-intent");
             let intent = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
+            crate::fail::point("after-intent");
             let lease = opened.guard().lease(&mut plan, index);
             let sent = match lease {
                 Ok(lease) => self.send(opened, &account, lease, call).await,
                 Err(stopped) => Err(stopped.into()),
             };
+            crate::fail::point("before-outcome");
             let (text, why) = match &sent {
                 Ok(answer) if (200..300).contains(&answer.status) => ("put back".to_owned(), None),
                 Ok(answer) => {

@@ -110,6 +110,7 @@ pub(crate) fn hold(hold: &Hold, provider: &Provider, guard: &Guard, page: Page, 
         opened_at: wall(hold.opened_at, now),
         expires_at: wall(hold.expires_at, now),
         waiting: hold.waiting > 0,
+        prompt: guard.may_come_up(&hold.id, now),
         recent: recent(guard, &hold.agent, now),
     }
 }

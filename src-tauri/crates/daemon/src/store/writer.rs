@@ -266,7 +266,7 @@ impl Writer {
     fn write<'a>(&mut self, all: impl Iterator<Item = &'a Prepared> + Clone) -> Result<Vec<u64>, WriteError> {
         let mut next = self.head.clone();
         let mut moved = HashMap::new();
-        let of_a_call = |record: &Record| matches!(record.kind, Kind::Intent | Kind::Outcome);
+        let of_a_call = |record: &Record| matches!(record.kind, Kind::Intent | Kind::Undo | Kind::Outcome);
         let of_a_call = all.clone().any(|one| one.records.iter().any(of_a_call));
         if fail::asked("disk-full") {
             return Err(WriteError::Database(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(13), None)));
@@ -351,7 +351,8 @@ impl Writer {
         next.hash = Chained(row::insert(&self.connection, &self.key, seq, &next.hash.0, record)?);
         next.seq = seq;
         next.time = next.time.max(record.time);
-        if record.kind == Kind::Intent {
+        // Putting back is a call, too; an undo without a call's digest is none.
+        if record.kind == Kind::Intent || (record.kind == Kind::Undo && record.digest.is_some()) {
             next.open.insert(seq);
         } else if record.kind == Kind::Outcome
             && let Some(intent) = record.refers

@@ -57,11 +57,11 @@ pub async fn run(client: Client, mut events: UnboundedReceiver<Event>, terminal:
         told_to_wait: false,
     };
     console.greet().await;
-    console.next_question().await;
+    console.next_question(Pace::Slow).await;
     let mut again = tokio::time::interval(LOOK_AGAIN);
     loop {
         let end = tokio::select! {
-            _ = again.tick() => { console.next_question().await; None }
+            _ = again.tick() => { console.next_question(Pace::Slow).await; None }
             event = events.recv() => match event {
                 Some(event) => { console.told(event).await; None }
                 None => Some(End::EngineGone),
@@ -114,6 +114,15 @@ struct Allow {
     forever: bool,
 }
 
+/// How a question comes up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// By itself: not too many, and only what the engine says may.
+    Slow,
+    /// The person asked for it.
+    Now,
+}
+
 /// What waits for the person.
 enum Waiting {
     Ask(AskView),
@@ -163,7 +172,7 @@ impl Console {
             EventKind::AccountFailing | EventKind::AgentPaused => self.terminal.say(&format!("{text}\n")),
             EventKind::OutboxChanged => {}
         }
-        self.next_question().await;
+        self.next_question(Pace::Slow).await;
     }
 
     async fn typed(&mut self, line: &Line) -> Option<End> {
@@ -188,11 +197,11 @@ impl Console {
             None => command::run(&self.client, &mut self.terminal, line).await,
         };
         match next {
-            Next::Question => self.next_question().await,
+            Next::Question => self.next_question(Pace::Slow).await,
             Next::QuestionNow => {
                 self.put_off.clear();
                 self.asked.clear();
-                self.next_question().await;
+                self.next_question(Pace::Now).await;
             }
             Next::Show(id) => {
                 self.put_off.remove(&id);
@@ -213,15 +222,15 @@ impl Console {
     }
 
     /// Asks the next thing that waits, unless a question is open or enough were asked lately.
-    async fn next_question(&mut self) {
+    async fn next_question(&mut self, pace: Pace) {
         if self.question.is_some() {
             return;
         }
-        let Some(next) = self.waiting().await else {
+        let Some((next, is_due)) = self.waiting().await else {
             self.told_to_wait = false;
             return;
         };
-        if self.had_enough() {
+        if pace == Pace::Slow && (!is_due || self.had_enough()) {
             if !std::mem::replace(&mut self.told_to_wait, true) {
                 self.terminal
                     .say("Three questions a minute are enough. More waits: type next to see it now, or panic.\n");
@@ -240,15 +249,16 @@ impl Console {
         }
     }
 
-    async fn waiting(&mut self) -> Option<Waiting> {
+    /// What to ask next and whether it may come up by itself; those that may come first.
+    async fn waiting(&mut self) -> Option<(Waiting, bool)> {
         let asks = self.client.call(AskList, Empty {}).await.ok()?;
-        if let Some(ask) = asks.into_iter().find(|ask| !self.put_off.contains(&ask.id)) {
-            return Some(Waiting::Ask(ask));
-        }
         let holds = self.client.call(HoldList, Empty {}).await.ok()?;
-        let mut open =
-            holds.into_iter().filter(|hold| hold.state == HoldState::Open && !self.put_off.contains(&hold.id));
-        open.next().map(|hold| Waiting::Hold(hold.id))
+        let asks = asks.into_iter().map(|ask| (ask.prompt, ask.id.clone(), Waiting::Ask(ask)));
+        let open = holds.into_iter().filter(|hold| hold.state == HoldState::Open);
+        asks.chain(open.map(|hold| (hold.prompt, hold.id.clone(), Waiting::Hold(hold.id))))
+            .filter(|(_, id, _)| !self.put_off.contains(id))
+            .min_by_key(|(may_come_up, _, _)| !may_come_up)
+            .map(|(may_come_up, _, waiting)| (waiting, may_come_up))
     }
 
     fn had_enough(&mut self) -> bool {
