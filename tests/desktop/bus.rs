@@ -59,8 +59,8 @@ struct Daemon {
     shown: Arc<Mutex<Vec<Shown>>>,
     last: Arc<Mutex<u32>>,
     product: &'static str,
-    /// Presses everything by itself, what is offered and what isn't.
-    presses: bool,
+    /// Where it presses everything by itself, what is offered and what isn't; `None`: it doesn't.
+    presses: Option<tokio::runtime::Handle>,
 }
 
 #[interface(name = "org.freedesktop.Notifications")]
@@ -88,9 +88,9 @@ impl Daemon {
         let mut shown = self.shown.lock().unwrap();
         shown.retain(|one| one.id != id);
         shown.push(Shown { id, summary, body, actions });
-        if self.presses {
+        if let Some(runtime) = &self.presses {
             let emitter = emitter.to_owned();
-            tokio::spawn(async move {
+            runtime.spawn(async move {
                 for pause in [0, 700, 1500] {
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                     for key in ["allow", "default", "review", "deny", "panic"] {
@@ -133,7 +133,8 @@ impl Daemons {
     /// One called `presses` presses everything by itself.
     pub async fn start(address: &str, tray: bool, product: &'static str) -> Self {
         let watcher = Watcher::default();
-        let daemon = Daemon { product, presses: product == "presses", ..Daemon::default() };
+        let presses = (product == "presses").then(tokio::runtime::Handle::current);
+        let daemon = Daemon { product, presses, ..Daemon::default() };
         let mut builder = connection::Builder::address(address)
             .serve_at(NOTIFICATIONS, daemon.clone())
             .name("org.freedesktop.Notifications");
