@@ -160,9 +160,11 @@ fn a_session_of_another_epoch_of_another_time_or_stopped_is_not_heard() {
     let mut raised = Rig::new(Preset::Organize);
     raised.guard.gate().raise();
     assert!(matches!(raised.ask(&read("m")), Ruling::Stopped), "before the Guard itself heard of the panic");
+    assert_eq!(raised.guard.authenticate(&token(), NOW).unwrap_err(), TokenError::Stopped);
     let mut stopped = Rig::new(Preset::Organize);
     stopped.guard.state.stopped.insert("a".to_owned());
     assert!(matches!(stopped.ask(&read("m")), Ruling::Stopped));
+    assert_eq!(stopped.guard.authenticate(&token(), NOW).unwrap_err(), TokenError::Stopped);
     stopped.guard.state.stopped.clear();
     stopped.guard.state.panicked = Some("why".to_owned());
     assert!(matches!(stopped.ask(&read("m")), Ruling::Stopped));
@@ -206,6 +208,46 @@ fn one_stranger_among_known_recipients_is_enough_to_ask() {
 }
 
 #[test]
+fn a_new_agent_has_half_of_what_removes() {
+    let removed = |since: Time| {
+        let mut guard = Guard::new(Pdp::new("").unwrap(), Loaded::default(), Lifetimes::default());
+        connect(&mut guard, "a", since);
+        grant(&mut guard, "a", "mine", Preset::Organize, None);
+        guard.issue("a", token(), None, None, NOW).unwrap();
+        let session = guard.authenticate(&token(), NOW).unwrap();
+        let mut rig = Rig { guard, session };
+        (0..9).filter(|n| matches!(rig.ask(&trash(&[&n.to_string()])), Ruling::Permit(_))).count()
+    };
+    assert_eq!((removed(START), removed(START - crate::grant::NEW_FOR)), (3, 5));
+}
+
+#[test]
+fn an_exchanged_token_is_held_to_what_it_was_narrowed_to() {
+    let mut rig = Rig::new(Preset::Organize);
+    let asked = AuthorizationDetail::parse(&json!([
+        { "type": "latchstring_account", "account": "mine", "preset": "read-only" }
+    ]));
+    let child = Digest::of(&[b"child"]);
+    rig.guard.exchange(&token(), Some(&asked.unwrap()), child, None, NOW).unwrap();
+    rig.session = rig.guard.authenticate(&child, NOW).unwrap();
+    assert!(matches!(rig.ask(&trash(&["1"])), Ruling::Forbid { .. }));
+    assert!(matches!(rig.ask_at("work", &read("1"), NOW), Ruling::Forbid { .. }), "not for the other account");
+    let _ = rig.permitted(&read("1"));
+}
+
+#[test]
+fn only_several_objects_can_be_ticked() {
+    let mut rig = Rig::new(Preset::AskEverything);
+    let divisible = |rig: &mut Rig, request: &Request| {
+        let id = rig.held(request);
+        rig.guard.hold(&id).unwrap().is_divisible()
+    };
+    assert!(divisible(&mut rig, &trash(&["1", "2"])));
+    assert!(!divisible(&mut rig, &trash(&["1"])));
+    assert!(!divisible(&mut rig, &batch([trash(&["1", "2"]), mail("eve@example.org")])));
+}
+
+#[test]
 fn what_ran_counts_at_once_and_what_was_allowed_counts_too() {
     let mut rig = Rig::new(Preset::Organize);
     let _ = rig.permitted(&trash(&["m1", "m2", "m3"]));
@@ -224,7 +266,7 @@ fn an_agent_with_too_many_questions_is_paused_and_may_still_read() {
         rig.held(&delete(&[&n.to_string()]));
     }
     let Ruling::Paused { until } = rig.ask(&delete(&["more"])) else { panic!("not paused") };
-    assert_eq!(until, START + hold_pause());
+    assert_eq!(until, START + crate::hold::PAUSE);
     assert!(matches!(rig.ask_at("mine", &delete(&["more"]), at(Span::minutes(4))), Ruling::Paused { .. }));
     let _ = rig.permitted(&read("m"));
     // Only its own questions count.
@@ -235,10 +277,6 @@ fn an_agent_with_too_many_questions_is_paused_and_may_still_read() {
     let session = rig.guard.authenticate(&hash, NOW).unwrap();
     let ruling = rig.guard.handle_request(&session, "mine", &delete(&["m"]), Context::default(), NOW);
     assert!(matches!(ruling, Ruling::Held { .. }));
-}
-
-fn hold_pause() -> Span {
-    crate::hold::PAUSE
 }
 
 #[test]
@@ -255,9 +293,9 @@ fn three_denials_in_a_row_pause_and_an_allow_between_starts_anew() {
     deny(&mut rig, "5");
     assert_eq!(rig.guard.paused_until("a", NOW), None);
     deny(&mut rig, "6");
-    assert_eq!(rig.guard.paused_until("a", NOW), Some(START + hold_pause()));
+    assert_eq!(rig.guard.paused_until("a", NOW), Some(START + crate::hold::PAUSE));
     assert!(matches!(rig.ask(&delete(&["7"])), Ruling::Paused { .. }));
-    assert!(matches!(rig.ask_at("mine", &delete(&["7"]), at(hold_pause())), Ruling::Held { .. }));
+    assert!(matches!(rig.ask_at("mine", &delete(&["7"]), at(crate::hold::PAUSE)), Ruling::Held { .. }));
 }
 
 #[test]

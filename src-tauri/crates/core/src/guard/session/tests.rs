@@ -83,7 +83,7 @@ fn a14_no_descendant_is_decided_more_leniently() {
         ["gmail.*", "gmail.users.messages.*", "gmail.users.messages.trash", "gmail.users.messages.batchModify"];
     let requests = requests();
     let (mut children, mut narrower) = (0, 0);
-    for chain in 0..400_u64 {
+    for chain in 0..120_u64 {
         let pick = presets[usize::try_from(draw(4)).unwrap()];
         let mut guard = guard(&[("work", pick), ("home", Preset::Assistant)]);
         let mut token = Digest::of(&[b"token", &chain.to_be_bytes()]);
@@ -127,7 +127,7 @@ fn a14_no_descendant_is_decided_more_leniently() {
             token = child;
         }
     }
-    assert!(children > 300 && narrower > 1_000, "{children} children, {narrower} narrower decisions");
+    assert!(children > 80 && narrower > 300, "{children} children, {narrower} narrower decisions");
 }
 
 #[test]
