@@ -147,7 +147,7 @@ impl Runtime {
         let Some(opened) = self.opened() else { return };
         let Some((permit, request, allowed)) = opened.guard().take_allowed(id, opened.now()) else { return };
         let (runtime, account, id) = (Arc::clone(self), Arc::clone(account), id.to_owned());
-        tokio::spawn(async move { runtime.run_allowed(&account, &id, permit, request, allowed).await });
+        self.tasks.spawn(async move { runtime.run_allowed(&account, &id, permit, request, allowed).await });
     }
 
     async fn run_allowed(
@@ -204,7 +204,7 @@ impl Runtime {
             return;
         }
         let (runtime, account, id) = (Arc::clone(self), Arc::clone(account), id.to_owned());
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             runtime.prepare(&account, &id).await;
             if let Some(opened) = runtime.opened() {
                 super::lock(&opened.preparing).remove(&id);

@@ -110,9 +110,7 @@ impl Runtime {
                     .retry_after(seconds));
                 }
                 Ruling::Forbid { why, instead, commit } => {
-                    opened
-                        .store
-                        .commit(*commit)
+                    Box::pin(opened.store.commit(*commit))
                         .await
                         .map_err(|error| problem::unrecorded(shape, &error.to_string()))?;
                     return Err(Problem::new(shape, 403, "Not allowed", format!("{why} {instead}"))
@@ -126,8 +124,7 @@ impl Runtime {
                 }
                 Ruling::Resolve => {
                     resolved = true;
-                    request = self
-                        .resolve(&account, session.epoch, request)
+                    request = Box::pin(self.resolve(&account, session.epoch, request))
                         .await
                         .map_err(|error| problem::unreadable(shape, &error))?;
                 }
@@ -135,20 +132,18 @@ impl Runtime {
                     return self.pass(opened, &account, shape, permit, request).await;
                 }
                 Ruling::Permit(permit) => {
-                    let answer = self.run_now(&account, permit, request).await;
+                    let answer = Box::pin(self.run_now(&account, permit, request)).await;
                     self.settle(opened);
                     return answer.map(respond).map_err(|failure| problem::failed(shape, &failure));
                 }
                 Ruling::Held { id, commit } => {
                     if *commit != latch_core::journal::Commit::default() {
-                        opened
-                            .store
-                            .commit(*commit)
+                        Box::pin(opened.store.commit(*commit))
                             .await
                             .map_err(|error| problem::unrecorded(shape, &error.to_string()))?;
-                        self.name_program(opened, &id, peer).await;
+                        Box::pin(self.name_program(opened, &id, peer)).await;
                     }
-                    return self.held(opened, &account, provider, &id).await;
+                    return Box::pin(self.held(opened, &account, provider, &id)).await;
                 }
             }
         }
@@ -196,7 +191,8 @@ impl Runtime {
     ) -> Result<Answer, Failure> {
         let runtime = Arc::clone(self);
         let account = Arc::clone(account);
-        tokio::spawn(async move { runtime.execute(&account, permit, request, &[]).await })
+        self.tasks
+            .spawn(async move { runtime.execute(&account, permit, request, &[]).await })
             .await
             .unwrap_or(Err(Failure::Stopped))
     }

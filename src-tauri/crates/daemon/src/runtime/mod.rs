@@ -63,6 +63,8 @@ pub struct Runtime {
     taken: crate::home::Home,
     opening: tokio::sync::Mutex<()>,
     started_by: Vec<String>,
+    /// Where a plan runs: it outlives the requester's connection, and the lane that the connection was on.
+    tasks: tokio::runtime::Handle,
 }
 
 /// Who answers holds.

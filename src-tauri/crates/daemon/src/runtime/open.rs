@@ -164,6 +164,7 @@ impl Engine {
             ended: watch::Sender::new(false),
             started_by: options.started_by.clone(),
             taken,
+            tasks: tokio::runtime::Handle::current(),
         });
         if runtime.vault.locked() {
             starts::note_locked(&runtime.taken, crate::clock::wall(), &starts::locked_text(&runtime.started()));
@@ -189,7 +190,11 @@ impl Engine {
         if let Some(listener) = self.listener.take() {
             let (inside, connections) = (Arc::clone(&runtime), runtime.connections().clone());
             background.spawn(async move {
-                if let Err(error) = door::http::serve(listener, inside, connections).await {
+                let served = match door::http::Lanes::start() {
+                    Ok(lanes) => door::http::serve(listener, inside, connections, lanes).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = served {
                     tracing::error!(%error, "the HTTP door closed");
                 }
             });

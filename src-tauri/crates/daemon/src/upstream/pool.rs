@@ -15,6 +15,7 @@ use hyper::client::conn::http1::{Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use latch_core::lease::Epoch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::client::TlsStream;
 
@@ -50,6 +51,13 @@ pub(super) struct Wire {
     deadline: Pin<Box<Sleep>>,
     touched: bool,
     since: Instant,
+    /// The event loop that hears of it; elsewhere each answer would come by way of another thread.
+    home: Option<runtime::Id>,
+}
+
+/// The event loop of whoever asks.
+fn here() -> Option<runtime::Id> {
+    runtime::Handle::try_current().ok().map(|handle| handle.id())
 }
 
 impl Wire {
@@ -73,6 +81,7 @@ impl Wire {
             deadline,
             touched: true,
             since,
+            home: here(),
         }
     }
 
@@ -112,7 +121,7 @@ impl Wire {
     }
 }
 
-/// Connections that wait for the next call, the last used one first.
+/// Connections that wait for the next call, the last used one of the caller's event loop first.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "a wire moves into each answer and back: it is large, and stays where it is")]
 pub(super) struct Idle {
@@ -123,8 +132,13 @@ pub(super) struct Idle {
 impl Idle {
     /// One that is still open and belongs to this epoch.
     pub(super) async fn take(&self, epoch: Epoch) -> Option<Box<Wire>> {
+        let here = here();
         loop {
-            let mut wire = self.lock().pop()?;
+            let mut wire = {
+                let mut wires = self.lock();
+                let at = wires.iter().rposition(|wire| wire.home == here)?;
+                wires.remove(at)
+            };
             let rested = wire.since.elapsed();
             if wire.epoch != epoch || rested > KEEP {
                 continue;
@@ -150,7 +164,7 @@ impl Idle {
         }
         drop(wires);
         if !self.sweeping.swap(true, Ordering::AcqRel)
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && let Ok(runtime) = runtime::Handle::try_current()
         {
             runtime.spawn(sweep(Arc::downgrade(self)));
         }

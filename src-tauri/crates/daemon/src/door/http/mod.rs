@@ -31,17 +31,20 @@ use crate::net::Connections;
 
 pub mod body;
 mod hygiene;
+mod lanes;
 pub mod oauth;
 pub mod problem;
 mod seats;
 
 pub use body::{AgentBody, AnswerBody, BodyError, Room};
 pub use hygiene::MAX_TARGET;
+pub use lanes::Lanes;
 pub use oauth::{Introspection, OAuthError, TokenAnswer, TokenRequest};
 pub use problem::{problem, unauthorized};
 pub use seats::MAX_CONNECTIONS;
 
 use hygiene::Names;
+use lanes::Place;
 use seats::{Seat, Seats};
 
 /// The most memory that buffered bodies take together.
@@ -101,8 +104,13 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Serves until dropped; dropping ends every connection.
-pub async fn serve<I: Inside>(listener: TcpListener, inside: Arc<I>, connections: Connections) -> io::Result<()> {
+/// Serves on these lanes until dropped; dropping ends every connection.
+pub async fn serve<I: Inside>(
+    listener: TcpListener,
+    inside: Arc<I>,
+    connections: Connections,
+    lanes: Lanes,
+) -> io::Result<()> {
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not a loopback address")));
@@ -117,7 +125,12 @@ pub async fn serve<I: Inside>(listener: TcpListener, inside: Arc<I>, connections
             accepted = listener.accept() => match accepted {
                 Ok((socket, peer)) => {
                     key = key.wrapping_add(1);
-                    admit(&door, &seats, &connections, &mut tasks, key, socket, peer);
+                    let carried = Carried { door: Arc::clone(&door), seats: Arc::clone(&seats), connections: connections.clone() };
+                    if let Some((lane, place)) = lanes.place()
+                        && let Ok(socket) = socket.into_std()
+                    {
+                        tasks.spawn_on(carried.on(socket, peer, key, place), lane);
+                    }
                 }
                 // Out of descriptors, most likely: wait until some connections have ended.
                 Err(error) => {
@@ -131,30 +144,30 @@ pub async fn serve<I: Inside>(listener: TcpListener, inside: Arc<I>, connections
     }
 }
 
-fn admit<I: Inside>(
-    door: &Arc<Door<I>>,
-    seats: &Arc<Seats>,
-    connections: &Connections,
-    tasks: &mut JoinSet<()>,
-    key: u64,
-    socket: TcpStream,
-    peer: SocketAddr,
-) {
-    let _ = socket.set_nodelay(true);
-    let Ok(stream) = connections.register(socket) else { return };
-    let Some(seat) = seats.take(key, stream.shears()) else {
-        tracing::warn!("the HTTP door refused a connection: all {MAX_CONNECTIONS} are busy");
-        return;
-    };
-    let (door, seats) = (Arc::clone(door), Arc::clone(seats));
-    tasks.spawn(async move {
+/// What a connection needs on its lane.
+struct Carried<I> {
+    door: Arc<Door<I>>,
+    seats: Arc<Seats>,
+    connections: Connections,
+}
+
+impl<I: Inside> Carried<I> {
+    async fn on(self, socket: std::net::TcpStream, peer: SocketAddr, key: u64, _place: Place) {
+        let Self { door, seats, connections } = self;
+        let Ok(socket) = TcpStream::from_std(socket) else { return };
+        let _ = socket.set_nodelay(true);
+        let Ok(stream) = connections.register(socket) else { return };
+        let Some(seat) = seats.take(key, stream.shears()) else {
+            tracing::warn!("the HTTP door refused a connection: all {MAX_CONNECTIONS} are busy");
+            return;
+        };
         let service = service_fn(|request| serve_one(Arc::clone(&door), Arc::clone(&seat), peer, request));
         let connection = http1::Builder::new().max_buf_size(HEAD_BYTES).serve_connection(TokioIo::new(stream), service);
         if let Err(error) = connection.await {
             tracing::debug!(%error, "an agent's connection ended early");
         }
         seats.leave(key);
-    });
+    }
 }
 
 async fn serve_one<I: Inside>(
@@ -180,10 +193,10 @@ impl<I: Inside> Door<I> {
         let (mut head, body) = request.into_parts();
         let body = AgentBody::wire(body, self.room.clone());
         if let Err(unfit) = hygiene::check(&head, &self.names) {
-            return self.refuse(&head, unfit).await;
+            return Box::pin(self.refuse(&head, unfit)).await;
         }
         if let Some(endpoint) = oauth::Endpoint::of(head.uri.path()) {
-            return self.oauth(endpoint, head, body, peer).await;
+            return Box::pin(self.oauth(endpoint, head, body, peer)).await;
         }
         let Some(account) = hygiene::split_account(&mut head.uri) else {
             let detail = "The path must be /{account}/ followed by the provider's own path.";
