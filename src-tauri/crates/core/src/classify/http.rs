@@ -82,7 +82,7 @@ enum Way<'a> {
 pub fn route<'a>(provider: &'a Provider, head: Head<'_>) -> Result<Routed<'a>, Refusal> {
     let target = Target::parse(head.target)?;
     let content_type = single(head.headers, "content-type")?;
-    if let Some(name) = PATH_HEADERS.iter().find(|name| head.headers.contains_key(**name)) {
+    if let Some(name) = present(head.headers, &PATH_HEADERS) {
         return Err(Refusal::new(
             400,
             "A header names another path",
@@ -110,9 +110,8 @@ pub fn route<'a>(provider: &'a Provider, head: Head<'_>) -> Result<Routed<'a>, R
 }
 
 fn way<'a>(provider: &'a Provider, asked: &mut Asked, mount: &str) -> Result<Way<'a>, Refusal> {
-    let path = asked.target.path();
     if let Some(batch) = &provider.file.batch
-        && batch.paths.contains(&path)
+        && batch.paths.iter().any(|path| asked.target.is_at(path))
     {
         if asked.method != Method::POST {
             return Err(Refusal::new(405, "A batch must be a POST", "Send the batch with POST."));
@@ -155,8 +154,9 @@ fn way<'a>(provider: &'a Provider, asked: &mut Asked, mount: &str) -> Result<Way
 
 fn below_upload<'s>(provider: &Provider, segments: &'s [String]) -> (&'s [String], bool) {
     for prefix in &provider.file.upload_prefixes {
-        let prefix: Vec<String> = prefix.trim_start_matches('/').split('/').map(str::to_owned).collect();
-        if let Some(rest) = segments.strip_prefix(prefix.as_slice()) {
+        let prefix = prefix.trim_start_matches('/').split('/');
+        let rest = prefix.clone().count();
+        if let Some(rest) = segments.get(rest..).filter(|_| prefix.zip(segments).all(|(one, other)| one == other)) {
             return (rest, true);
         }
     }
@@ -181,7 +181,8 @@ fn method(provider: &Provider, asked: &Method, headers: &HeaderMap) -> Result<(M
     let refuse =
         |why: String| Refusal::new(400, "The request asks for two methods", format!("{why}. Use the method itself."));
     let mut named = None;
-    for name in METHOD_HEADERS {
+    let some = present(headers, &METHOD_HEADERS).is_some();
+    for name in METHOD_HEADERS.into_iter().filter(|_| some) {
         let Some(value) = single(headers, name)? else { continue };
         if provider.file.method_override.as_deref() != Some(name) {
             return Err(refuse(format!("{name} is not understood by this provider")));
@@ -214,12 +215,20 @@ fn plain(method: &Method) -> Result<Method, Refusal> {
 
 fn forwarded(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusal> {
     let mut forwarded = Vec::new();
+    if present(headers, &FORWARDED).is_none() {
+        return Ok(forwarded);
+    }
     for name in FORWARDED {
         if let Some(value) = single(headers, name)? {
             forwarded.push((name.to_owned(), value));
         }
     }
     Ok(forwarded)
+}
+
+/// One of these that is there. A request has few headers and these lists are long: one look at each header is less than one for each name.
+fn present<'n>(headers: &HeaderMap, names: &[&'n str]) -> Option<&'n str> {
+    headers.keys().find_map(|key| names.iter().find(|name| key.as_str() == **name)).copied()
 }
 
 fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refusal> {

@@ -48,15 +48,21 @@ impl Target {
         path(&self.segments)
     }
 
+    /// Whether this is its path. `path` is in its one spelling, and nothing in it is encoded.
+    #[must_use]
+    pub(crate) fn is_at(&self, path: &str) -> bool {
+        path.strip_prefix('/').is_some_and(|rest| rest.split('/').eq(self.segments.iter().map(String::as_str)))
+    }
+
     /// Path and query, as forwarded.
     #[must_use]
     pub(crate) fn text(&self) -> String {
         let mut text = self.path();
         for (at, (name, value)) in self.query.iter().enumerate() {
             text.push(if at == 0 { '?' } else { '&' });
-            text.push_str(&encode(name));
+            text.extend(utf8_percent_encode(name, KEEP));
             text.push('=');
-            text.push_str(&encode(value));
+            text.extend(utf8_percent_encode(value, KEEP));
         }
         text
     }
@@ -68,18 +74,24 @@ pub(crate) fn path(segments: &[String]) -> String {
     if segments.is_empty() {
         return "/".to_owned();
     }
-    segments.iter().fold(String::new(), |path, segment| path + "/" + &encode_segment(segment))
+    let mut path = String::new();
+    for segment in segments {
+        path.push('/');
+        // Custom verbs (`{id}:disable`) keep their colon.
+        for (at, part) in segment.split(':').enumerate() {
+            if at > 0 {
+                path.push(':');
+            }
+            path.extend(utf8_percent_encode(part, KEEP));
+        }
+    }
+    path
 }
 
 /// Percent-encodes everything outside RFC 3986's unreserved characters and `@`.
 #[must_use]
 pub(crate) fn encode(text: &str) -> String {
     utf8_percent_encode(text, KEEP).to_string()
-}
-
-/// Custom verbs (`{id}:disable`) keep their colon.
-fn encode_segment(segment: &str) -> String {
-    segment.split(':').map(encode).collect::<Vec<_>>().join(":")
 }
 
 /// Whether an id can stand in a path without meaning something else there.
@@ -118,7 +130,7 @@ fn segment(raw: &str) -> Result<String, Refusal> {
     if text.contains(['/', '\\', '%', ';', '?', '#']) || text.chars().any(char::is_control) {
         return Err(ambiguous("the path hides a separator or is encoded twice"));
     }
-    if raw.to_ascii_lowercase().contains("%3a") {
+    if raw.contains('%') && raw.to_ascii_lowercase().contains("%3a") {
         return Err(ambiguous("the path hides a colon"));
     }
     if text.ends_with('.') || text.trim() != text {

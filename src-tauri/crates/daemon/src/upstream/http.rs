@@ -127,12 +127,12 @@ impl Upstream {
         }
         if !replayable {
             // The agent's body is gone. Its own next try finds a fresh token.
-            let _ = self.refresh(account, Some(&access)).await;
+            let _ = Box::pin(self.refresh(account, Some(&access))).await;
             return deliver(first, account, access, redeemed);
         }
         drop(first);
-        let access = self.refresh(account, Some(&access)).await?;
-        let second = self.attempt(account, &access, &redeemed, &call, None).await?;
+        let access = Box::pin(self.refresh(account, Some(&access))).await?;
+        let second = Box::pin(self.attempt(account, &access, &redeemed, &call, None)).await?;
         deliver(second, account, access, redeemed)
     }
 
@@ -170,7 +170,7 @@ impl Upstream {
     async fn fresh(&self, account: &AccountTarget) -> Result<Arc<Access>, UpstreamError> {
         match account.access() {
             Some(access) if access.is_fresh() => Ok(access),
-            stale => self.refresh(account, stale.as_ref()).await,
+            stale => Box::pin(self.refresh(account, stale.as_ref())).await,
         }
     }
 
@@ -265,7 +265,7 @@ impl Upstream {
         loop {
             let mut wire = match account.idle.take(self.gate.current()).await {
                 Some(wire) => wire,
-                None => self.connect(&account.origin).await?,
+                None => Box::pin(self.connect(&account.origin)).await?,
             };
             // The wire belongs to an epoch that is at most this one, and refuses every write once its epoch is over: from here on no further check
             // of the lease is needed for what leaves.
