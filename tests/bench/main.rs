@@ -3,60 +3,50 @@
 //! Absolute times from a shared machine mean little; the ratios are what counts. Nothing here is a gate.
 
 mod http;
+mod journal;
+mod peers;
 mod pieces;
+mod preview;
 mod stop;
+mod table;
 
-/// A row of the table.
-pub struct Row {
-    what: String,
-    ours: String,
-    peer: String,
-    ratio: String,
-    target: &'static str,
-}
+use tokio::runtime::Runtime;
 
-impl Row {
-    /// Everything as text.
-    pub fn new(
-        what: impl Into<String>,
-        ours: impl Into<String>,
-        peer: impl Into<String>,
-        ratio: impl Into<String>,
-        target: &'static str,
-    ) -> Self {
-        Self { what: what.into(), ours: ours.into(), peer: peer.into(), ratio: ratio.into(), target }
-    }
-}
+use table::Row;
 
-/// The middle one.
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// `12 µs`, `1.3 ms`.
-pub fn time(seconds: f64) -> String {
-    match seconds {
-        s if s < 1e-6 => format!("{:.0} ns", s * 1e9),
-        s if s < 1e-4 => format!("{:.1} µs", s * 1e6),
-        s if s < 1e-3 => format!("{:.0} µs", s * 1e6),
-        s if s < 1.0 => format!("{:.2} ms", s * 1e3),
-        s => format!("{s:.2} s"),
-    }
-}
+/// The parts in the table's order.
+const PARTS: [(&str, fn(&Runtime) -> Vec<Row>); 8] = [
+    ("http", |runtime| runtime.block_on(http::rows())),
+    ("tls", |runtime| runtime.block_on(http::encrypted())),
+    ("body", |runtime| runtime.block_on(http::large())),
+    ("pieces", |_| pieces::rows()),
+    ("stop", |runtime| runtime.block_on(stop::rows())),
+    ("journal", journal::rows),
+    ("idle", |runtime| runtime.block_on(stop::idle())),
+    ("preview", |runtime| runtime.block_on(preview::rows())),
+];
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     // `cargo test --benches` and nextest list or run benches too: they are not tests.
-    if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
+    if arguments.iter().any(|argument| argument == "--list" || argument == "--test" || argument == "--exact") {
         return;
     }
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let mut rows = pieces::rows(&runtime);
-    rows.extend(runtime.block_on(stop::rows()));
-    rows.extend(runtime.block_on(http::rows()));
-    println!("| what | Latchstring | peer | ratio | target |");
-    println!("|---|---|---|---|---|");
-    for Row { what, ours, peer, ratio, target } in rows {
-        println!("| {what} | {ours} | {peer} | {ratio} | {target} |");
+    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let names = || PARTS.map(|(name, _)| name).join(", ");
+    if let Some(unknown) = wanted.iter().find(|name| !PARTS.iter().any(|(part, _)| *part == name.as_str())) {
+        eprintln!("there is no part {unknown}: the parts are {}", names());
+        std::process::exit(2);
     }
+    let runtime = Runtime::new().expect("a runtime");
+    let mut rows = Vec::new();
+    for (name, part) in PARTS {
+        if wanted.is_empty() || wanted.iter().any(|wanted| *wanted == name) {
+            eprintln!("measuring: {name}");
+            rows.extend(part(&runtime));
+        }
+    }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("Measured on {processors} processors beside {}.\n", peers::versions());
+    print!("{}", table::markdown(&rows));
 }
