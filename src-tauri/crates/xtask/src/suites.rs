@@ -16,7 +16,7 @@ const REQUIRED: &[&str] = &["tidy", "compile_fail", "model", "e2e", "desktop"];
 pub struct Selection {
     /// Suites by name; none: all of them.
     pub names: Vec<String>,
-    /// Also what takes long to compile: cargo-deny and the release bundles.
+    /// Also what takes long to compile: the release bundle.
     pub all: bool,
 }
 
@@ -49,10 +49,6 @@ impl Suites<'_> {
     fn names(&self, all: bool) -> Vec<String> {
         let mut names: Vec<String> =
             ["fmt", "clippy", "deny", "ui", "unit", "bindings", "doc"].map(str::to_owned).into();
-        if !all && !has_deny() {
-            println!("cargo-deny is not installed and takes minutes to compile: `cargo xtask test --all` runs it.");
-            names.retain(|name| name != "deny");
-        }
         names.extend(REQUIRED.iter().map(|name| (*name).to_owned()));
         for found in self.tree.test_targets() {
             if !names.iter().any(|name| name == found) {
@@ -87,21 +83,14 @@ impl Suites<'_> {
         Ok(if succeeded { Counts::success() } else { Counts::failure() })
     }
 
+    /// Licences, sources and bans: what can be checked without a network. Crates for other platforms are looked at too, so they must be there.
     fn deny(&self) -> Outcome<Counts> {
-        if !has_deny() {
-            crate::process::run(cargo().args(["install", "--locked", "cargo-deny@0.20.2"]))?;
-        }
-        self.check(cargo().args([
-            "deny",
-            "--config",
-            ".deny.toml",
-            "--all-features",
-            "--offline",
-            "check",
-            "bans",
-            "licenses",
-            "sources",
-        ]))
+        crate::process::run(cargo().args(["fetch", "--locked"]).current_dir(self.tree.root()))?;
+        self.check(
+            Command::new(self.tree.tools().join("bin/cargo-deny"))
+                .args(["--config", ".deny.toml", "--all-features", "--offline", "check"])
+                .args(["bans", "licenses", "sources"]),
+        )
     }
 
     fn cargo_test(&self, targets: &[&str]) -> Outcome<Counts> {
@@ -131,10 +120,6 @@ impl Suites<'_> {
         let (succeeded, text) = watch(command)?;
         Ok(Counts::read(runner, &text, succeeded))
     }
-}
-
-fn has_deny() -> bool {
-    succeeds(cargo().args(["deny", "--version"]))
 }
 
 fn summary(counts: &[(String, Counts)]) -> Outcome {

