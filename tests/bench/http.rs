@@ -20,6 +20,9 @@ const PATH: &str = "/gmail/v1/users/me/labels";
 /// The size of the large body.
 const LARGE: usize = 256 * 1024 * 1024;
 
+/// Its name, and where it stands.
+type Figure = (&'static str, fn(&Load) -> f64);
+
 /// The same answer by every way.
 struct Ways {
     engine: Engine,
@@ -80,7 +83,7 @@ pub async fn rows() -> Vec<Row> {
         }
         let middle = |of: &dyn Fn(&[Load; 5]) -> f64| median(rounds.iter().map(of).collect());
         if connections == 1 {
-            let figures: [(&str, fn(&Load) -> f64); 2] = [("p50", |load| load.p50), ("p99", |load| load.p99)];
+            let figures: [Figure; 2] = [("p50", |load| load.p50), ("p99", |load| load.p99)];
             for (name, of) in figures {
                 let added = |n: usize| move |round: &[Load; 5]| (of(&round[n]) - of(&round[DIRECT])).max(1e-6);
                 let ratio = middle(&|round| added(OURS)(round) / added(NGINX)(round));

@@ -14,8 +14,11 @@ use tokio::runtime::Runtime;
 
 use table::Row;
 
+/// Its name, and what measures it.
+type Part = (&'static str, fn(&Runtime) -> Vec<Row>);
+
 /// The parts in the table's order.
-const PARTS: [(&str, fn(&Runtime) -> Vec<Row>); 8] = [
+const PARTS: [Part; 8] = [
     ("http", |runtime| runtime.block_on(http::rows())),
     ("tls", |runtime| runtime.block_on(http::encrypted())),
     ("body", |runtime| runtime.block_on(http::large())),
