@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
@@ -22,12 +23,38 @@ struct Lane {
     /// One copy for each connection.
     load: Arc<()>,
     /// Dropped to end the thread; the caller's own event loop is nobody's to end.
-    _thread: Option<oneshot::Sender<()>>,
+    thread: Option<oneshot::Sender<()>>,
+}
+
+/// An accepted connection on its way to a lane.
+#[derive(Debug)]
+pub(super) struct Handed {
+    socket: Accepted,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Accepted {
+    /// Its event loop knows it already.
+    Here(TcpStream),
+    /// Its event loop is another one.
+    Loose(std::net::TcpStream),
 }
 
 /// A connection's place on a lane; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Place(#[expect(dead_code, reason = "counted by its existence")] Arc<()>);
+
+impl Handed {
+    /// The connection, to be called on its lane.
+    pub(super) fn take(self) -> io::Result<(TcpStream, Place)> {
+        let socket = match self.socket {
+            Accepted::Here(socket) => socket,
+            Accepted::Loose(socket) => TcpStream::from_std(socket)?,
+        };
+        Ok((socket, self.place))
+    }
+}
 
 impl Lanes {
     /// One for each processor, four at most.
@@ -39,13 +66,17 @@ impl Lanes {
     /// The caller's own event loop alone.
     #[must_use]
     pub fn here() -> Self {
-        Self(vec![Lane { handle: Handle::current(), load: Arc::default(), _thread: None }])
+        Self(vec![Lane { handle: Handle::current(), load: Arc::default(), thread: None }])
     }
 
-    /// The one with the fewest connections.
-    pub(super) fn place(&self) -> Option<(&Handle, Place)> {
+    /// Chooses the lane with the fewest connections; `None` for a connection that is gone already.
+    pub(super) fn hand(&self, socket: TcpStream) -> Option<(&Handle, Handed)> {
         let lane = self.0.iter().min_by_key(|lane| Arc::strong_count(&lane.load))?;
-        Some((&lane.handle, Place(Arc::clone(&lane.load))))
+        let socket = match &lane.thread {
+            None => Accepted::Here(socket),
+            Some(_) => Accepted::Loose(socket.into_std().ok()?),
+        };
+        Some((&lane.handle, Handed { socket, place: Place(Arc::clone(&lane.load)) }))
     }
 }
 
@@ -59,6 +90,6 @@ impl Lane {
             let _ = runtime.block_on(ended);
             runtime.shutdown_background();
         })?;
-        Ok(Self { handle, load: Arc::default(), _thread: Some(sender) })
+        Ok(Self { handle, load: Arc::default(), thread: Some(sender) })
     }
 }

@@ -24,7 +24,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use latch_core::catalog::ErrorShape;
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::net::Connections;
@@ -44,7 +44,7 @@ pub use problem::{problem, unauthorized};
 pub use seats::MAX_CONNECTIONS;
 
 use hygiene::Names;
-use lanes::Place;
+use lanes::Handed;
 use seats::{Seat, Seats};
 
 /// The most memory that buffered bodies take together.
@@ -125,11 +125,9 @@ pub async fn serve<I: Inside>(
             accepted = listener.accept() => match accepted {
                 Ok((socket, peer)) => {
                     key = key.wrapping_add(1);
-                    let carried = Carried { door: Arc::clone(&door), seats: Arc::clone(&seats), connections: connections.clone() };
-                    if let Some((lane, place)) = lanes.place()
-                        && let Ok(socket) = socket.into_std()
-                    {
-                        tasks.spawn_on(carried.on(socket, peer, key, place), lane);
+                    let (door, seats, connections) = (Arc::clone(&door), Arc::clone(&seats), connections.clone());
+                    if let Some((lane, handed)) = lanes.hand(socket) {
+                        tasks.spawn_on(Carried { door, seats, connections }.on(handed, peer, key), lane);
                     }
                 }
                 // Out of descriptors, most likely: wait until some connections have ended.
@@ -152,9 +150,9 @@ struct Carried<I> {
 }
 
 impl<I: Inside> Carried<I> {
-    async fn on(self, socket: std::net::TcpStream, peer: SocketAddr, key: u64, _place: Place) {
+    async fn on(self, handed: Handed, peer: SocketAddr, key: u64) {
         let Self { door, seats, connections } = self;
-        let Ok(socket) = TcpStream::from_std(socket) else { return };
+        let Ok((socket, _place)) = handed.take() else { return };
         let _ = socket.set_nodelay(true);
         let Ok(stream) = connections.register(socket) else { return };
         let Some(seat) = seats.take(key, stream.shears()) else {
