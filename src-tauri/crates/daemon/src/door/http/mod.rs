@@ -7,6 +7,7 @@
 //!   /{account}/<the provider's own path>     Authorization: Bearer <access token>
 //!   /oauth2/{token,revoke,introspect}, /.well-known/oauth-authorization-server
 //! ```
+//! A client that closes its sending side before its answer came has hung up: what it asked for is not waited for any longer.
 
 use std::convert::Infallible;
 use std::future::Future;
