@@ -4,12 +4,14 @@ fn main() {
     let commands = &[
         "confirm_view",
         "confirm_painted",
+        "confirm_touch",
         "confirm_decide",
         "snapshot",
         "act",
         "engine_call",
         "account_add",
         "vault_unlock",
+        "open_sign_out_page",
         "start_drill",
     ];
     let manifest = tauri_build::AppManifest::new().commands(commands);

@@ -30,6 +30,7 @@ impl<E: std::fmt::Display> From<E> for Failure {
 const READS: &[&str] = &["journal.tail", "journal.verify", "settings.get", "rules.get", "quarantine.list", "hold.get"];
 const CHANGES: &[&str] = &[
     "account.remove",
+    "account.sign_out",
     "agent.connect",
     "agent.revoke",
     "grant.put",
@@ -62,6 +63,14 @@ pub(crate) fn confirm_painted(window: WebviewWindow, inbox: State<'_, Inbox>, re
         let gained = window.is_focused().unwrap_or(false);
         let _ = inbox.inputs.send(Input::Painted { number, revision });
         let _ = inbox.inputs.send(Input::Focused { number, gained });
+    }
+}
+
+/// Somebody scrolls, ticks, types or points in the window.
+#[tauri::command]
+pub(crate) fn confirm_touch(window: WebviewWindow, inbox: State<'_, Inbox>) {
+    if let Some(number) = desktop::number(&window) {
+        let _ = inbox.inputs.send(Input::Touched { number });
     }
 }
 
@@ -148,8 +157,16 @@ pub(crate) async fn vault_unlock(
     Ok(())
 }
 
-/// Starts the drill: a made-up mailbox and a runaway agent, in a terminal window of its own.
+/// Opens the provider's own page for ending access, in the browser. The window names the account, not the page.
+#[tauri::command]
+pub(crate) fn open_sign_out_page(inbox: State<'_, Inbox>, account: String) {
+    let _ = inbox.inputs.send(Input::OpenPage { account });
+}
+
+/// Starts the drill: a made-up mailbox and a runaway agent, with windows of their own.
 #[tauri::command]
 pub(crate) async fn start_drill() -> Result<(), Failure> {
-    Ok(crate::drill::start()?)
+    crate::drill::start().map_err(|error| {
+        Failure::from(format!("The drill could not be started: {error}. Is latch beside latchstring?"))
+    })
 }

@@ -49,6 +49,8 @@ pub(crate) struct ConfirmView {
     pub(crate) more: usize,
     /// Why the last answer did not count.
     pub(crate) error: Option<String>,
+    /// Why nothing can be allowed at the moment: nobody is taken to be there.
+    pub(crate) absent: Option<String>,
 }
 
 /// What the person chose.
@@ -93,8 +95,10 @@ pub(crate) enum Refused {
     NotForEver,
     #[error("Type the number of objects first.")]
     Retype,
-    #[error("The screen is locked.")]
+    #[error("The screen is locked: nothing can be allowed.")]
     Locked,
+    #[error("Nobody used this computer for 5 minutes: nothing can be allowed until somebody does.")]
+    Away,
 }
 
 /// The open dialog.
@@ -106,6 +110,8 @@ pub(crate) struct Dialog {
     pub(crate) error: Option<String>,
     pub(crate) answered: bool,
     pub(crate) fallback: bool,
+    /// When the engine was told last that somebody uses the window.
+    pub(crate) touched: Option<Instant>,
     painted: Option<(u64, Instant)>,
     focused: Option<Instant>,
 }
@@ -119,6 +125,7 @@ impl Dialog {
             error: None,
             answered: false,
             fallback: false,
+            touched: None,
             painted: None,
             focused: None,
         }
@@ -147,6 +154,17 @@ impl Dialog {
                 Duration::from_secs(2)
             }
         }
+    }
+
+    /// The question ends at another time, which changes nothing of what is asked; whether it does.
+    pub(crate) fn ends(&mut self, at: &str) -> bool {
+        let shown = match &mut self.subject {
+            Subject::Hold { hold } => &mut hold.expires_at,
+            Subject::Ask { ask } => &mut ask.expires_at,
+        };
+        let moved = shown != at;
+        at.clone_into(shown);
+        moved
     }
 
     /// Other content: the clock starts again.

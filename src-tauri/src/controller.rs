@@ -8,7 +8,8 @@ use latch_ipc::Client;
 use latch_ipc::client::CallError;
 use latch_ipc::contract::{
     AccountList, AgentList, AgentRevoke, AskDecide, AskDecideParams, AskList, Empty, HoldDecide, HoldGet,
-    HoldGetParams, HoldList, Id, OutboxList, PanicCall, StatusCall, UndoList, UndoListParams, UndoRun, UndoRunParams,
+    HoldGetParams, HoldList, HoldTouch, HoldTouched, Id, OutboxList, PanicCall, SettingsGet, StatusCall, UndoList,
+    UndoListParams, UndoRun, UndoRunParams,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -119,6 +120,7 @@ impl Controller {
             self.draw();
         }
         self.engine.quit();
+        self.notices.close_all().await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         self.desktop.exit();
     }
@@ -191,13 +193,22 @@ impl Controller {
                     self.desktop.open_fallback(dialog, self.inbox.inputs.clone());
                 }
             }
-            Effect::Notify(notice) => {
-                let notices = self.notices.clone();
-                tokio::spawn(async move { notices.show(notice).await });
-            }
-            Effect::CloseNotice(id) => {
-                let notices = self.notices.clone();
-                tokio::spawn(async move { notices.close(&id).await });
+            Effect::Notify(notice) => self.notices.show(notice),
+            Effect::CloseNotice(id) => self.notices.close(id),
+            Effect::Touch(id) => self.with_engine(async move |client, inbox| {
+                let HoldTouched { expires_at } = client.call(HoldTouch, Id { id: id.clone() }).await.ok()?;
+                Some(inbox.inputs.send(Input::Ends { id, at: expires_at }))
+            }),
+            Effect::TellEnd { number, at } => self.desktop.tell_end(number, &at),
+            Effect::SetKey(keys) => self.desktop.set_key(keys, &self.inbox),
+            Effect::OpenUrl(page) => {
+                let inputs = self.inbox.inputs.clone();
+                tokio::task::spawn_blocking(move || {
+                    if let Err(error) = open::that_detached(&page) {
+                        let _ = inputs
+                            .send(Input::Note(format!("No browser could be started ({error}). The page is {page}")));
+                    }
+                });
             }
             Effect::OpenMain(page) => self.desktop.open_main(page),
             Effect::Quit => {}
@@ -299,13 +310,14 @@ async fn load(client: &Client) -> Result<World, CallError> {
         return Ok(World { status: Some(status), ..World::default() });
     }
     let undo = client.call(UndoList, UndoListParams { limit: Some(100) });
-    let (accounts, agents, holds, asks, undo, outbox) = tokio::join!(
+    let (accounts, agents, holds, asks, undo, outbox, settings) = tokio::join!(
         client.call(AccountList, Empty {}),
         client.call(AgentList, Empty {}),
         client.call(HoldList, Empty {}),
         client.call(AskList, Empty {}),
         undo,
         client.call(OutboxList, Empty {}),
+        client.call(SettingsGet, Empty {}),
     );
     Ok(World {
         status: Some(status),
@@ -315,5 +327,6 @@ async fn load(client: &Client) -> Result<World, CallError> {
         asks: asks?,
         undo: undo?,
         outbox: outbox?,
+        panic_keys: Some(settings?.panic_keys),
     })
 }

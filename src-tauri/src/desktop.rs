@@ -11,9 +11,10 @@ use tauri::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::confirm::{ConfirmView, Dialog, Subject};
+use crate::controller::Inbox;
 use crate::state::{Input, Page};
 use crate::text::{act, visible};
-use crate::tray::{Icon, Item, Tray};
+use crate::tray::{Action, Icon, Item, Tray};
 use crate::world::{Snapshot, is_small};
 
 /// The main window's label.
@@ -22,7 +23,7 @@ pub(crate) const MAIN: &str = "main";
 /// What is drawn now.
 pub(crate) struct Desktop {
     app: AppHandle,
-    icon: Option<(TrayIcon, Menu<Wry>)>,
+    icon: Option<(TrayIcon, Menu<Wry>, MenuItem<Wry>)>,
     shown: Option<Tray>,
     snapshot: Option<String>,
 }
@@ -58,26 +59,29 @@ impl Desktop {
         }
     }
 
-    /// The first item, Panic, is made once and stays: a click on it must not get lost because the menu changes meanwhile.
+    /// Panic is made once and stays first: a click on it must not get lost because the menu changes meanwhile.
     fn draw_tray(&mut self, tray: &Tray) -> tauri::Result<()> {
         let items = tray.menu.iter().map(|item| build(&self.app, item)).collect::<tauri::Result<Vec<_>>>()?;
         let items: Vec<_> = items.iter().map(AsRef::as_ref).collect();
-        if let Some((icon, menu)) = &self.icon {
+        if let Some((icon, menu, panic)) = &self.icon {
+            panic.set_text(literal(&tray.panic))?;
             while menu.remove_at(1)?.is_some() {}
-            menu.append_items(items.get(1..).unwrap_or_default())?;
+            menu.append_items(&items)?;
             if self.shown.as_ref().is_none_or(|shown| shown.icon != tray.icon) {
                 icon.set_icon(Some(image(tray.icon)?))?;
             }
             return icon.set_tooltip(Some(&tray.hover));
         }
-        let menu = Menu::with_items(&self.app, &items)?;
+        let panic = MenuItem::with_id(&self.app, Action::Panic.id(), literal(&tray.panic), true, None::<&str>)?;
+        let menu = Menu::with_items(&self.app, &[&panic])?;
+        menu.append_items(&items)?;
         let icon = TrayIconBuilder::with_id("latchstring")
             .icon(image(tray.icon)?)
             .tooltip(&tray.hover)
             .menu(&menu)
             .show_menu_on_left_click(true)
             .build(&self.app)?;
-        self.icon = Some((icon, menu));
+        self.icon = Some((icon, menu, panic));
         Ok(())
     }
 
@@ -138,6 +142,15 @@ impl Desktop {
         }
     }
 
+    /// The question that dialog `number` shows ends at another time.
+    pub(crate) fn tell_end(&self, number: u64, at: &str) {
+        let _ = self.app.emit_to(label(number), "ends", at);
+    }
+
+    pub(crate) fn set_key(&self, keys: String, inbox: &Inbox) {
+        crate::shortcut::set(&self.app, keys, inbox);
+    }
+
     pub(crate) fn raise_dialog(&self, number: u64) {
         if let Some(window) = self.app.get_webview_window(&label(number)) {
             let _ = window.show().and_then(|()| window.set_focus());
@@ -148,6 +161,7 @@ impl Desktop {
         if let Some(window) = self.app.get_webview_window(&label(number)) {
             let _ = window.destroy();
         }
+        let _ = self.app.run_on_main_thread(move || close_box(number));
     }
 
     /// Asks in the operating system's own message box.
@@ -171,7 +185,7 @@ pub(crate) fn main_window(app: &AppHandle, show: bool) -> tauri::Result<WebviewW
         return Ok(window);
     }
     let window = WebviewWindowBuilder::new(app, MAIN, WebviewUrl::App("index.html".into()))
-        .title("Latchstring")
+        .title(if is_drill() { "Latchstring drill" } else { "Latchstring" })
         .inner_size(880.0, 640.0)
         .min_inner_size(420.0, 420.0)
         .visible(show)
@@ -179,6 +193,11 @@ pub(crate) fn main_window(app: &AppHandle, show: bool) -> tauri::Result<WebviewW
         .on_navigation(is_ours)
         .build()?;
     Ok(window)
+}
+
+/// Whether this is the drill's tray, whose windows must not be taken for the real ones.
+pub(crate) fn is_drill() -> bool {
+    std::env::args_os().any(|argument| argument == "--demo")
 }
 
 /// A confirm window's label; its number is what it may answer.
@@ -259,6 +278,25 @@ fn message_box(dialog: &Dialog) -> MessageBox {
 }
 
 #[cfg(target_os = "linux")]
+thread_local! {
+    /// The message box on the screen and the dialog that it stands for.
+    static BOX: std::cell::RefCell<Option<(u64, gtk::glib::WeakRef<gtk::MessageDialog>)>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Takes the message box of dialog `number` away, if it is that one. On the main thread only.
+#[cfg(target_os = "linux")]
+fn close_box(number: u64) {
+    use gtk::prelude::GtkWindowExt;
+    let shown = BOX.with_borrow_mut(|shown| shown.take_if(|(of, _)| *of == number));
+    if let Some(window) = shown.and_then(|(_, window)| window.upgrade()) {
+        window.close();
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn close_box(_number: u64) {}
+
+#[cfg(target_os = "linux")]
 fn show_box(message: MessageBox, inputs: UnboundedSender<Input>) {
     use gtk::prelude::*;
     use gtk::{ButtonsType, DialogFlags, MessageDialog, MessageType, ResponseType};
@@ -296,6 +334,7 @@ fn show_box(message: MessageBox, inputs: UnboundedSender<Input>) {
             window.close();
         }
     });
+    BOX.set(Some((number, window.downgrade())));
     window.show_all();
     let _ = inputs.send(Input::FallbackShown { number });
 }

@@ -146,11 +146,21 @@ impl EngineLink {
             let _ = tokio::time::timeout(Duration::from_millis(200), log).await;
         }
         let words = last_words.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if words.is_empty() { ended } else { format!("{ended}; it said: {}", visible(&words)) }
+        last_words_of(&ended, &words)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Client>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why it ended, by its own last words if it left any.
+fn last_words_of(ended: &str, words: &str) -> String {
+    let words = visible(words.strip_prefix("latch: ").unwrap_or(words));
+    let mut letters = words.chars();
+    match letters.next() {
+        None => ended.to_owned(),
+        Some(first) => first.to_uppercase().chain(letters).collect(),
     }
 }
 
@@ -188,5 +198,18 @@ async fn copy_log(stderr: ChildStderr, last: Arc<Mutex<String>>) {
         if !line.trim().is_empty() {
             *last.lock().unwrap_or_else(PoisonError::into_inner) = line.chars().take(300).collect();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_words_of;
+
+    #[test]
+    fn its_own_words_say_more_than_that_it_ended() {
+        let said = "latch: the system's keyring can't be used: no daemon";
+        assert_eq!(last_words_of("it ended with 1", said), "The system's keyring can't be used: no daemon");
+        assert_eq!(last_words_of("it ended with 1", ""), "it ended with 1");
+        assert_eq!(last_words_of("quit", "\u{202e}evil"), "‹U+202E›evil");
     }
 }

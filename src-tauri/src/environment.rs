@@ -130,6 +130,12 @@ fn harden() {
 #[cfg(not(target_os = "linux"))]
 fn harden() {}
 
+/// Whether the windows of this session belong to a Wayland compositor, which lets no program look or listen beyond its own.
+pub(crate) fn is_wayland() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value: OsString| !value.is_empty());
+    set("WAYLAND_DISPLAY") || std::env::var_os("XDG_SESSION_TYPE").is_some_and(|kind| kind == "wayland")
+}
+
 /// Whether there is a screen to show anything on.
 #[must_use]
 pub fn has_display() -> bool {

@@ -6,7 +6,7 @@
 //!                                        state (pure) ──┘  └── what happened
 //! ```
 //! [`environment`] comes before everything else. `state`, `confirm`, `tray`, `world` and `text` are plain functions over plain
-//! data; `desktop`, `notify`, `session` and `engine_link` touch the world.
+//! data; `desktop`, `shortcut`, `notify`, `session`, `presence` and `engine_link` touch the world.
 
 mod commands;
 mod confirm;
@@ -16,9 +16,11 @@ mod drill;
 mod engine_link;
 pub mod environment;
 mod notify;
+mod presence;
 #[cfg(test)]
 mod samples;
 mod session;
+mod shortcut;
 mod state;
 mod text;
 mod tray;
@@ -71,6 +73,7 @@ pub fn run(removed: Vec<String>) -> ExitCode {
 
 fn start(arguments: Vec<OsString>, removed: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let home = home(&arguments);
+    let drill = desktop::is_drill();
     let launch = Launch::new(arguments)?;
     let (inbox, outlets) = controller::channels();
     let bus = match tauri::async_runtime::block_on(session::claim(&home, &inbox.inputs)) {
@@ -90,18 +93,20 @@ fn start(arguments: Vec<OsString>, removed: &[String]) -> Result<(), Box<dyn std
     };
     let engine = EngineLink::new();
     let menu_inbox = inbox.clone();
-    let app = tauri::Builder::default()
+    let app = shortcut::listening(tauri::Builder::default())
         .manage(inbox.clone())
         .manage(engine.clone())
         .invoke_handler(tauri::generate_handler![
             commands::confirm_view,
             commands::confirm_painted,
+            commands::confirm_touch,
             commands::confirm_decide,
             commands::snapshot,
             commands::act,
             commands::engine_call,
             commands::account_add,
             commands::vault_unlock,
+            commands::open_sign_out_page,
             commands::start_drill,
         ])
         .on_menu_event(move |_, event| {
@@ -114,7 +119,7 @@ fn start(arguments: Vec<OsString>, removed: &[String]) -> Result<(), Box<dyn std
         // WebDriver sees only the webviews that share a session with the first one.
         desktop::main_window(app.handle(), false)?;
     }
-    spawn(app.handle().clone(), Parts { launch, engine, inbox, outlets, bus, notes: notes(removed) });
+    spawn(app.handle().clone(), Parts { launch, engine, inbox, outlets, bus, notes: notes(removed), drill });
     app.run(|_, event| {
         if let tauri::RunEvent::ExitRequested { code: None, api, .. } = event {
             // The last window was closed; the tray stays.
@@ -131,19 +136,21 @@ struct Parts {
     outlets: Outlets,
     bus: Option<zbus::Connection>,
     notes: Vec<String>,
+    drill: bool,
 }
 
 fn spawn(app: tauri::AppHandle, parts: Parts) {
-    let Parts { launch, engine, inbox, outlets, bus, notes } = parts;
-    let notices = Notices::default();
+    let Parts { launch, engine, inbox, outlets, bus, notes, drill } = parts;
+    let notices = Notices::start();
     let inputs = inbox.inputs.clone();
     tauri::async_runtime::spawn(engine.clone().run(launch, inputs.clone()));
     tauri::async_runtime::spawn(notices.clone().listen(inputs.clone()));
+    tauri::async_runtime::spawn(presence::watch(bus.clone(), inputs.clone()));
     if let Some(bus) = bus {
         tauri::async_runtime::spawn(session::watch(bus, inputs));
     }
     let controller = Controller {
-        state: State::new(notes),
+        state: State::new(notes, drill),
         desktop: Desktop::new(app),
         engine,
         notices,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use latch_ipc::view::HoldView;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::state::Input;
 use crate::text::{act, escaped};
@@ -110,17 +110,65 @@ struct Shown {
     offered: Vec<Pressed>,
 }
 
+/// What is to be done with notifications, one after the other: a notice that is closed while it is being shown must not stay.
+#[derive(Debug)]
+enum Order {
+    Show(Notice),
+    Close(String),
+    CloseAll(tokio::sync::oneshot::Sender<()>),
+}
+
 /// What is shown now, by notice id.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Notices {
     shown: Arc<Mutex<HashMap<String, Shown>>>,
+    orders: UnboundedSender<Order>,
 }
 
 const LIMIT: Duration = Duration::from_secs(3);
 
 impl Notices {
-    /// Shows or updates one, bounded in time. Failing to show means that the dialog and the tray do without.
-    pub(crate) async fn show(&self, notice: Notice) {
+    /// Starts carrying out orders.
+    pub(crate) fn start() -> Self {
+        let (orders, mut todo) = unbounded_channel();
+        let notices = Self { shown: Arc::default(), orders };
+        let worker = notices.clone();
+        tauri::async_runtime::spawn(async move {
+            while let Some(order) = todo.recv().await {
+                match order {
+                    Order::Show(notice) => worker.show_now(notice).await,
+                    Order::Close(name) => worker.close_now(&name).await,
+                    Order::CloseAll(done) => {
+                        let names: Vec<String> = worker.lock().keys().cloned().collect();
+                        for name in names {
+                            worker.close_now(&name).await;
+                        }
+                        let _ = done.send(());
+                    }
+                }
+            }
+        });
+        notices
+    }
+
+    /// Shows or updates one. Failing to show means that the dialog and the tray do without.
+    pub(crate) fn show(&self, notice: Notice) {
+        let _ = self.orders.send(Order::Show(notice));
+    }
+
+    /// Takes one off the screen.
+    pub(crate) fn close(&self, name: String) {
+        let _ = self.orders.send(Order::Close(name));
+    }
+
+    /// Takes all off the screen.
+    pub(crate) async fn close_all(&self) {
+        let (done, closed) = tokio::sync::oneshot::channel();
+        let _ = self.orders.send(Order::CloseAll(done));
+        let _ = tokio::time::timeout(LIMIT, closed).await;
+    }
+
+    async fn show_now(&self, notice: Notice) {
         let before = self.lock().get(&notice.id).map(|shown| shown.id);
         let daemon = bus::daemon().await;
         let mut actions = notice.actions.clone();
@@ -132,7 +180,7 @@ impl Notices {
         let name = notice.id.clone();
         let offered = actions.iter().map(|(pressed, _)| *pressed).collect();
         let digest = notice.digest.clone();
-        let task = tokio::task::spawn_blocking(move || {
+        let mut task = tokio::task::spawn_blocking(move || {
             let mut out = notify_rust::Notification::new();
             out.appname("Latchstring").summary(&notice.summary).body(&notice.body).auto_icon();
             if let Some(id) = before {
@@ -149,15 +197,26 @@ impl Notices {
             #[cfg(not(all(unix, not(target_os = "macos"))))]
             out.show().map(|_| 0)
         });
-        let Ok(Ok(Ok(id))) = tokio::time::timeout(LIMIT, task).await else { return };
+        let id = match tokio::time::timeout(LIMIT, &mut task).await {
+            Ok(Ok(Ok(id))) => id,
+            Ok(_) => return,
+            Err(_) => {
+                // It may still appear, when nobody remembers it any more.
+                tokio::spawn(async move {
+                    if let Ok(Ok(late)) = task.await {
+                        let _ = tokio::time::timeout(LIMIT, bus::close(late)).await;
+                    }
+                });
+                return;
+            }
+        };
         // A daemon that was replaced meanwhile is not the one that was looked at: its answers are not read.
         let after = bus::daemon().await;
         let daemon = daemon.filter(|daemon| after.is_some_and(|after| after.name == daemon.name)).map(|it| it.name);
         self.lock().insert(name, Shown { id, digest, daemon, offered });
     }
 
-    /// Takes one off the screen.
-    pub(crate) async fn close(&self, name: &str) {
+    async fn close_now(&self, name: &str) {
         let Some(shown) = self.lock().remove(name) else { return };
         let _ = tokio::time::timeout(LIMIT, bus::close(shown.id)).await;
     }

@@ -98,5 +98,15 @@ pub(crate) fn world(holds: Vec<HoldView>) -> World {
 }
 
 pub(crate) fn snapshot(engine: Engine, world: World) -> Snapshot {
-    Snapshot { engine, world, cut: None, stopping: false, notes: Vec::new(), no_tray: false }
+    Snapshot {
+        engine,
+        world,
+        cut: None,
+        stopping: false,
+        notes: Vec::new(),
+        no_tray: false,
+        drill: false,
+        story: Vec::new(),
+        panic_key: None,
+    }
 }

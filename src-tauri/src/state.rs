@@ -1,16 +1,20 @@
 //! The tray's mind: what happened goes in, what to do comes out. No window, bus or process is touched here.
 
+mod dialogs;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use latch_ipc::contract::{EventKind, HoldDecideParams, PanicResult, UndoResult, Verdict};
-use latch_ipc::view::{HoldState, HoldView};
+use latch_ipc::view::HoldView;
+use latch_ipc::words::put_back;
 
-use crate::confirm::{Answer, Choice, ConfirmView, Dialog, Refused, SWALLOW, Subject, deny};
+use crate::confirm::{Answer, Choice, ConfirmView, Dialog, Refused, SWALLOW, deny};
 use crate::notify::{Notice, Pressed, notice};
-use crate::text::{counted, visible};
+use crate::presence::Presence;
+use crate::text::visible;
 use crate::tray::{Action, crowd};
-use crate::world::{Engine, Snapshot, World, is_small};
+use crate::world::{Engine, Shortcut, Snapshot, World, is_small};
 
 /// Dialogs that open by themselves (UX 12); what the person opens is not counted.
 const PER_MINUTE: usize = 3;
@@ -82,6 +86,22 @@ pub(crate) enum Input {
         pressed: Pressed,
     },
     Locked(bool),
+    Away(bool),
+    /// Somebody uses the window of dialog `number`.
+    Touched {
+        number: u64,
+    },
+    /// A hold's time was moved.
+    Ends {
+        id: String,
+        at: String,
+    },
+    /// The Panic key was set, or why not.
+    KeySet(Shortcut),
+    /// The page where the person ends an account's access by hand.
+    OpenPage {
+        account: String,
+    },
     TrayHost(bool),
     Note(String),
     Tick,
@@ -105,6 +125,10 @@ pub(crate) enum Effect {
     Notify(Notice),
     CloseNotice(String),
     OpenMain(Page),
+    Touch(String),
+    TellEnd { number: u64, at: String },
+    SetKey(String),
+    OpenUrl(String),
     KillEngine,
     Quit,
 }
@@ -130,7 +154,11 @@ pub(crate) struct State {
     cut: Option<PanicResult>,
     notes: Vec<String>,
     no_tray: bool,
-    locked: bool,
+    drill: bool,
+    story: Vec<String>,
+    presence: Presence,
+    key_asked: Option<String>,
+    key: Option<Shortcut>,
     dialog: Option<Dialog>,
     dialogs_made: u64,
     fetching: Option<String>,
@@ -138,11 +166,12 @@ pub(crate) struct State {
     answered: HashSet<String>,
     served: HashMap<String, u64>,
     opened: VecDeque<Instant>,
-    noticed: HashMap<String, String>,
+    noticed: HashMap<String, Notice>,
 }
 
 impl State {
-    pub(crate) fn new(notes: Vec<String>) -> Self {
+    /// `drill`: everything it will show is made up.
+    pub(crate) fn new(notes: Vec<String>, drill: bool) -> Self {
         Self {
             engine: Engine::Starting,
             world: World::default(),
@@ -150,7 +179,11 @@ impl State {
             cut: None,
             notes,
             no_tray: false,
-            locked: false,
+            drill,
+            story: Vec::new(),
+            presence: Presence::default(),
+            key_asked: None,
+            key: None,
             dialog: None,
             dialogs_made: 0,
             fetching: None,
@@ -170,6 +203,9 @@ impl State {
             stopping: self.stopping,
             notes: self.notes.clone(),
             no_tray: self.no_tray,
+            drill: self.drill,
+            story: self.story.clone(),
+            panic_key: self.key.clone(),
         }
     }
 
@@ -186,6 +222,7 @@ impl State {
             swallow_ms: u64::try_from(SWALLOW.as_millis()).unwrap_or(u64::MAX),
             more: others,
             error: dialog.error.clone(),
+            absent: self.presence.refusal().map(|refused| refused.to_string()),
         })
     }
 
@@ -205,13 +242,13 @@ impl State {
 
     /// The answer of a confirm window.
     pub(crate) fn choose(&mut self, number: u64, choice: &Choice, now: Instant) -> Result<Vec<Effect>, Refused> {
-        let locked = self.locked;
+        let absent = self.presence.refusal();
         let dialog = self.dialog.as_mut().filter(|dialog| dialog.number == number).ok_or(Refused::Answered)?;
         if choice.verdict == Verdict::Deny {
             return Ok(self.deny_dialog("dialog"));
         }
-        if locked {
-            return Err(Refused::Locked);
+        if let Some(absent) = absent {
+            return Err(absent);
         }
         let answer = dialog.allow(choice, now)?;
         dialog.answered = true;
@@ -264,9 +301,26 @@ impl State {
             Input::FallbackAnswer { number, allow } => self.fallback_answer(number, allow, now),
             Input::Chosen(action) => self.chosen(action, now),
             Input::Pressed { hold, digest, pressed } => self.pressed(&hold, &digest, pressed, now),
-            Input::Locked(locked) => {
-                self.locked = locked;
+            Input::Locked(locked) => self.presence_is(Presence { locked, ..self.presence }, now),
+            Input::Away(away) => self.presence_is(Presence { away, ..self.presence }, now),
+            Input::Touched { number } => self.touched(number, now),
+            Input::Ends { id, at } => {
+                if let Some(hold) = self.world.holds.iter_mut().find(|hold| hold.id == id) {
+                    hold.expires_at.clone_from(&at);
+                }
+                self.ends(&id, at)
+            }
+            Input::KeySet(key) => {
+                if let Some(why) = key.why.as_ref().filter(|_| key.tell) {
+                    self.note(format!("The Panic key {} does not work here: {why}", key.keys));
+                }
+                self.key = Some(key);
                 Vec::new()
+            }
+            Input::OpenPage { account } => {
+                let account = self.world.accounts.iter().find(|known| known.id == account);
+                let page = account.and_then(|account| account.sign_out_page.clone());
+                page.filter(|page| page.starts_with("https://")).map(Effect::OpenUrl).into_iter().collect()
             }
             Input::TrayHost(there) => {
                 let appeared_without = !there && !self.no_tray;
@@ -288,7 +342,7 @@ impl State {
         if self.stopping {
             effects.push(Effect::Panic);
         }
-        if vault_locked {
+        if vault_locked || self.drill {
             effects.push(Effect::OpenMain(Page::Last));
         }
         effects.push(Effect::Refresh);
@@ -312,6 +366,10 @@ impl State {
     fn engine_said(&mut self, event: latch_ipc::contract::Event) -> Vec<Effect> {
         match event.kind {
             EventKind::Panic => return vec![Effect::Refresh, Effect::OpenMain(Page::Stopped)],
+            EventKind::Told => {
+                self.story.extend(event.text);
+                return Vec::new();
+            }
             EventKind::AccountFailing | EventKind::AgentPaused => {
                 if let Some(text) = event.text {
                     self.note(text);
@@ -333,6 +391,10 @@ impl State {
         }
         self.world = world;
         let mut effects = self.refresh_dialog();
+        if let Some(keys) = self.world.panic_keys.clone().filter(|keys| self.key_asked.as_ref() != Some(keys)) {
+            self.key_asked = Some(keys.clone());
+            effects.push(Effect::SetKey(keys));
+        }
         let gone: Vec<String> = self.noticed.keys().filter(|id| !self.still_waits(id)).cloned().collect();
         for id in gone {
             self.noticed.remove(&id);
@@ -347,110 +409,24 @@ impl State {
         id == CROWD || self.world.hold(id).is_some() || self.world.asks.iter().any(|ask| ask.id == id)
     }
 
-    /// Closes the dialog whose question is gone, and reads a changed one again.
-    fn refresh_dialog(&mut self) -> Vec<Effect> {
-        let Some(dialog) = &self.dialog else { return Vec::new() };
-        let id = dialog.id().to_owned();
-        if !self.still_waits(&id) {
-            return self.close_dialog();
-        }
-        match (dialog.hold(), self.world.hold(&id)) {
-            (Some(shown), Some(now)) if !same_but_objects(shown, now) => vec![Effect::Fetch(id)],
-            _ => Vec::new(),
-        }
-    }
-
-    fn open_holds(&self) -> impl Iterator<Item = &HoldView> {
-        self.world.waiting().filter(|hold| hold.state != HoldState::Proposal && !self.answered.contains(&hold.id))
-    }
-
-    /// The next question, if none is open: what the person asked for first, then fair between agents.
-    fn next_dialog(&mut self, now: Instant) -> Vec<Effect> {
-        if self.dialog.is_some() || self.fetching.is_some() || self.engine != Engine::Up {
-            return Vec::new();
-        }
-        while let Some(id) = self.asked_for.pop_front() {
-            if let Some(effects) = self.open(&id) {
-                return effects;
-            }
-        }
-        while self.opened.front().is_some_and(|at| now.duration_since(*at) > HOUR) {
-            self.opened.pop_front();
-        }
-        let lately = self.opened.iter().filter(|at| now.duration_since(**at) < MINUTE).count();
-        if lately >= PER_MINUTE || self.opened.len() >= PER_HOUR || self.locked {
-            return Vec::new();
-        }
-        let next = self
-            .open_holds()
-            .filter(|hold| hold.prompt)
-            .min_by_key(|hold| (self.served.get(&hold.agent).copied().unwrap_or(0), hold.opened_at.clone()))
-            .map(|hold| hold.id.clone())
-            .or_else(|| {
-                let ask = self.world.asks.iter().find(|ask| ask.prompt && !self.answered.contains(&ask.id))?;
-                Some(ask.id.clone())
-            });
-        let Some(id) = next else { return Vec::new() };
-        self.opened.push_back(now);
-        self.open(&id).unwrap_or_default()
-    }
-
-    fn open(&mut self, id: &str) -> Option<Vec<Effect>> {
-        if self.world.hold(id).is_some() {
-            self.fetching = Some(id.to_owned());
-            return Some(vec![Effect::Fetch(id.to_owned())]);
-        }
-        let ask = self.world.asks.iter().find(|ask| ask.id == id)?.clone();
-        Some(self.show(Subject::Ask { ask }))
-    }
-
-    fn show(&mut self, subject: Subject) -> Vec<Effect> {
-        self.dialogs_made += 1;
-        let dialog = Dialog::new(self.dialogs_made, subject);
-        if let Some(hold) = dialog.hold() {
-            self.served.insert(hold.agent.clone(), self.dialogs_made);
-        }
-        self.dialog = Some(dialog);
-        vec![Effect::OpenDialog(self.dialogs_made)]
-    }
-
-    fn fetched(&mut self, id: &str, hold: Option<Box<HoldView>>, now: Instant) -> Vec<Effect> {
-        let opening = self.fetching.take_if(|fetching| fetching == id).is_some();
-        let waits = hold.filter(|hold| crate::world::is_waiting(hold) && self.world.hold(id).is_some());
-        match (&mut self.dialog, waits) {
-            (Some(dialog), Some(hold)) if dialog.id() == id => {
-                let before = dialog.revision;
-                dialog.change(Subject::Hold { hold });
-                if dialog.revision == before || dialog.fallback {
-                    return Vec::new();
-                }
-                vec![Effect::UpdateDialog(dialog.number)]
-            }
-            (None, Some(hold)) if opening => self.show(Subject::Hold { hold }),
-            (None, None) if opening => self.next_dialog(now),
-            _ => Vec::new(),
-        }
-    }
-
     fn notices(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         let mut more = 0;
-        let holds: Vec<HoldView> = self.open_holds().cloned().collect();
-        for hold in &holds {
-            let notice = notice(hold, self.locked);
-            match self.noticed.get(&hold.id) {
-                Some(before) if *before == notice.body => {}
+        let notices: Vec<Notice> = self.open_holds().map(|hold| notice(hold, self.presence.locked)).collect();
+        for notice in notices {
+            match self.noticed.get(&notice.id) {
+                Some(before) if *before == notice => {}
                 None if self.noticed.len() >= PER_MINUTE => more += 1,
                 Some(_) | None => {
-                    self.noticed.insert(hold.id.clone(), notice.body.clone());
+                    self.noticed.insert(notice.id.clone(), notice.clone());
                     effects.push(Effect::Notify(notice));
                 }
             }
         }
-        let body = crowd(more);
-        if more > 0 && self.noticed.get(CROWD) != Some(&body) {
-            self.noticed.insert(CROWD.to_owned(), body.clone());
-            effects.push(Effect::Notify(Notice::plain(CROWD, "Latchstring", &body)));
+        let crowd = Notice::plain(CROWD, "Latchstring", &crowd(more));
+        if more > 0 && self.noticed.get(CROWD) != Some(&crowd) {
+            self.noticed.insert(CROWD.to_owned(), crowd.clone());
+            effects.push(Effect::Notify(crowd));
         } else if more == 0 && self.noticed.remove(CROWD).is_some() {
             effects.push(Effect::CloseNotice(CROWD.to_owned()));
         }
@@ -497,47 +473,11 @@ impl State {
 
     fn undo_done(&mut self, result: Result<UndoResult, String>) -> Vec<Effect> {
         let body = match result {
-            Ok(result) => {
-                let put_back = counted(result.restored, &["object was".to_owned(), "objects were".to_owned()]);
-                match result.not_restored.first() {
-                    None => format!("{put_back} put back."),
-                    Some(first) => {
-                        format!("{put_back} put back, {} not: {}", result.not_restored.len(), visible(&first.why))
-                    }
-                }
-            }
+            Ok(result) => visible(&put_back(&result)),
             Err(error) => format!("Nothing was put back: {error}"),
         };
         self.note(body.clone());
         vec![Effect::Notify(Notice::plain("undo", "Undo", &body)), Effect::Refresh]
-    }
-
-    fn paint_limit(&mut self, number: u64) -> Vec<Effect> {
-        match self.dialog.as_mut().filter(|dialog| dialog.number == number) {
-            Some(dialog) if !dialog.has_painted() => {
-                dialog.fallback = true;
-                self.note("A confirm window did not appear in time; a plain message box asked instead.".to_owned());
-                vec![Effect::CloseDialog(number), Effect::OpenFallback(number)]
-            }
-            Some(_) | None => Vec::new(),
-        }
-    }
-
-    fn fallback_answer(&mut self, number: u64, allow: bool, now: Instant) -> Vec<Effect> {
-        let Some(dialog) = self.dialog.as_mut().filter(|dialog| dialog.number == number && dialog.fallback) else {
-            return Vec::new();
-        };
-        let Some(hold) = dialog.hold().filter(|hold| allow && !self.locked && is_small(hold)) else {
-            return self.deny_dialog("dialog");
-        };
-        if dialog.fallback_allows(now).is_err() {
-            return vec![Effect::OpenFallback(number)];
-        }
-        let params = HoldDecideParams { verdict: Verdict::Allow, ..deny(hold, "dialog") };
-        self.answered.insert(params.id.clone());
-        dialog.answered = true;
-        self.dialog = None;
-        vec![Effect::Decide { params: Box::new(HoldDecideKey(params)), number: Some(number) }]
     }
 
     fn chosen(&mut self, action: Action, now: Instant) -> Vec<Effect> {
@@ -551,17 +491,6 @@ impl State {
             Action::OpenResume => vec![Effect::OpenMain(Page::Stopped)],
             Action::Quit => vec![Effect::Quit],
         }
-    }
-
-    fn review(&mut self, id: String, now: Instant) -> Vec<Effect> {
-        if let Some(dialog) = &self.dialog {
-            if dialog.id() != id && !self.asked_for.contains(&id) {
-                self.asked_for.push_back(id);
-            }
-            return vec![Effect::RaiseDialog(dialog.number)];
-        }
-        self.asked_for.push_front(id);
-        self.next_dialog(now)
     }
 
     /// Answers from a notification: a late or forged one finds no hold with its digest and does nothing.
@@ -579,7 +508,7 @@ impl State {
             Pressed::Panic => Vec::new(),
             Pressed::Review => self.review(id.to_owned(), now),
             Pressed::Deny => self.deny_hold(id, "notification"),
-            Pressed::Allow if is_small(hold) && !self.locked => {
+            Pressed::Allow if is_small(hold) && self.presence.refusal().is_none() => {
                 let params = HoldDecideParams { verdict: Verdict::Allow, ..deny(hold, "notification") };
                 self.answer(id, params)
             }
@@ -601,28 +530,6 @@ impl State {
         effects
     }
 
-    /// Denies what the open dialog asks, unless it is answered, and closes it.
-    fn deny_dialog(&mut self, by: &str) -> Vec<Effect> {
-        let Some(dialog) = &self.dialog else { return Vec::new() };
-        let mut effects = Vec::new();
-        if !dialog.answered {
-            let id = dialog.id().to_owned();
-            effects.push(match &dialog.subject {
-                Subject::Hold { hold } => {
-                    Effect::Decide { params: Box::new(HoldDecideKey(deny(hold, by))), number: None }
-                }
-                Subject::Ask { .. } => Effect::AnswerAsk { id: id.clone(), verdict: Verdict::Deny },
-            });
-            self.answered.insert(id);
-        }
-        effects.extend(self.close_dialog());
-        effects
-    }
-
-    fn close_dialog(&mut self) -> Vec<Effect> {
-        self.dialog.take().map(|dialog| vec![Effect::CloseDialog(dialog.number)]).unwrap_or_default()
-    }
-
     fn note(&mut self, note: String) {
         if self.notes.last() != Some(&note) {
             self.notes.push(note);
@@ -635,15 +542,6 @@ impl State {
 
 /// The one notice about all that did not get its own.
 const CROWD: &str = "more";
-
-/// The list carries at most 20 objects of each hold; all else tells whether the hold changed.
-fn same_but_objects(shown: &HoldView, listed: &HoldView) -> bool {
-    let first = shown.objects.iter().zip(&listed.objects).all(|(one, other)| one == other);
-    let mut rest = listed.clone();
-    rest.objects.clone_from(&shown.objects);
-    rest.prompt = shown.prompt;
-    first && *shown == rest
-}
 
 #[cfg(test)]
 #[path = "state_tests.rs"]

@@ -3,10 +3,12 @@
 use latch_ipc::contract::Scope;
 
 use super::*;
+use latch_ipc::view::HoldState;
+
 use crate::samples::{destroy, hold, world};
 
 fn up(holds: Vec<HoldView>, now: Instant) -> (State, Vec<Effect>) {
-    let mut state = State::new(Vec::new());
+    let mut state = State::new(Vec::new(), false);
     state.handle(Input::EngineUp { vault_locked: false }, now);
     let effects = state.handle(Input::Loaded(Box::new(world(holds))), now);
     (state, effects)
@@ -133,7 +135,7 @@ fn an_engine_that_goes_away_allows_nothing() {
 #[test]
 fn a_panic_that_the_engine_missed_comes_first_when_it_is_back() {
     let now = Instant::now();
-    let mut state = State::new(Vec::new());
+    let mut state = State::new(Vec::new(), false);
     assert!(state.panic().contains(&Effect::KillEngine));
     let effects = state.handle(Input::EngineUp { vault_locked: false }, now);
     assert_eq!(effects[0], Effect::Panic);
@@ -216,4 +218,118 @@ fn the_message_box_allows_only_what_is_small_and_not_at_once() {
         let verdict = if allowed { Verdict::Allow } else { Verdict::Deny };
         assert_eq!(decided(&effects)[0].verdict, verdict);
     }
+}
+
+#[test]
+fn while_nobody_is_there_nothing_is_allowed_and_coming_back_starts_the_clock_again() {
+    for (gone, back, refused) in [
+        (Input::Away(true), Input::Away(false), Refused::Away),
+        (Input::Locked(true), Input::Locked(false), Refused::Locked),
+    ] {
+        let now = Instant::now();
+        let mut state = asking(hold("h1", "claude", 3), now);
+        assert_eq!(state.handle(gone, after(now, 1500)), [Effect::UpdateDialog(1)]);
+        assert_eq!(state.confirm_view(1).unwrap().absent, Some(refused.to_string()));
+        let second = |revision| Choice { revision, ..allow("digest of h1") };
+        state.handle(Input::Painted { number: 1, revision: 2 }, after(now, 1600));
+        assert_eq!(state.choose(1, &second(2), after(now, 9000)).unwrap_err(), refused);
+        let pressed =
+            Input::Pressed { hold: "h1".to_owned(), digest: "digest of h1".to_owned(), pressed: Pressed::Allow };
+        assert_eq!(state.handle(pressed, after(now, 9000)), [Effect::RaiseDialog(1)], "a notification leads there");
+        assert_eq!(state.handle(back, after(now, 9500)), [Effect::UpdateDialog(1)]);
+        assert_eq!(state.choose(1, &second(2), after(now, 9600)).unwrap_err(), Refused::Changed);
+        state.handle(Input::Painted { number: 1, revision: 3 }, after(now, 9600));
+        assert_eq!(state.choose(1, &second(3), after(now, 10_500)).unwrap_err(), Refused::TooSoon);
+        assert!(state.choose(1, &second(3), after(now, 10_600)).is_ok());
+    }
+}
+
+#[test]
+fn a_message_box_does_not_allow_while_nobody_is_there() {
+    let now = Instant::now();
+    let held = hold("h1", "claude", 3);
+    let (mut state, _) = up(vec![held.clone()], now);
+    state.handle(Input::Fetched { id: "h1".to_owned(), hold: Some(Box::new(held)) }, now);
+    state.handle(Input::PaintLimit { number: 1 }, after(now, 3000));
+    state.handle(Input::FallbackShown { number: 1 }, after(now, 3100));
+    state.handle(Input::Away(true), after(now, 3200));
+    let effects = state.handle(Input::FallbackAnswer { number: 1, allow: true }, after(now, 9000));
+    assert_eq!(effects, [Effect::OpenFallback(1)], "it asks again");
+    state.handle(Input::PanicDone(None), after(now, 9100));
+    assert!(
+        state.handle(Input::Loaded(Box::new(world(Vec::new()))), after(now, 9200)).contains(&Effect::CloseDialog(1))
+    );
+    assert_eq!(state.handle(Input::FallbackAnswer { number: 1, allow: true }, after(now, 9300)), []);
+}
+
+#[test]
+fn using_the_window_moves_the_end_and_nothing_else() {
+    let now = Instant::now();
+    let mut state = asking(hold("h1", "claude", 3), now);
+    let touch = |state: &mut State, at| state.handle(Input::Touched { number: 1 }, after(now, at));
+    assert_eq!(touch(&mut state, 100), [Effect::Touch("h1".to_owned())]);
+    assert_eq!(touch(&mut state, 1900), [], "not at every movement");
+    assert_eq!(touch(&mut state, 2200), [Effect::Touch("h1".to_owned())]);
+    assert_eq!(state.handle(Input::Touched { number: 2 }, after(now, 9000)), []);
+    let at = "2026-11-22T08:14:00Z".to_owned();
+    let told = Effect::TellEnd { number: 1, at: at.clone() };
+    assert_eq!(state.handle(Input::Ends { id: "h1".to_owned(), at: at.clone() }, now), [told]);
+    let moved = HoldView { expires_at: at, ..hold("h1", "claude", 3) };
+    let effects = state.handle(Input::Loaded(Box::new(world(vec![moved]))), after(now, 1000));
+    assert!(!effects.contains(&Effect::Fetch("h1".to_owned())), "{effects:?}");
+    assert!(state.choose(1, &allow("digest of h1"), after(now, 1100)).is_ok(), "the clock was not started again");
+}
+
+#[test]
+fn the_panic_key_is_set_once_and_a_failure_is_told() {
+    let now = Instant::now();
+    let keyed = |keys: &str| World { panic_keys: Some(keys.to_owned()), ..world(Vec::new()) };
+    let mut state = State::new(Vec::new(), false);
+    state.handle(Input::EngineUp { vault_locked: false }, now);
+    let set = |state: &mut State, keys| state.handle(Input::Loaded(Box::new(keyed(keys))), now);
+    assert_eq!(set(&mut state, "Ctrl+Alt+P"), [Effect::SetKey("Ctrl+Alt+P".to_owned())]);
+    assert_eq!(set(&mut state, "Ctrl+Alt+P"), []);
+    assert_eq!(set(&mut state, ""), [Effect::SetKey(String::new())]);
+    let taken = |tell| Shortcut { keys: "Ctrl+Alt+P".to_owned(), why: Some("taken".to_owned()), tell };
+    state.handle(Input::KeySet(taken(false)), now);
+    assert_eq!(state.snapshot().notes, Vec::<String>::new());
+    state.handle(Input::KeySet(taken(true)), now);
+    assert_eq!(state.snapshot().notes, ["The Panic key Ctrl+Alt+P does not work here: taken"]);
+}
+
+#[test]
+fn only_an_account_s_own_page_is_opened() {
+    let now = Instant::now();
+    let account = |page: &str| {
+        let account = serde_json::json!({
+            "id": "work", "provider": "gmail", "origin": "o", "credential": "oauth2", "sign_out_page": page,
+        });
+        World { accounts: vec![serde_json::from_value(account).unwrap()], ..world(Vec::new()) }
+    };
+    let open = |page: &str, id: &str| {
+        let mut state = State::new(Vec::new(), false);
+        state.handle(Input::EngineUp { vault_locked: false }, now);
+        state.handle(Input::Loaded(Box::new(account(page))), now);
+        state.handle(Input::OpenPage { account: id.to_owned() }, now)
+    };
+    let page = "https://provider.example/sessions";
+    assert_eq!(open(page, "work"), [Effect::OpenUrl(page.to_owned())]);
+    assert_eq!(open(page, "other"), []);
+    assert_eq!(open("file:///etc/passwd", "work"), []);
+}
+
+#[test]
+fn a_notification_gets_its_allow_when_everything_is_read() {
+    let now = Instant::now();
+    let offered = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Notify(notice) => Some(notice.actions.len()),
+            _ => None,
+        })
+    };
+    let (mut state, effects) = up(vec![HoldView { state: HoldState::Preparing, ..hold("h1", "claude", 1) }], now);
+    assert_eq!(offered(&effects), Some(3));
+    let read = |state: &mut State| state.handle(Input::Loaded(Box::new(world(vec![hold("h1", "claude", 1)]))), now);
+    assert_eq!(offered(&read(&mut state)), Some(4));
+    assert_eq!(offered(&read(&mut state)), None, "only once");
 }

@@ -2,31 +2,11 @@
 
 use jiff::Timestamp;
 use latch_ipc::view::HoldView;
+use latch_ipc::words;
 
 /// What stands on the button that lets it happen: `Trash 12 messages`, `Delete 214 messages for ever`.
 pub(crate) fn act(hold: &HoldView) -> String {
-    let (first, rest) = hold.verb.split_once(' ').unwrap_or((hold.verb.as_str(), ""));
-    let objects = counted(hold.count, &hold.noun);
-    visible(format!("{first} {objects} {rest}").trim_end())
-}
-
-/// `1 message`, `12 messages`.
-pub(crate) fn counted(count: u32, noun: &[String; 2]) -> String {
-    let [one, several] = noun;
-    format!("{} {}", grouped(count), if count == 1 { one } else { several })
-}
-
-/// `10,000`.
-pub(crate) fn grouped(count: u32) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    visible(&words::act(&hold.verb, hold.count, &hold.noun))
 }
 
 /// `12 min left`; `None` when it is over or can't be read.
@@ -116,8 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_times_read_well() {
-        assert_eq!([grouped(7), grouped(999), grouped(1000), grouped(1_234_567)], ["7", "999", "1,000", "1,234,567"]);
+    fn times_read_well() {
         let now: Timestamp = "2026-11-22T08:00:00Z".parse().unwrap();
         assert_eq!(left("2026-11-22T08:12:00Z", now).unwrap(), "12 min left");
         assert_eq!(left("2026-11-22T07:12:00Z", now), None);

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use latch_ipc::view::AgentView;
 use serde::{Deserialize, Serialize};
 
-use crate::text::{act, grouped, left, visible};
-use crate::world::{Engine, Snapshot};
+use crate::text::{act, left, visible};
+use crate::world::{Engine, Shortcut, Snapshot};
+use latch_ipc::words::counted;
 
 /// One of four shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -60,6 +61,9 @@ pub(crate) enum Item {
 pub(crate) struct Tray {
     pub(crate) icon: Icon,
     pub(crate) hover: String,
+    /// The first line of the menu; it is always there and always does the same.
+    pub(crate) panic: String,
+    /// All lines after it.
     pub(crate) menu: Vec<Item>,
 }
 
@@ -70,7 +74,12 @@ const LISTED: usize = 10;
 pub(crate) fn tray(known: &Snapshot, now: Timestamp) -> Tray {
     let waiting = known.world.waiting().count() + known.world.asks.len();
     let (icon, hover) = face(known, waiting);
-    let mut menu = vec![Item::Choice(Action::Panic, "Panic: revoke everything".to_owned()), Item::Line];
+    let key = known.panic_key.as_ref().and_then(Shortcut::offered).map(|keys| format!(" ({})", visible(keys)));
+    let panic = format!("Panic: revoke everything{}", key.unwrap_or_default());
+    let mut menu = vec![Item::Line];
+    if known.drill {
+        menu.push(Item::Note("This is the drill: nothing here is real".to_owned()));
+    }
     menu.push(state_line(known));
     if known.world.panicked() {
         menu.push(Item::Choice(Action::OpenResume, "See what was stopped, undo, resume…".to_owned()));
@@ -85,7 +94,8 @@ pub(crate) fn tray(known: &Snapshot, now: Timestamp) -> Tray {
     menu.push(undo_menu(known));
     menu.push(Item::Choice(Action::Open, "Open Latchstring".to_owned()));
     menu.push(Item::Choice(Action::Quit, "Quit: agents lose access until it runs again".to_owned()));
-    Tray { icon, hover, menu }
+    let hover = if known.drill { format!("Drill. {hover}") } else { hover };
+    Tray { icon, hover, panic, menu }
 }
 
 fn face(known: &Snapshot, waiting: usize) -> (Icon, String) {
@@ -179,9 +189,9 @@ fn undo_menu(known: &Snapshot) -> Item {
     }
 }
 
-/// `3 waiting`, for one notice about many.
-pub(crate) fn crowd(count: usize) -> String {
-    format!("{} more are waiting for you", grouped(u32::try_from(count).unwrap_or(u32::MAX)))
+/// `3 more are waiting for you`, for one notice about many.
+pub(crate) fn crowd(count: u32) -> String {
+    format!("{} waiting for you", counted(count, &["more is".to_owned(), "more are".to_owned()]))
 }
 
 #[cfg(test)]
@@ -193,7 +203,7 @@ mod tests {
 
     fn shown(known: &Snapshot) -> String {
         let tray = tray(known, "2026-11-22T08:00:00Z".parse().unwrap());
-        let mut text = format!("{:?}: {}\n", tray.icon, tray.hover);
+        let mut text = format!("{:?}: {}\n  [{}]\n", tray.icon, tray.hover, tray.panic);
         lines(&tray.menu, 1, &mut text);
         text
     }
@@ -214,6 +224,14 @@ mod tests {
     }
 
     #[test]
+    fn the_drill_says_what_it_is() {
+        let drill = Snapshot { drill: true, ..snapshot(Engine::Up, world(Vec::new())) };
+        let tray = tray(&drill, Timestamp::UNIX_EPOCH);
+        assert_eq!(tray.hover, "Drill. Latchstring");
+        assert!(tray.menu.contains(&Item::Note("This is the drill: nothing here is real".to_owned())));
+    }
+
+    #[test]
     fn four_states() {
         let mut panicked = world(Vec::new());
         panicked.status.as_mut().unwrap().panicked = true;
@@ -228,10 +246,23 @@ mod tests {
     }
 
     #[test]
-    fn panic_is_first_and_ids_come_back() {
-        let known = snapshot(Engine::Up, world(vec![hold("h1", "claude", 12)]));
-        let tray = tray(&known, Timestamp::UNIX_EPOCH);
-        assert!(matches!(tray.menu.first(), Some(Item::Choice(Action::Panic, _))));
+    fn only_a_key_that_works_is_shown() {
+        let key = |why: Option<&str>| Shortcut {
+            keys: "Ctrl+Alt+Shift+P".to_owned(),
+            why: why.map(str::to_owned),
+            tell: true,
+        };
+        let shown = |key| {
+            let known = Snapshot { panic_key: key, ..snapshot(Engine::Up, world(Vec::new())) };
+            tray(&known, Timestamp::UNIX_EPOCH).panic
+        };
+        assert_eq!(shown(Some(key(None))), "Panic: revoke everything (Ctrl+Alt+Shift+P)");
+        assert_eq!(shown(Some(key(Some("taken")))), "Panic: revoke everything");
+        assert_eq!(shown(None), "Panic: revoke everything");
+    }
+
+    #[test]
+    fn ids_come_back() {
         for action in [Action::Panic, Action::Deny("h\"1".to_owned()), Action::Revoke("a b".to_owned()), Action::Quit] {
             assert_eq!(Action::from_id(&action.id()), Some(action));
         }

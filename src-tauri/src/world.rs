@@ -31,6 +31,27 @@ pub(crate) struct World {
     pub(crate) asks: Vec<AskView>,
     pub(crate) undo: Vec<UndoView>,
     pub(crate) outbox: Vec<OutboxView>,
+    /// The key combination that stops everything from anywhere; empty: none is wanted.
+    pub(crate) panic_keys: Option<String>,
+}
+
+/// The key that stops everything from anywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Shortcut {
+    /// `Ctrl+Alt+Shift+P`; empty: none.
+    pub(crate) keys: String,
+    /// Why it does not work; `None`: it does, or there is none.
+    pub(crate) why: Option<String>,
+    /// The reason is worth telling without being asked.
+    #[serde(skip)]
+    pub(crate) tell: bool,
+}
+
+impl Shortcut {
+    /// The keys, if they work.
+    pub(crate) fn offered(&self) -> Option<&str> {
+        (self.why.is_none() && !self.keys.is_empty()).then_some(self.keys.as_str())
+    }
 }
 
 /// All that the main window shows.
@@ -47,6 +68,12 @@ pub(crate) struct Snapshot {
     pub(crate) notes: Vec<String>,
     /// This desktop shows no tray icons.
     pub(crate) no_tray: bool,
+    /// The drill: nothing here is real.
+    pub(crate) drill: bool,
+    /// What happened in the drill so far.
+    pub(crate) story: Vec<String>,
+    /// The key that stops everything, once it was tried.
+    pub(crate) panic_key: Option<Shortcut>,
 }
 
 impl World {

@@ -70,25 +70,29 @@ async fn attack_03_random_input_executes_nothing_irreversible() {
 async fn attack_08_what_the_starter_brings_in_is_removed_and_reported() {
     let mut rig = Rig::start(Kind { build: Build::Plain, ..Kind::default() }).await;
     let inspector = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let hostile = ["LD_PRELOAD", "GTK_MODULES", "WEBKIT_INSPECTOR_SERVER", "TAURI_WEBVIEW_AUTOMATION"];
-    rig.launch(&[
+    let hostile =
+        ["LD_PRELOAD", "GTK_MODULES", "WEBKIT_INSPECTOR_SERVER", "TAURI_WEBVIEW_AUTOMATION", "LD_LIBRARY_PATH"];
+    let variables = [
+        (hostile[4], "/nonexistent"),
         (hostile[0], "/nonexistent/evil.so"),
         (hostile[1], "evil"),
         (hostile[2], &inspector.to_string()),
         (hostile[3], "true"),
-    ]);
+    ];
+    rig.launch_with(&["--vault", "memory", "--http", "127.0.0.1:0"], &variables);
     let started = Instant::now();
     rig.services.click("Open Latchstring").await;
     rig.window("Latchstring").await;
     let process = format!("/proc/{}", rig.pid());
-    while rig.web_processes().is_empty() {
-        assert!(started.elapsed() < Duration::from_secs(30), "no web process");
+    while rig.web_processes().is_empty() || !rig.children().contains(&"latch".to_owned()) {
+        assert!(started.elapsed() < Duration::from_secs(30), "no web process or engine");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    for child in rig.web_processes() {
-        let environment = std::fs::read(format!("/proc/{child}/environ")).unwrap();
+    let environments = rig.environments();
+    assert!(environments.len() >= 3, "the tray, the engine and a web process: {environments:?}");
+    for (pid, environment) in environments {
         for name in hostile {
-            assert!(!String::from_utf8_lossy(&environment).contains(&format!("{name}=")), "{name}");
+            assert!(!environment.split('\0').any(|one| one.starts_with(&format!("{name}="))), "{name} in {pid}");
         }
     }
     assert!(std::net::TcpStream::connect(inspector).is_err(), "nobody listens for an inspector");

@@ -58,6 +58,7 @@ pub struct Shown {
 struct Daemon {
     shown: Arc<Mutex<Vec<Shown>>>,
     last: Arc<Mutex<u32>>,
+    pause: Arc<Mutex<Duration>>,
     product: &'static str,
     /// Where it presses everything by itself, what is offered and what isn't; `None`: it doesn't.
     presses: Option<tokio::runtime::Handle>,
@@ -66,7 +67,7 @@ struct Daemon {
 #[interface(name = "org.freedesktop.Notifications")]
 impl Daemon {
     #[allow(clippy::too_many_arguments)]
-    fn notify(
+    async fn notify(
         &self,
         _app: String,
         replaces: u32,
@@ -78,6 +79,16 @@ impl Daemon {
         _timeout: i32,
         #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
     ) -> u32 {
+        let pause = *self.pause.lock().unwrap();
+        if !pause.is_zero() {
+            // The bus has threads of its own, without a timer.
+            let (done, over) = tokio::sync::oneshot::channel();
+            std::thread::spawn(move || {
+                std::thread::sleep(pause);
+                let _ = done.send(());
+            });
+            let _ = over.await;
+        }
         let mut last = self.last.lock().unwrap();
         let id = if replaces == 0 {
             *last += 1;
@@ -116,6 +127,38 @@ impl Daemon {
 
     #[zbus(signal)]
     async fn action_invoked(emitter: &SignalEmitter<'_>, id: u32, key: &str) -> zbus::Result<()>;
+}
+
+const LOCKER: &str = "/org/freedesktop/ScreenSaver";
+
+struct Lock(Arc<Mutex<bool>>);
+
+#[interface(name = "org.freedesktop.ScreenSaver")]
+impl Lock {
+    fn get_active(&self) -> bool {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// A played screen locker.
+pub struct Locker {
+    connection: Connection,
+}
+
+impl Locker {
+    async fn tell(&self, locked: bool) {
+        let (to, interface) = (None::<&str>, "org.freedesktop.ScreenSaver");
+        self.connection.emit_signal(to, LOCKER, interface, "ActiveChanged", &locked).await.unwrap();
+    }
+
+    /// The person is back.
+    pub async fn unlock(self) {
+        let lock = self.connection.object_server().interface::<_, Lock>(LOCKER).await.unwrap();
+        *lock.get().await.0.lock().unwrap() = false;
+        self.tell(false).await;
+        // The answer to the question that follows has to come from here too.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// The played desktop daemons.
@@ -164,6 +207,33 @@ impl Daemons {
                 return shown;
             }
             assert!(started.elapsed() < Duration::from_secs(30), "{count} notifications expected: {shown:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Locks the screen, as a locker on this bus says it.
+    pub async fn lock(&self) -> Locker {
+        let connection = connection::Builder::address(self.address.as_str())
+            .serve_at(LOCKER, Lock(Arc::new(Mutex::new(true))))
+            .name("org.freedesktop.ScreenSaver")
+            .build()
+            .await
+            .unwrap();
+        let locker = Locker { connection };
+        locker.tell(true).await;
+        locker
+    }
+
+    /// Makes the notification daemon take this long to show one.
+    pub fn slow(&self, pause: Duration) {
+        *self.daemon.pause.lock().unwrap() = pause;
+    }
+
+    /// Waits until so many notifications were shown since the start.
+    pub async fn were_shown(&self, count: u32) {
+        let started = Instant::now();
+        while *self.daemon.last.lock().unwrap() < count {
+            assert!(started.elapsed() < Duration::from_secs(30), "{count} notifications expected");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -45,6 +45,7 @@ async fn pictures_of_the_confirm_window() {
     rig.x(&["windowactivate", "--sync", &window]);
     tokio::time::sleep(Duration::from_millis(1500)).await;
     rig.picture("confirm-trash");
+    driver.accessible().await;
     driver.client.execute("document.documentElement.style.fontSize = '28px';", vec![]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     for button in ["keep", "allow"] {
@@ -52,6 +53,7 @@ async fn pictures_of_the_confirm_window() {
         driver.until(&seen).await;
     }
     driver.until("document.documentElement.scrollWidth <= document.documentElement.clientWidth").await;
+    driver.until("document.querySelector('.scroller').clientHeight > 5 * 28").await;
     rig.picture("confirm-trash-200");
     driver
         .client
@@ -66,6 +68,7 @@ async fn pictures_of_the_confirm_window() {
     rig.x(&["windowactivate", "--sync", &window]);
     tokio::time::sleep(Duration::from_millis(2500)).await;
     rig.picture("confirm-destroy");
+    driver.accessible().await;
     rig.script.hold(&[]);
     rig.script.set(
         "ask.list",
@@ -75,6 +78,7 @@ async fn pictures_of_the_confirm_window() {
     driver.page("confirm.html", ".chain").await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     rig.picture("confirm-ask");
+    driver.accessible().await;
 }
 
 #[tokio::test]
@@ -95,6 +99,7 @@ async fn pictures_of_the_main_window() {
         driver.client.execute(script, vec![page.into()]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(400)).await;
         rig.picture(&format!("main-{}", page.to_lowercase()));
+        driver.accessible().await;
         driver.until("document.documentElement.scrollWidth <= document.documentElement.clientWidth").await;
     }
     rig.script.set("account.list", json!([]));
@@ -104,6 +109,7 @@ async fn pictures_of_the_main_window() {
     driver.client.execute(overview, vec![]).await.unwrap();
     driver.until("document.querySelector('.first') !== null").await;
     rig.picture("main-first-start");
+    driver.accessible().await;
 }
 
 #[tokio::test]
@@ -116,10 +122,70 @@ async fn pictures_in_the_dark() {
     driver.until("matchMedia('(prefers-color-scheme: dark)').matches").await;
     tokio::time::sleep(Duration::from_millis(600)).await;
     rig.picture("dark-main");
+    driver.accessible().await;
     rig.script.hold(&[destroy("h1", 4)]);
     let window = rig.window(ASKS).await;
     driver.page("confirm.html", "#allow").await;
     rig.x(&["windowactivate", "--sync", &window]);
     tokio::time::sleep(Duration::from_millis(2500)).await;
     rig.picture("dark-confirm");
+    driver.accessible().await;
+}
+
+#[tokio::test]
+async fn pictures_of_the_stopped_page_in_every_state() {
+    let mut rig = Rig::running(Kind::default()).await;
+    let driver = rig.driver().await;
+    let account = |id: &str| {
+        json!({"id": id, "provider": "gmail", "origin": "https://gmail.googleapis.com:443", "credential": "oauth2",
+               "sign_out_page": "https://myaccount.google.com/connections"})
+    };
+    rig.script.set("account.list", json!([account("home"), account("work")]));
+    rig.script.set(
+        "account.sign_out",
+        json!({
+            "home": {"done": true, "state": "revoked", "text": "Signed out. Add the account again to use it."},
+            "work": {"done": true, "state": "accepted", "text": "The provider took it and does not tell whether it is in \
+                     force. Make sure on the provider's own page."},
+        }),
+    );
+    rig.script.set(
+        "outbox.list",
+        json!([{"id": "o1", "agent": "claude", "account": "work", "subject": "The offer that you asked for",
+                "recipients": ["bob@example.org"], "sends_at": "2099-01-01T00:00:00Z", "frozen": true}]),
+    );
+    rig.services.click("Panic").await;
+    rig.window("Latchstring").await;
+    driver.page("index.html", "#sign-out-all").await;
+    driver.until("document.querySelector('#outbox') !== null").await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    rig.picture("stopped-top");
+    driver.client.execute("document.querySelector('#sign-out-all').click();", vec![]).await.unwrap();
+    driver.until("document.querySelector('main').innerText.includes('Accepted, not confirmed')").await;
+    assert_eq!(rig.script.heard("account.sign_out", 2).await, [json!({"id": "home"}), json!({"id": "work"})]);
+    driver.client.execute("window.scrollTo(0, document.body.scrollHeight);", vec![]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    rig.picture("stopped-signed-out");
+    driver.accessible().await;
+    driver
+        .client
+        .execute("document.documentElement.style.fontSize = '28px'; window.scrollTo(0, 0);", vec![])
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    driver.until("document.documentElement.scrollWidth <= document.documentElement.clientWidth").await;
+    rig.picture("stopped-200");
+}
+
+#[tokio::test]
+async fn pictures_without_an_engine() {
+    let mut rig = Rig::start(Kind::default()).await;
+    rig.launch(&[("LATCH_BIN", "/nonexistent/latch")]);
+    let driver = rig.driver().await;
+    rig.services.click("Open Latchstring").await;
+    rig.window("Latchstring").await;
+    driver.page("index.html", "section.bad").await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    rig.picture("main-offline");
+    driver.accessible().await;
 }

@@ -5,7 +5,9 @@
 
 mod attacks;
 mod bus;
+mod drill;
 mod looks;
+mod presence;
 mod rig;
 mod script;
 mod whole;
@@ -47,6 +49,7 @@ async fn panic_in_the_tray_menu_stops_everything() {
     let menu: Vec<String> = rig.services.menu().await.into_iter().map(|(_, label)| label).collect();
     assert!(menu.contains(&"Stopped. No agent has access.".to_owned()), "{menu:?}");
     assert!(rig.script.calls("hold.decide").is_empty(), "panic itself denies; no answer is invented");
+    driver.accessible().await;
     driver.until("[...document.querySelectorAll('button')].some(b => b.innerText === 'Resume')").await;
     driver
         .client
@@ -225,7 +228,7 @@ async fn a_window_that_does_not_paint_is_replaced_by_a_message_box() {
     assert_eq!(decided[0]["verdict"], "deny", "Return is the default button");
 }
 
-fn freeze(rig: &Rig) {
+pub(crate) fn freeze(rig: &Rig) {
     for process in rig.web_processes() {
         kill(process, "-STOP");
     }

@@ -119,8 +119,13 @@ impl Rig {
 
     /// Starts the tray with more variables in its environment.
     pub fn launch(&mut self, variables: &[(&str, &str)]) {
+        self.launch_with(&[], variables);
+    }
+
+    /// The same with arguments for the engine.
+    pub fn launch_with(&mut self, arguments: &[&str], variables: &[(&str, &str)]) {
         let mut command = self.tray();
-        command.envs(variables.iter().copied());
+        command.args(arguments).envs(variables.iter().copied());
         self.app = Some(spawn(&mut command));
     }
 
@@ -164,11 +169,21 @@ impl Rig {
 
     /// Attaches WebDriver to the running tray.
     pub async fn driver(&self) -> Driver {
+        self.driver_at(self.inspector).await
+    }
+
+    /// A port for the inspector of another tray.
+    pub fn more_inspector(&self) -> u16 {
+        port()
+    }
+
+    /// Attaches WebDriver to the tray with this inspector.
+    pub async fn driver_at(&self, inspector: u16) -> Driver {
         let at = port();
         let process = spawn(
             Command::new("WebKitWebDriver")
                 .arg(format!("--port={at}"))
-                .arg(format!("--target=127.0.0.1:{}", self.inspector))
+                .arg(format!("--target=127.0.0.1:{inspector}"))
                 .stderr(Stdio::null()),
         );
         let mut wanted = serde_json::Map::new();
@@ -225,8 +240,35 @@ impl Rig {
         self.x(&["mousemove", "--sync", "--window", window, &x, &y, "click", "1"]);
     }
 
+    /// Moves the mouse, as somebody who comes back does.
+    pub fn nudge(&self) {
+        self.x(&["mousemove_relative", "--", "3", "3"]);
+        self.x(&["mousemove_relative", "--", "-3", "-3"]);
+    }
+
+    /// The names of the processes that the tray started.
+    pub fn children(&self) -> Vec<String> {
+        let out = Command::new("ps").args(["-o", "comm=", "--ppid", &self.pid().to_string()]).output().unwrap();
+        String::from_utf8(out.stdout).unwrap().lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    /// The variables in the environment of the tray and of what it started, one set a process.
+    pub fn environments(&self) -> Vec<(u32, String)> {
+        let out = Command::new("pgrep").args(["-P", &self.pid().to_string()]).output().unwrap();
+        let children = String::from_utf8(out.stdout).unwrap();
+        let children = children.lines().filter_map(|line| line.trim().parse().ok());
+        std::iter::once(self.pid())
+            .chain(children)
+            .filter_map(|pid| {
+                Some((pid, String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/environ")).ok()?).into_owned()))
+            })
+            .collect()
+    }
+
     /// Keeps a picture of the screen.
     pub fn picture(&self, name: &str) {
+        // What a page says is there can take a moment to be painted.
+        std::thread::sleep(Duration::from_millis(400));
         let folder = workspace().join("target/screenshots");
         std::fs::create_dir_all(&folder).unwrap();
         let status = Command::new("import")
@@ -277,6 +319,17 @@ impl Driver {
         let script = "return document.querySelector(arguments[0]).innerText;";
         let text = self.client.execute(script, vec![selector.into()]).await.unwrap();
         text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// axe-core finds nothing in the page as it is drawn, its colours included.
+    pub async fn accessible(&self) {
+        let axe = std::fs::read_to_string(workspace().join("ui/node_modules/axe-core/axe.min.js")).unwrap();
+        self.client.execute(&axe, vec![]).await.unwrap();
+        let run = "const done = arguments[arguments.length - 1]; window.axe.run(document).then(found => \
+                   done(found.violations.map(one => one.id + ': ' + one.nodes.map(node => node.html).join(' | '))), \
+                   error => done([String(error)]));";
+        let found = self.client.execute_async(run, vec![]).await.unwrap();
+        assert_eq!(found.as_array().unwrap(), &Vec::<serde_json::Value>::new());
     }
 
     /// Waits until JavaScript's `condition` holds.

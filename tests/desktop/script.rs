@@ -20,11 +20,13 @@ impl Script {
     pub fn new(folder: PathBuf) -> Self {
         let world = json!({
             "status": status(), "account.list": [{"id": "work", "provider": "gmail",
-            "origin": "https://gmail.googleapis.com:443", "credential": "oauth2"}],
+            "origin": "https://gmail.googleapis.com:443", "credential": "oauth2",
+            "sign_out_page": "https://myaccount.google.com/connections"}],
             "agent.list": [agent("claude", "Claude")], "undo.list": [undo()], "ask.list": [], "outbox.list": [],
             "settings.get": latch_ipc::contract::Settings::default(),
             "quarantine.list": {"items": 3, "bytes": 40960, "limit": 536_870_912},
             "rules.get": {"text": ""}, "holds": [],
+            "hold.touch": {"expires_at": "2099-01-01T00:10:00Z"},
             "journal.tail": [{"seq": 7, "at": "2026-11-22T09:14:00Z", "kind": "outcome", "agent": "claude",
                 "account": "work", "count": 12, "text": "Trashed 12 messages"}],
         });

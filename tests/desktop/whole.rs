@@ -27,7 +27,7 @@ async fn the_incident_from_the_first_account_to_panic() {
     fill(&driver, "Access token", &gmail.token).await;
     fill(&driver, "Other server", &gmail.url).await;
     press(&driver, "Add account").await;
-    driver.until("document.querySelector('main').innerText.includes('sealed to')").await;
+    driver.until("document.querySelector('main').innerText.includes('used only for')").await;
     page(&driver, "Agents").await;
     fill(&driver, "Id", "claw").await;
     press(&driver, "Connect").await;

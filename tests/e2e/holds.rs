@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use latch_ipc::contract::{Empty, HoldDecideParams, HoldDeny, HoldList, Id, Scope, SettingsSet, Verdict};
+use latch_ipc::contract::{Empty, HoldDecideParams, HoldDeny, HoldList, HoldTouch, Id, Scope, SettingsSet, Verdict};
 use latch_ipc::rpc::ErrorCode;
 use latch_ipc::view::{Class, HoldState, Reversible};
 use latch_tests::engine::decision;
@@ -208,4 +208,25 @@ async fn the_owner_leaves_and_what_waits_is_denied() {
     assert_ne!(answer.status, 204);
     assert_eq!(gmail.changes().await, Vec::<String>::new());
     drop(home);
+}
+
+#[tokio::test]
+async fn a_hold_that_is_looked_at_gets_time() {
+    let scene = Scene::new(12, "organize").await;
+    let agent = scene.agent().await;
+    let asked = trash(&agent, &SIX);
+    let hold = scene.engine.hold().await;
+    let id = || Id { id: hold.id.clone() };
+    let mut end = hold.expires_at.clone();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let touched = scene.engine.call(HoldTouch, id()).await.expires_at;
+        assert!(touched > end, "{touched} {end}");
+        end = touched;
+    }
+    let shown = scene.engine.hold().await;
+    assert_eq!(shown.digest, hold.digest);
+    scene.engine.allow(&shown).await;
+    asked.await.unwrap().expect(204);
+    assert!(scene.engine.client.call(HoldTouch, id()).await.unwrap_err().is(ErrorCode::Conflict));
 }

@@ -18,6 +18,7 @@ mod inputs;
 mod library;
 mod panic;
 mod peers;
+mod signing_out;
 mod thin;
 mod undo;
 mod upstreams;

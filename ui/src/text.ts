@@ -1,5 +1,7 @@
 /** Words for people. What comes from outside is shown through `visible` and never as markup. */
+import type { Class } from "./bindings/Class";
 import type { HoldView } from "./bindings/HoldView";
+import type { RecentView } from "./bindings/RecentView";
 
 const HIDDEN =
   // eslint-disable-next-line no-control-regex
@@ -47,11 +49,40 @@ function punycode(domain: string): string {
   }
 }
 
-/** `Trash 12 messages`, `Delete 214 messages for ever`. */
+/** `Trash 12 messages`, `Delete 214 messages for ever`, `Change the labels of 1 message`; a verb that says it all stands alone. */
 export function act(hold: HoldView, count: number): string {
-  const space = hold.verb.indexOf(" ");
-  const [first, rest] = space < 0 ? [hold.verb, ""] : [hold.verb.slice(0, space), hold.verb.slice(space)];
-  return visible(`${first} ${counted(count, hold.noun)}${rest}`);
+  const verb = hold.verb.replace(/,+$/, "");
+  if (hold.noun[0] === "change") return visible(count > 1 ? `${verb} and ${grouped(count - 1)} more` : verb);
+  const objects = counted(count, hold.noun);
+  const space = verb.indexOf(" ");
+  if (space < 0 || / (of|off|for)$/.test(verb)) return visible(`${verb} ${objects}`);
+  return visible(`${verb.slice(0, space)} ${objects}${verb.slice(space)}`);
+}
+
+const DID: Record<Class, string> = {
+  read: "read",
+  modify: "changed",
+  remove: "removed",
+  unclassified: "of unknown effect",
+  send: "sent",
+  publish: "published",
+  share: "shared",
+  destroy: "destroyed",
+  spend: "paid",
+  divert: "settings redirected",
+};
+
+/** `31 changed, 5 removed, 2 denied`; what an agent did in the last hour. */
+export function did(recent: RecentView): string {
+  const parts = recent.last_hour.map((one) => `${grouped(one.count)} ${DID[one.class]}`);
+  if (recent.denied > 0) parts.push(`${grouped(recent.denied)} denied`);
+  return parts.length === 0 ? "nothing but reading" : parts.join(", ");
+}
+
+/** As a sentence of its own. */
+export function sentence(text: string): string {
+  const shown = visible(text).trim().replace(/\.+$/, "");
+  return shown === "" ? "" : `${shown.charAt(0).toUpperCase()}${shown.slice(1)}.`;
 }
 
 /** `1 message`, `12 messages`. */
@@ -61,6 +92,14 @@ export function counted(count: number, noun: [string, string]): string {
 
 export function grouped(count: number | bigint): string {
   return count.toString().replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** `40 KiB`, `512 MiB`. */
+export function size(bytes: number): string {
+  const steps = ["bytes", "KiB", "MiB", "GiB"];
+  let step = 0;
+  for (; bytes >= 1024 && step < steps.length - 1; step += 1) bytes /= 1024;
+  return step === 0 ? counted(bytes, ["byte", "bytes"]) : `${Math.round(bytes * 10) / 10} ${steps[step]}`;
 }
 
 /** `12 min`, `3 h`; empty when it is over or can't be read. */

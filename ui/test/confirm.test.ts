@@ -105,6 +105,47 @@ test("a refused answer says why", async () => {
   expect(screen.getByRole("alert").textContent).toContain("Too soon");
 });
 
+test("using the window is told, and the countdown follows", async () => {
+  const backend = await open(sampleConfirm(sampleHold(2)));
+  expect(document.getElementById("left")?.textContent).toBe("5 min");
+  await fireEvent.wheel(window);
+  await fireEvent.keyDown(window, { key: "Down" });
+  await pass(4000);
+  await fireEvent.pointerMove(document.body);
+  expect(backend.touches).toBe(1);
+  await pass(1200);
+  await fireEvent.click(screen.getByText("Untick starred"));
+  await fireEvent.pointerMove(document.body);
+  expect(backend.touches).toBe(2);
+  backend.move("2026-11-22T09:15:30Z");
+  await pass(1000);
+  expect(document.getElementById("left")?.textContent).toBe("10 min");
+  expect(button("allow").disabled, "more time asks for no second look").toBe(false);
+});
+
+test("while nobody is there Allow is off, and coming back starts the delay again", async () => {
+  const hold = sampleHold(2);
+  const backend = await open(sampleConfirm(hold));
+  await pass(1300);
+  const absent = "Nobody used this computer for 5 minutes: nothing can be allowed until somebody does.";
+  backend.change(sampleConfirm(hold, { revision: 2, absent }));
+  await pass(2000);
+  expect(button("allow").disabled).toBe(true);
+  expect(button("keep").disabled).toBe(false);
+  expect(screen.getByRole("alert").textContent).toBe(absent);
+  backend.change(sampleConfirm(hold, { revision: 3 }));
+  await pass(800);
+  expect(button("allow").disabled).toBe(true);
+  await pass(500);
+  expect(button("allow").disabled).toBe(false);
+  expect(screen.queryByRole("alert")).toBeNull();
+});
+
+test("one object is the object", async () => {
+  await open(sampleConfirm(sampleHold(1)));
+  expect(screen.getByText("The message")).toBeTruthy();
+});
+
 test("how it reads", async () => {
   await open(sampleConfirm(sampleHold(2), { more: 2 }));
   expect(read()).toMatchSnapshot();
@@ -132,7 +173,7 @@ test.each(["ltr", "rtl"])("axe finds nothing, %s", async (dir) => {
 });
 
 test("a program that wants to connect can be turned away", async () => {
-  const ask = { id: "a1", kind: "connect", text: "openclaw wants to connect.", program: ["/usr/bin/node"], expires_at: "2026-11-22T09:10:00Z" };
+  const ask = { id: "a1", kind: "connect", text: "openclaw wants to connect.", program: ["/usr/bin/node"], expires_at: "2026-11-22T09:10:00Z", prompt: true };
   const backend = await open(sampleConfirm(sampleHold(1), { subject: { kind: "ask", ask } }));
   expect(read()).toMatchSnapshot();
   await pass(500);

@@ -19,21 +19,77 @@ async function open(snapshot: Snapshot, page?: string) {
 
 test("panic is one click", async () => {
   const backend = await open(sampleSnapshot());
-  await fireEvent.click(screen.getByText("Panic: revoke everything"));
+  await fireEvent.click(screen.getByRole("button", { name: "Panic: revoke everything (Ctrl+Alt+Shift+P)" }));
   expect(backend.acted).toEqual(["panic"]);
 });
 
 test("after a panic: what was cut, undo, resume read-only first", async () => {
   const status = { ...sampleSnapshot().status!, panicked: true, panicked_why: "You pressed Panic." };
   const cut = { epoch: 2n, cut: { connections: 3, tokens: 1, holds: 1 } };
-  const backend = await open(sampleSnapshot({ status, cut, holds: [] }));
+  const mail = { id: "o1", agent: "claude", account: "work", subject: "Offer", recipients: ["bob@example.org"], sends_at: "2026-11-22T09:06:00Z", frozen: true };
+  const backend = await open(sampleSnapshot({ status, cut, holds: [], outbox: [mail] }));
   expect(read()).toMatchSnapshot();
-  await fireEvent.click(screen.getByText("Undo what it did in the last hour"));
-  await fireEvent.click(screen.getByText("Resume"));
+  await fireEvent.click(screen.getByText("Undo what Claude did in the last hour"));
+  await fireEvent.click(screen.getByRole("button", { name: "Resume Claude" }));
   expect(backend.called).toEqual([
     ["undo.run", { agent: "claude", since: "1h" }],
     ["resume", { agent: "claude", preset: "read-only" }],
   ]);
+  await accessible();
+});
+
+test("signing out says for each account how far it came, and opens the page for the rest", async () => {
+  const status = { ...sampleSnapshot().status!, panicked: true };
+  const page = "https://myaccount.google.com/connections";
+  const account = (id: string) => ({ id, provider: "gmail", origin: "https://gmail.googleapis.com:443", credential: "oauth2", sign_out_page: page });
+  const backend = await open(sampleSnapshot({ status, holds: [], accounts: ["home", "work", "gone"].map(account) }));
+  const answers = [
+    { done: true, state: "revoked", text: "Signed out. Add the account again to use it." },
+    { done: true, state: "accepted", text: "The provider took it." },
+  ];
+  backend.call = (() => {
+    const answer = answers.shift();
+    return answer === undefined ? Promise.reject({ message: "there is no such account" }) : Promise.resolve(answer);
+  }) as typeof backend.call;
+  await fireEvent.click(screen.getByText("Sign out of all 3 accounts"));
+  await pass(10);
+  const said = read(document.querySelector("[aria-labelledby=sign-out]")!);
+  expect(said).toMatchSnapshot();
+  await fireEvent.click(screen.getAllByText(`Open ${page}`)[0]!);
+  expect(backend.opened).toEqual(["work"]);
+  await accessible();
+});
+
+test("the keys that stop everything are pressed, not typed", async () => {
+  const backend = await open(sampleSnapshot(), "Settings");
+  const field = screen.getByLabelText(/Keys that stop everything/) as HTMLInputElement;
+  for (const [keys, shown] of [
+    [{ code: "KeyX" }, "Ctrl+Alt+Shift+P"],
+    [{ code: "ControlLeft", ctrlKey: true }, "Ctrl+Alt+Shift+P"],
+    [{ code: "Tab", altKey: true }, "Ctrl+Alt+Shift+P"],
+    [{ code: "Pause", ctrlKey: true, altKey: true }, "Ctrl+Alt+Pause"],
+  ] as const) {
+    await fireEvent.keyDown(field, keys);
+    expect(field.value).toBe(shown);
+  }
+  expect(document.getElementById("panic-keys-state")?.textContent).toContain("Save to use them");
+  await fireEvent.click(screen.getByText("Use none"));
+  await fireEvent.click(screen.getByText("Save"));
+  expect(backend.called.at(-1)).toEqual(["settings.set", expect.objectContaining({ panic_keys: "" })]);
+});
+
+test("keys that were not given to us are not offered", async () => {
+  await open(sampleSnapshot({ panic_key: { keys: "Ctrl+Alt+Shift+P", why: "another program may have taken it" } }), "Settings");
+  expect(document.getElementById("panic")?.textContent?.trim()).toBe("Panic: revoke everything");
+  expect(document.getElementById("panic-keys-state")?.textContent).toContain("They don’t work: another program may have taken it.");
+});
+
+test("the drill says that it is one, tells its story and can be ended", async () => {
+  const backend = await open(sampleSnapshot({ drill: true, story: ["Tidybot: I only look.", "8 of 8 messages changed."] }));
+  expect(read(document.querySelector("[aria-labelledby=drill]")!)).toMatchSnapshot();
+  await fireEvent.click(screen.getByText("End the drill"));
+  expect(backend.acted).toEqual(["quit"]);
+  await accessible();
 });
 
 test("a credential is sent once and not kept in the form", async () => {

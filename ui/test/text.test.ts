@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 
 import { sampleHold } from "../src/backend/fake";
-import { act, grouped, left, visible } from "../src/text";
+import { undone } from "../src/main/page";
+import { act, did, grouped, size, left, visible } from "../src/text";
 
 test.each([
   ["invoice\u202efdp.exe", "invoice‹U+202E›fdp.exe"],
@@ -21,5 +22,29 @@ test("numbers and times", () => {
   expect([grouped(7), grouped(1000), grouped(1234567)]).toEqual(["7", "1,000", "1,234,567"]);
   const now = Date.parse("2026-11-22T08:00:00Z");
   expect([left("2026-11-22T08:12:00Z", now), left("2026-11-22T07:00:00Z", now), left("soon", now)]).toEqual(["12 min", "", ""]);
-  expect(act(sampleHold(2, { verb: "Mark as read" }), 1)).toBe("Mark 1 message as read");
+});
+
+test.each([
+  ["Trash", 12, "message", "Trash 12 messages"],
+  ["Trash", 1, "message", "Trash 1 message"],
+  ["Delete for ever", 1214, "message", "Delete 1,214 messages for ever"],
+  ["Mark as read", 1, "message", "Mark 1 message as read"],
+  ["Take the star off", 1, "message", "Take the star off 1 message"],
+  ["Change the labels of", 3, "message", "Change the labels of 3 messages"],
+  ["Create a label", 1, "change", "Create a label"],
+  ["Change the language", 3, "change", "Change the language and 2 more"],
+])("%s, %i × %s reads %s", (verb, count, one, text) => {
+  expect(act(sampleHold(2, { verb, noun: [one, `${one}s`] }), count)).toBe(text);
+});
+
+test("sizes", () => {
+  expect([0, 1, 40960, 1_500_000, 536_870_912].map(size)).toEqual(["0 bytes", "1 byte", "40 KiB", "1.4 MiB", "512 MiB"]);
+});
+
+test("what undo and agents did", () => {
+  const gone = { object: "m1", why: "it was moved since" };
+  expect(undone({ restored: 1, not_restored: [] })).toBe("1 object was put back.");
+  expect(undone({ restored: 12, not_restored: [gone] })).toBe("12 objects were put back, 1 was not: it was moved since");
+  expect(did({ last_hour: [], denied: 0 })).toBe("nothing but reading");
+  expect(did({ last_hour: [{ class: "remove", count: 1 }], denied: 2 })).toBe("1 removed, 2 denied");
 });

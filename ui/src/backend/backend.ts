@@ -11,6 +11,7 @@ import type { QuarantineView } from "../bindings/QuarantineView";
 import type { RecordView } from "../bindings/RecordView";
 import type { Scope } from "../bindings/Scope";
 import type { Settings } from "../bindings/Settings";
+import type { SignedOut } from "../bindings/SignedOut";
 import type { StatusView } from "../bindings/StatusView";
 import type { UndoResult } from "../bindings/UndoResult";
 import type { UndoView } from "../bindings/UndoView";
@@ -31,7 +32,13 @@ export type Snapshot = {
   stopping: boolean;
   notes: string[];
   no_tray: boolean;
+  drill: boolean;
+  story: string[];
+  panic_key: PanicKey | null;
 };
+
+/** The key that stops everything from anywhere, and why it does not work, if so. */
+export type PanicKey = { keys: string; why: string | null };
 
 export type Subject = { kind: "hold"; hold: HoldView } | { kind: "ask"; ask: AskView };
 
@@ -43,6 +50,8 @@ export type Confirm = {
   swallow_ms: number;
   more: number;
   error: string | null;
+  /** Why nothing can be allowed: nobody is taken to be in front of the screen. */
+  absent: string | null;
 };
 
 export type Choice = {
@@ -90,6 +99,7 @@ export type Connected = { id: string; client_id: string; pairing_secret?: string
 /** The engine's methods that the main window may call. */
 export type Calls = {
   "account.remove": [{ id: string }, unknown];
+  "account.sign_out": [{ id: string }, SignedOut];
   "agent.connect": [{ id: string; name: string; program?: string }, Connected];
   "agent.revoke": [{ id: string }, unknown];
   "grant.put": [{ agent: string; account: string; preset: Preset; expires_in?: number }, { grant: GrantView }];
@@ -115,13 +125,18 @@ export interface MainBackend {
   call<M extends keyof Calls>(method: M, params: Calls[M][0]): Promise<Calls[M][1]>;
   addAccount(account: NewAccount): Promise<string>;
   unlock(passphrase: string): Promise<void>;
+  openSignOutPage(account: string): Promise<void>;
   startDrill(): Promise<void>;
 }
 
 export interface ConfirmBackend {
   view(): Promise<Confirm | null>;
   onChange(listener: () => void): void;
+  /** The question ends at another time than shown. */
+  onEnds(listener: (at: string) => void): void;
   painted(revision: number): Promise<void>;
+  /** Somebody uses the window. */
+  touch(): Promise<void>;
   decide(choice: Choice): Promise<void>;
 }
 

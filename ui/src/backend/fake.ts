@@ -6,15 +6,24 @@ import type { Action, Calls, Choice, Confirm, ConfirmBackend, MainBackend, NewAc
 /** Records every decision; `decide` can be made to fail. */
 export class FakeConfirm implements ConfirmBackend {
   decided: Choice[] = [];
+  touches = 0;
   paintedRevisions: number[] = [];
   refusal: string | null = null;
   private listener: () => void = () => undefined;
+  private ends: (at: string) => void = () => undefined;
 
   constructor(private current: Confirm) {}
 
   view = () => Promise.resolve(this.current);
   onChange = (listener: () => void) => {
     this.listener = listener;
+  };
+  onEnds = (listener: (at: string) => void) => {
+    this.ends = listener;
+  };
+  touch = () => {
+    this.touches += 1;
+    return Promise.resolve();
   };
   painted = (revision: number) => {
     this.paintedRevisions.push(revision);
@@ -25,6 +34,11 @@ export class FakeConfirm implements ConfirmBackend {
     this.decided.push(choice);
     return Promise.resolve();
   };
+
+  /** It ends at another time. */
+  move(at: string) {
+    this.ends(at);
+  }
 
   /** The question changes under the person's eyes. */
   change(next: Confirm) {
@@ -38,6 +52,7 @@ export class FakeMain implements MainBackend {
   acted: Action[] = [];
   called: [string, unknown][] = [];
   accounts: NewAccount[] = [];
+  opened: string[] = [];
   private listener: () => void = () => undefined;
 
   constructor(private current: Snapshot) {}
@@ -60,6 +75,10 @@ export class FakeMain implements MainBackend {
     return Promise.resolve(account.id);
   };
   unlock = () => Promise.resolve();
+  openSignOutPage = (account: string) => {
+    this.opened.push(account);
+    return Promise.resolve();
+  };
   startDrill = () => Promise.resolve();
 
   change(next: Snapshot) {
@@ -82,7 +101,9 @@ const RESULTS: Partial<Record<keyof Calls, unknown>> = {
     token_seconds: 900,
     quarantine_mib: 512,
     object_text_days: 90,
+    panic_keys: "Ctrl+Alt+Shift+P",
   },
+  "account.sign_out": { done: true, state: "accepted", text: "The provider took it and does not tell whether it is in force." },
   "quarantine.list": { items: 3, bytes: 40960, limit: 536870912 },
   "rules.get": { text: "" },
   "journal.verify": { ok: true, records: 7 },
@@ -137,7 +158,7 @@ export function sampleHold(count: number, change: Partial<HoldView> = {}): HoldV
 }
 
 export function sampleConfirm(hold: HoldView, change: Partial<Confirm> = {}): Confirm {
-  return { number: 1, revision: 1, subject: { kind: "hold", hold }, delay_ms: 1000, swallow_ms: 350, more: 0, error: null, ...change };
+  return { number: 1, revision: 1, subject: { kind: "hold", hold }, delay_ms: 1000, swallow_ms: 350, more: 0, error: null, absent: null, ...change };
 }
 
 export function sampleAgent(): AgentView {
@@ -169,7 +190,7 @@ export function sampleSnapshot(change: Partial<Snapshot> = {}): Snapshot {
       agents: 1,
       waiting: 1,
     },
-    accounts: [{ id: "work", provider: "gmail", origin: "https://gmail.googleapis.com:443", credential: "oauth2" }],
+    accounts: [{ id: "work", provider: "gmail", origin: "https://gmail.googleapis.com:443", credential: "oauth2", sign_out_page: "https://myaccount.google.com/connections" }],
     agents: [sampleAgent()],
     holds: [sampleHold(12)],
     asks: [],
@@ -181,6 +202,9 @@ export function sampleSnapshot(change: Partial<Snapshot> = {}): Snapshot {
     stopping: false,
     notes: [],
     no_tray: false,
+    drill: false,
+    story: [],
+    panic_key: { keys: "Ctrl+Alt+Shift+P", why: null },
     ...change,
   };
 }

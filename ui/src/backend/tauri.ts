@@ -12,12 +12,15 @@ export const main: MainBackend = {
   call: (method, params) => invoke("engine_call", { method, params }),
   addAccount: (params) => invoke("account_add", { params }),
   unlock: (passphrase) => invoke("vault_unlock", { params: { passphrase } }),
+  openSignOutPage: (account) => invoke("open_sign_out_page", { account }),
   startDrill: () => invoke("start_drill"),
 };
 
 export const confirm: ConfirmBackend = {
   view: () => invoke("confirm_view"),
   onChange: (listener) => void listen("confirm", listener),
+  onEnds: (listener) => void listen<string>("ends", (event) => listener(event.payload)),
+  touch: () => invoke("confirm_touch"),
   painted: (revision) => invoke("confirm_painted", { revision }),
   decide: (choice) => invoke("confirm_decide", { choice }),
 };

@@ -23,4 +23,8 @@ credential: string,
 /**
  * Why it does not work at the moment, in a sentence.
  */
-failing?: string | null, };
+failing?: string | null, 
+/**
+ * The provider's own page for ending access by hand.
+ */
+sign_out_page?: string | null, };

@@ -31,4 +31,8 @@ quarantine_mib: number,
 /**
  * Days after which object text in the journal is erased; 90.
  */
-object_text_days: number, };
+object_text_days: number, 
+/**
+ * The keys that stop everything from anywhere on the desktop, such as `Ctrl+Alt+Shift+P`; empty: none.
+ */
+panic_keys: string, };

@@ -1,3 +1,4 @@
+import { counted, grouped } from "../text";
 import type { Action, MainBackend, Snapshot } from "../backend/backend";
 
 /** Runs what a button asks for and says how it went. */
@@ -13,9 +14,10 @@ export const PRESETS = {
   "ask-everything": "Ask everything: reads; asks you before every change",
 } as const;
 
-/** `Put 12 back, 1 not: …` */
-export function undone(result: { restored: number; not_restored: { object: string; why: string }[] }): string {
-  const first = result.not_restored[0];
-  const put = `${result.restored} put back`;
-  return first === undefined ? `${put}.` : `${put}, ${result.not_restored.length} not: ${first.why}`;
+/** `12 objects were put back, 1 was not: …` */
+export function undone({ restored, not_restored }: { restored: number; not_restored: { object: string; why: string }[] }): string {
+  const was = (count: number) => (count === 1 ? "was" : "were");
+  const put = `${counted(restored, ["object", "objects"])} ${was(restored)} put back`;
+  const first = not_restored[0];
+  return first === undefined ? `${put}.` : `${put}, ${grouped(not_restored.length)} ${was(not_restored.length)} not: ${first.why}`;
 }

@@ -88,6 +88,8 @@ methods! {
     HoldDecide = "hold.decide" owner: HoldDecideParams => HoldDecided;
     /// Denies a hold; all that the control socket may do with one.
     HoldDeny = "hold.deny" anyone: Id => HoldDecided;
+    /// The person is looking at a hold: its time starts again, for at most 30 minutes more in all.
+    HoldTouch = "hold.touch" owner: Id => HoldTouched;
     /// What can be undone, newest first.
     UndoList = "undo.list" owner: UndoListParams => Vec<UndoView>;
     /// Puts back.
@@ -218,10 +220,25 @@ pub enum CredentialParams {
 #[derive(Debug, Clone, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct SignedOut {
-    /// The provider said that the credential is no longer good.
+    /// The provider took it: the credential is no longer good, or soon won't be.
     pub done: bool,
+    /// What is known of it.
+    pub state: SignOutState,
     /// The same, or what the person can do instead, in a sentence.
     pub text: String,
+}
+
+/// How far signing out came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum SignOutState {
+    /// Asked again, the provider no longer knew the credential.
+    Revoked,
+    /// The provider took it, and does not tell whether it is in force (RFC 7009 section 2.2 lets it).
+    Accepted,
+    /// The person has to end it on the provider's own page.
+    ByHand,
 }
 
 /// `agent.connect`.
@@ -385,6 +402,13 @@ pub struct HoldDecided {
     pub state: HoldState,
 }
 
+/// What `hold.touch` answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HoldTouched {
+    /// When it ends by itself now; RFC 3339.
+    pub expires_at: String,
+}
+
 /// `undo.list`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct UndoListParams {
@@ -508,6 +532,8 @@ pub struct Settings {
     pub quarantine_mib: u32,
     /// Days after which object text in the journal is erased; 90.
     pub object_text_days: u32,
+    /// The keys that stop everything from anywhere on the desktop, such as `Ctrl+Alt+Shift+P`; empty: none.
+    pub panic_keys: String,
 }
 
 impl Default for Settings {
@@ -520,6 +546,7 @@ impl Default for Settings {
             token_seconds: 900,
             quarantine_mib: 512,
             object_text_days: 90,
+            panic_keys: "Ctrl+Alt+Shift+P".to_owned(),
         }
     }
 }
@@ -574,4 +601,7 @@ pub enum EventKind {
     /// An agent was paused after repeated denials.
     #[serde(rename = "agent.paused")]
     AgentPaused,
+    /// The drill's story goes on.
+    #[serde(rename = "told")]
+    Told,
 }

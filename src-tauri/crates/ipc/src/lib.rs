@@ -7,7 +7,7 @@
 //! ```
 //!
 //! [`contract`] names every method with its parameters and result, [`view`] holds what a person is shown,
-//! [`rpc`] the envelope, [`codec`] the framing and [`client`] the calling side.
+//! [`words`] how counts and acts are said, [`rpc`] the envelope, [`codec`] the framing and [`client`] the calling side.
 //! Methods and optional fields may be added; nothing changes its meaning.
 
 pub mod client;
@@ -17,6 +17,7 @@ pub mod rpc;
 /// Credentials on their way in.
 pub mod secret;
 pub mod view;
+pub mod words;
 
 pub use client::Client;
 pub use secret::Secret;

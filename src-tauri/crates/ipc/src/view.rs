@@ -257,6 +257,9 @@ pub struct AccountView {
     /// Why it does not work at the moment, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<String>,
+    /// The provider's own page for ending access by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_out_page: Option<String>,
 }
 
 /// A connected client program.

@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 use process::{Outcome, run};
 use setup::{Consent, Extent, setup};
 use suites::Selection;
-use tree::{Tree, cargo};
+use tree::Tree;
 
 #[derive(Parser)]
 #[command(about = "Latchstring's own chores", arg_required_else_help = true)]
@@ -97,11 +97,11 @@ fn perform(tree: &Tree, chore: Chore) -> Outcome {
         Chore::Setup { yes } => setup(tree, Extent::Tests, consent(yes)),
         Chore::Run { yes } => {
             setup(tree, Extent::Build, consent(yes))?;
-            // Cargo sets it for what it runs; the tray would take it for somebody's attempt to load code.
-            run(Command::new(programs::build(tree)?).env_remove("LD_LIBRARY_PATH"))
+            run(programs::outside_cargo(&mut Command::new(programs::build(tree)?)))
         }
         Chore::Demo { arguments } => {
-            run(cargo().args(["run", "--quiet", "-p", "latch", "--", "demo"]).args(arguments).current_dir(tree.root()))
+            let latch = programs::build_latch(tree)?;
+            run(programs::outside_cargo(Command::new(latch).arg("demo").args(arguments)))
         }
         Chore::Test { suites, all, yes } => suites::test(tree, &Selection { names: suites, all }, consent(yes)),
         Chore::Ci => suites::test(tree, &Selection { names: Vec::new(), all: false }, Consent::Given),

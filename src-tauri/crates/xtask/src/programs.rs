@@ -30,6 +30,23 @@ pub fn build(tree: &Tree) -> Outcome<PathBuf> {
     Ok(tree.target().join("debug").join("latchstring"))
 }
 
+/// Builds `latch` for use. Returns it.
+pub fn build_latch(tree: &Tree) -> Outcome<PathBuf> {
+    run(cargo().args(["build", "--quiet", "--bins", "-p", "latch"]).current_dir(tree.root()))?;
+    Ok(tree.target().join("debug").join("latch"))
+}
+
+/// Without what `cargo run` adds for its own sake: the tray takes loader variables out and warns about whoever set them.
+pub fn outside_cargo(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO") || ["LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"].contains(&&*text) {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 /// Builds both programs twice: as they ship, and with what only tests may do.
 pub fn build_for_tests(tree: &Tree) -> Outcome<Programs> {
     build_ui(tree)?;

@@ -36,7 +36,7 @@ impl Step {
     fn range(self) -> Range<usize> {
         match self {
             Self::Sort => 0..8,
-            Self::TrashEach => 8..16,
+            Self::TrashEach => 8..13,
             Self::TrashMany => 16..136,
             Self::Archive => 136..216,
             Self::DeleteSome => 216..226,
@@ -48,7 +48,7 @@ impl Step {
     pub(crate) fn says(self) -> &'static str {
         match self {
             Self::Sort => "I only look, and label eight mails for you. I will not act until you say so.",
-            Self::TrashEach => "These eight look old. I throw them away, one at a time.",
+            Self::TrashEach => "These five look old. I throw them away, one at a time.",
             Self::TrashMany => "This is slow. I throw away 120 at once.",
             Self::Archive => "And 80 more out of the inbox.",
             Self::DeleteSome => "To keep it clean I delete 10 for ever.",

@@ -85,7 +85,8 @@ async fn in_terminal() -> Result<Exit, Failure> {
     say("When it goes too far, this terminal asks you. Type panic to stop it, then: undo tidybot 1h, then quit.\n");
     let watching = stage.watch();
     let rows = Rows::default();
-    let playing = rampage(&stage, agent, &rows, &|line: String| println!("{line}"));
+    let back = format!("type undo {AGENT} 1h, then quit");
+    let playing = rampage(&stage, agent, &rows, &back, &|line: String| println!("{line}"));
     let owning = tty::run(stage.client.clone(), events, terminal);
     tokio::pin!(owning);
     tokio::select! {
@@ -116,7 +117,8 @@ impl Rows {
 }
 
 /// The agent, from its first polite look to the end that somebody makes of it.
-async fn rampage(stage: &Stage, mut agent: Agent, rows: &Rows, tell: &(dyn Fn(String) + Sync)) {
+/// `back` says how its doings are put back.
+async fn rampage(stage: &Stage, mut agent: Agent, rows: &Rows, back: &str, tell: &(dyn Fn(String) + Sync)) {
     if let Answer::Denied(why) | Answer::Stopped(why) = agent.look().await {
         tell(format!("Tidybot can't see the inbox: {}", show::plain(&why)));
         return;
@@ -125,21 +127,24 @@ async fn rampage(stage: &Stage, mut agent: Agent, rows: &Rows, tell: &(dyn Fn(St
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
         tell(format!("Tidybot: {}", step.says()));
         let (row, answers) = stage.step(&mut agent, step).await;
-        tell(format!("  {} of {} messages changed.", row.changed.len(), row.asked));
+        tell(format!(
+            "  {} of {} messages {} changed.",
+            row.changed.len(),
+            row.asked,
+            if row.changed.len() == 1 { "was" } else { "were" }
+        ));
         rows.lock().push(row);
         for answer in &answers {
             match answer {
                 Answer::Denied(why) => tell(format!("  Tidybot was told: {}", show::plain(why))),
                 Answer::Stopped(why) => {
                     tell(format!("  Tidybot is stopped and was told: {}", show::plain(why)));
-                    tell(format!("Now undo what it did: in the tray, or type undo {AGENT} 1h, and then quit."));
+                    tell(format!("Now put back what it did: {back}."));
                     return;
                 }
                 Answer::Ran(_) => {}
             }
         }
     }
-    tell(format!(
-        "Tidybot has come to its end. Press or type panic, then undo what it did (undo {AGENT} 1h), then quit."
-    ));
+    tell(format!("Tidybot has come to its end. Press or type panic, then put back what it did: {back}."));
 }

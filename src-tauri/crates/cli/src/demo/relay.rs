@@ -1,8 +1,9 @@
-//! The demo as the tray's engine: the tray starts it as `latch serve --owner stdio --demo`, and it passes the owner channel on to the real engine.
+//! The demo as the tray's engine: the tray starts it as `latch serve --owner stdio --demo`, and it passes the owner channel on to the real
+//! engine. The story goes along as events.
 
 use latch_ipc::client::CallError;
 use latch_ipc::codec;
-use latch_ipc::contract::Event;
+use latch_ipc::contract::{Event, EventKind, Method, UndoRun};
 use latch_ipc::rpc::{ErrorCode, Message, Outcome, Request, Response, RpcError, Version};
 use tokio::io::{BufReader, Stdout};
 use tokio::sync::Mutex;
@@ -11,19 +12,28 @@ use super::stage::Stage;
 use super::{Rows, rampage};
 use crate::exit::{Exit, Failure};
 
-/// Plays the demo in this home for the owner at stdin and stdout; the story goes to stderr.
+/// Plays the demo in this home for the owner at stdin and stdout; the story goes there and to stderr.
 pub(crate) async fn run(home: &std::path::Path) -> Result<Exit, Failure> {
     let (stage, agent, mut events) = Stage::set(home).await?;
     let watching = stage.watch();
     let out = std::sync::Arc::new(Mutex::new(tokio::io::stdout()));
     let rows = Rows::default();
-    let tell = |line: String| eprintln!("{line}");
+    let (story, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    let tell = |line: String| {
+        eprintln!("{line}");
+        let _ = story.send(line);
+    };
     let playing = async {
-        rampage(&stage, agent, &rows, &tell).await;
+        rampage(&stage, agent, &rows, "with the button below, then end the drill", &tell).await;
         std::future::pending::<()>().await;
     };
     let telling = async {
-        while let Some(event) = events.recv().await {
+        loop {
+            let event = tokio::select! {
+                Some(event) = events.recv() => event,
+                Some(line) = lines.recv() => told(&line),
+                else => break,
+            };
             write(&out, &notification(&event)).await;
         }
     };
@@ -33,6 +43,7 @@ pub(crate) async fn run(home: &std::path::Path) -> Result<Exit, Failure> {
         while let Ok(Some(())) = codec::read_line(&mut reader, &mut line).await {
             let Ok(Message::Request(request)) = serde_json::from_slice(&line) else { continue };
             let (client, out) = (stage.client.clone(), std::sync::Arc::clone(&out));
+            let compared = (request.method == UndoRun::NAME).then(|| (stage.comparison(), story.clone()));
             tokio::spawn(async move {
                 let outcome = match client.call_raw(&request.method, request.params).await {
                     Ok(value) => Outcome::Result(value),
@@ -40,6 +51,9 @@ pub(crate) async fn run(home: &std::path::Path) -> Result<Exit, Failure> {
                     Err(error) => Outcome::Error(RpcError::new(ErrorCode::Internal, error.to_string())),
                 };
                 write(&out, &Response { jsonrpc: Version::V2, id: request.id, outcome }).await;
+                if let Some((comparison, story)) = compared {
+                    let _ = story.send(comparison.text());
+                }
             });
         }
     };
@@ -53,6 +67,10 @@ pub(crate) async fn run(home: &std::path::Path) -> Result<Exit, Failure> {
     eprintln!("{text}");
     stage.strike().await;
     Ok(Exit::Done)
+}
+
+fn told(line: &str) -> Event {
+    Event { kind: EventKind::Told, id: None, text: Some(line.trim().to_owned()) }
 }
 
 fn notification(event: &Event) -> Request {

@@ -11,6 +11,7 @@ use latch_ipc::contract::{
     UndoRunParams, Verdict,
 };
 use latch_ipc::view::{HoldState, HoldView};
+use latch_ipc::words::counted;
 
 use super::agent::{Answer, Step};
 use super::mailbox::Mailbox;
@@ -130,8 +131,9 @@ async fn decide(
             with(diary, |diary| diary.panicked = true);
             let stopped = client.call(PanicCall, Empty {}).await?;
             say(&format!(
-                "Stopped. {} tokens and {} waiting requests are void.",
-                stopped.cut.tokens, stopped.cut.holds
+                "Stopped. {} and {} are void.",
+                counted(stopped.cut.tokens, &["token".to_owned(), "tokens".to_owned()]),
+                counted(stopped.cut.holds, &["waiting request".to_owned(), "waiting requests".to_owned()])
             ));
             return Ok(());
         }

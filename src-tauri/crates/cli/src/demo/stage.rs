@@ -57,6 +57,19 @@ impl Seen {
     }
 }
 
+/// The mailbox at the start and as it is.
+pub(crate) struct Comparison {
+    start: Mailbox,
+    mailbox: Shared,
+}
+
+impl Comparison {
+    /// What differs now.
+    pub(crate) fn text(&self) -> String {
+        report::verdict(&self.start, &report::differences(&self.start, &self.mailbox.copy()))
+    }
+}
+
 impl Stage {
     /// Sets the stage in an empty home as its owner, over the engine's owner channel.
     pub(crate) async fn set(home: &Path) -> Result<(Self, Agent, UnboundedReceiver<Event>), Failure> {
@@ -127,6 +140,11 @@ impl Stage {
         let answers = agent.act(step).await;
         let changed = report::changed(&before, &self.mailbox.copy());
         (Row { step, asked, held: self.seen.objects() - held, changed }, answers)
+    }
+
+    /// What the mailbox will be compared with.
+    pub(crate) fn comparison(&self) -> Comparison {
+        Comparison { start: self.start.clone(), mailbox: self.mailbox.clone() }
     }
 
     /// The closing table and the comparison, and whether everything is as it was.

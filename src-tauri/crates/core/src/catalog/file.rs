@@ -425,6 +425,7 @@ pub(crate) struct File {
     pub(super) error_shape: super::ErrorShape,
     pub(super) token_endpoint: Option<String>,
     pub(super) revocation_endpoint: Option<String>,
+    pub(super) sign_out_page: Option<String>,
     /// Whether a GET without a route is a read.
     #[serde(default)]
     pub safe_methods: bool,

@@ -55,6 +55,8 @@ pub struct Provider {
     pub token_endpoint: Option<String>,
     /// Where OAuth tokens are revoked (RFC 7009).
     pub revocation_endpoint: Option<String>,
+    /// The page on which the person ends access by hand.
+    pub sign_out_page: Option<String>,
     pub(crate) file: File,
 }
 
@@ -73,6 +75,7 @@ impl Provider {
             error_shape: file.error_shape,
             token_endpoint: file.token_endpoint.clone(),
             revocation_endpoint: file.revocation_endpoint.clone(),
+            sign_out_page: file.sign_out_page.clone(),
             file,
         })
     }

@@ -1,7 +1,7 @@
 //! The person decides, or time does.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::BTreeSet;
 

@@ -29,6 +29,7 @@ mod judge;
 mod prompt;
 mod session;
 mod stop;
+mod touch;
 
 pub use decide::{BY_NOTIFICATION, DecideError, Decided, Scope, Verdict, retypes};
 pub use execute::Stopped;
@@ -36,6 +37,7 @@ pub use judge::{Context, Ruling, Waits};
 pub use prompt::{A_MINUTE as PROMPTS_A_MINUTE, AN_HOUR as PROMPTS_AN_HOUR};
 pub use session::{GrantError, Introspection, TokenError};
 pub use stop::Cut;
+pub use touch::TOUCHED_AT_MOST;
 
 /// The two clocks of a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,7 +20,8 @@ pub async fn run(client: Client, mut events: UnboundedReceiver<Event>) {
             | EventKind::Resumed
             | EventKind::AccountFailing
             | EventKind::OutboxChanged
-            | EventKind::AgentPaused => {}
+            | EventKind::AgentPaused
+            | EventKind::Told => {}
         }
     }
 }

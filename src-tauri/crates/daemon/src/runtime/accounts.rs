@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use latch_core::guard::record;
 use latch_core::journal::{Commit, Kind, Put, Shelf};
 use latch_ipc::Secret;
-use latch_ipc::contract::{AccountAddParams, CredentialParams, Empty, Id, SignedOut};
+use latch_ipc::contract::{AccountAddParams, CredentialParams, Empty, Id, SignOutState, SignedOut};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 use latch_ipc::view::AccountView;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use url::{Host, Url};
 use super::stop::{locked, storage};
 use super::{Opened, Runtime};
 use crate::seal::Key;
-use crate::upstream::AccountTarget;
+use crate::upstream::{AccountTarget, UpstreamError, oauth};
 use crate::vault::Credential;
 
 /// An upstream mailbox or API.
@@ -129,6 +130,10 @@ impl Runtime {
                 origin: account.target.origin().to_string(),
                 credential: account.credential.to_owned(),
                 failing: super::lock(&opened.failing).get(&account.id).cloned(),
+                sign_out_page: self
+                    .catalog
+                    .provider(&account.provider)
+                    .and_then(|provider| provider.sign_out_page.clone()),
             })
             .collect())
     }
@@ -152,40 +157,70 @@ impl Runtime {
         Ok(Empty {})
     }
 
-    /// Signs out at the provider, recorded first; for the owner, also while panicked.
+    /// Signs out at the provider, recorded first; for the owner, also while panicked. Whether it is in force is asked by signing out
+    /// again: a provider that tells apart what it no longer knows refuses then.
     pub(crate) async fn account_sign_out(&self, params: Id) -> Result<SignedOut, RpcError> {
         let opened = self.opened().ok_or_else(locked)?;
         let account =
             opened.account(&params.id).ok_or_else(|| RpcError::new(ErrorCode::NotFound, "there is no such account"))?;
-        let endpoint = self.provider_of(&account.id).and_then(|provider| provider.revocation_endpoint.clone());
-        let (Some(endpoint), true) = (endpoint, account.credential != "password") else {
-            let text = "This provider has no way to end the credential from here: change the password, or end the session on its own website.";
-            return Ok(SignedOut { done: false, text: text.to_owned() });
+        let endpoint = self.catalog.provider(&account.provider).and_then(|provider| {
+            let listed = provider.revocation_endpoint.as_deref()?;
+            oauth::revocation_endpoint(&account.target, listed, &provider.base_url)
+        });
+        let by_hand = |text: String| Ok(SignedOut { done: false, state: SignOutState::ByHand, text });
+        let Some(endpoint) = endpoint else {
+            return by_hand("This credential can't be ended from here: end it on the provider's own page.".to_owned());
         };
-        let internal = |why: String| RpcError::new(ErrorCode::Internal, why);
-        let call = crate::upstream::oauth::revocation_call(&endpoint).map_err(|error| internal(error.to_string()))?;
-        let mut intent = record(opened.now(), Kind::Intent, "signing out at the provider");
+        match self.end_credential(opened, &account, &endpoint, "signing out at the provider").await? {
+            Ok(status) if status.is_success() => {}
+            Ok(status) => {
+                return by_hand(format!(
+                    "The provider answered {}: it may have ended before. Make sure on the provider's own page.",
+                    status.as_u16()
+                ));
+            }
+            Err(error) => return by_hand(format!("{error}. Try again, or end it on the provider's own page.")),
+        }
+        let again = self.end_credential(opened, &account, &endpoint, "asking whether it is signed out").await?;
+        let (state, text) = match again {
+            Ok(status) if status.is_client_error() => {
+                (SignOutState::Revoked, "Signed out. Add the account again to use it.")
+            }
+            Ok(_) | Err(_) => (
+                SignOutState::Accepted,
+                "The provider took it and does not tell whether it is in force. Make sure on the provider's own page.",
+            ),
+        };
+        Ok(SignedOut { done: true, state, text: text.to_owned() })
+    }
+
+    /// One revocation call, between its records.
+    async fn end_credential(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        endpoint: &str,
+        text: &str,
+    ) -> Result<Result<StatusCode, UpstreamError>, RpcError> {
+        let call =
+            oauth::revocation_call(endpoint).map_err(|error| RpcError::new(ErrorCode::Internal, error.to_string()))?;
+        let mut intent = record(opened.now(), Kind::Intent, text);
         intent.account = Some(account.id.clone());
         intent.digest = Some(call.digest());
         let commit = Commit { records: vec![intent], ..Commit::default() };
         let seq = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
         let lease = opened.guard().lease_revocation(&account.id, &call);
-        let answer = opened.upstream.revoke(lease, &account.target, &endpoint).await;
-        let (done, text) = match &answer {
-            Ok(status) if status.is_success() => {
-                (true, "Signed out at the provider. Add the account again to use it.".to_owned())
-            }
-            Ok(status) => {
-                (false, format!("The provider answered {}; end the session on its own website.", status.as_u16()))
-            }
-            Err(error) => (false, format!("{error}. Try again, or end the session on its own website.")),
+        let answer = opened.upstream.revoke(lease, &account.target, endpoint).await;
+        let said = match &answer {
+            Ok(status) => format!("the provider answered {}", status.as_u16()),
+            Err(error) => error.to_string(),
         };
-        let mut outcome = record(opened.now(), Kind::Outcome, text.clone());
+        let mut outcome = record(opened.now(), Kind::Outcome, said);
         outcome.account = Some(account.id.clone());
         outcome.refers = Some(seq);
         let commit = Commit { records: vec![outcome], ..Commit::default() };
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
-        Ok(SignedOut { done, text })
+        Ok(answer)
     }
 
     /// What an upstream's status says about the account's credential.

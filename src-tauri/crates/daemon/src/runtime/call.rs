@@ -79,6 +79,7 @@ impl Runtime {
                 let by = if origin.is_owner() { "dialog" } else { "the control socket" };
                 reply::<c::HoldDeny>(self.hold_deny(&parse::<c::HoldDeny>(params)?.id, by).await)
             }
+            c::HoldTouch::NAME => reply::<c::HoldTouch>(self.hold_touch(&parse::<c::HoldTouch>(params)?.id)),
             c::UndoList::NAME => reply::<c::UndoList>(self.undo_list(&parse::<c::UndoList>(params)?)),
             c::UndoRun::NAME => reply::<c::UndoRun>(self.undo_run(parse::<c::UndoRun>(params)?).await),
             c::PanicCall::NAME => {

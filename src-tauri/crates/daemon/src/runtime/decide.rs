@@ -9,7 +9,7 @@ use latch_core::hold::{Allowed, State};
 use latch_core::journal::{Charge, Commit};
 use latch_core::operation::{Part, Request};
 use latch_core::recipe;
-use latch_ipc::contract::{self, HoldDecideParams, HoldDecided, HoldGetParams};
+use latch_ipc::contract::{self, HoldDecideParams, HoldDecided, HoldGetParams, HoldTouched};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 use latch_ipc::view::{HoldState, HoldView};
 
@@ -121,6 +121,14 @@ impl Runtime {
         opened.store.commit(decided.commit).await.map_err(|error| storage(&error))?;
         self.settle(opened);
         Ok(HoldDecided { state: HoldState::Denied })
+    }
+
+    /// The person is looking at it: its time starts again, within bounds.
+    pub(crate) fn hold_touch(&self, id: &str) -> Result<HoldTouched, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let now = opened.now();
+        let end = opened.guard().touch(id, now).map_err(|error| refusal(&error))?;
+        Ok(HoldTouched { expires_at: views::wall(end, now) })
     }
 
     /// A partial Allow must be possible before it is taken: afterwards it is too late to ask again.

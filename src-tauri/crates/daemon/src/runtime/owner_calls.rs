@@ -362,7 +362,19 @@ fn check_settings(settings: &Settings) -> Result<(), RpcError> {
             return Err(RpcError::new(ErrorCode::InvalidParams, message));
         }
     }
-    Ok(())
+    check_keys(&settings.panic_keys)
+}
+
+/// Names of keys joined by `+`, at least one of them held down: no key that is typed in passing may stop everything.
+fn check_keys(keys: &str) -> Result<(), RpcError> {
+    let names: Vec<&str> = keys.split('+').collect();
+    let is_name = |name: &&str| (1..=20).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let held = |name: &&&str| ["Ctrl", "Alt", "Super"].contains(*name);
+    if keys.is_empty() || (names.len() <= 5 && names.iter().all(is_name) && names.iter().any(|name| held(&name))) {
+        return Ok(());
+    }
+    let message = "panic_keys is empty or like Ctrl+Alt+Shift+P, with Ctrl, Alt or Super among the keys";
+    Err(RpcError::new(ErrorCode::InvalidParams, message))
 }
 
 fn grant_refusal(error: &GrantError) -> RpcError {

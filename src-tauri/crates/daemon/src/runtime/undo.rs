@@ -9,6 +9,7 @@ use latch_core::undo::{self, Difference, Entry, Inverse};
 use latch_ipc::contract::{NotRestored, UndoListParams, UndoResult, UndoRunParams};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 use latch_ipc::view::UndoView;
+use latch_ipc::words;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -73,16 +74,15 @@ impl Runtime {
     }
 
     fn undo_view(&self, undo: &Undo) -> UndoView {
-        let count = undo.entry.changes.len();
-        let noun = opened_noun(self, undo, count);
+        let count = u32::try_from(undo.entry.changes.len()).unwrap_or(u32::MAX);
         let copied = undo.entry.changes.iter().any(|change| matches!(change.difference, Difference::Copied));
         UndoView {
             entry: undo.id.clone(),
             agent: undo.agent.clone(),
             account: undo.account.clone(),
-            text: format!("{}: {count} {noun}", undo.verb),
+            text: words::acted(&undo.verb, count, &opened_noun(self, undo)),
             at: views::rfc3339(undo.wall),
-            count: u32::try_from(count).unwrap_or(u32::MAX),
+            count,
             undone: undo.undone,
             limits: copied.then(|| "Undo brings copies back, under new ids.".to_owned()),
         }
@@ -271,12 +271,11 @@ fn rest(undo: Undo, failed: &[String]) -> Undo {
     if entry.changes.is_empty() { Undo { undone: true, ..undo } } else { Undo { entry, ..undo } }
 }
 
-fn opened_noun(runtime: &Runtime, undo: &Undo, count: usize) -> String {
-    let [one, many] = runtime.catalog.provider(&undo.entry.provider).map_or_else(
+fn opened_noun(runtime: &Runtime, undo: &Undo) -> [String; 2] {
+    runtime.catalog.provider(&undo.entry.provider).map_or_else(
         || ["object".to_owned(), "objects".to_owned()],
         |provider| views::noun(provider, undo.kind.as_deref(), undo.class),
-    );
-    if count == 1 { one } else { many }
+    )
 }
 
 #[cfg(test)]

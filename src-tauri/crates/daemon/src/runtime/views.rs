@@ -91,7 +91,9 @@ pub(crate) fn hold(hold: &Hold, provider: &Provider, guard: &Guard, page: Page, 
         class: class(hold.class),
         account: hold.account.clone(),
         verb: chief.map(|operation| operation.verb.clone()).unwrap_or_default(),
-        keep: chief.map(|operation| provider.keep(operation)).unwrap_or_default(),
+        keep: chief
+            .map(|operation| latch_ipc::words::keep(&provider.keep(operation), hold.count()))
+            .unwrap_or_default(),
         noun,
         count: hold.count(),
         objects: hold.objects.iter().skip(page.offset).take(page.limit).map(object).collect(),

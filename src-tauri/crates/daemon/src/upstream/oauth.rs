@@ -14,7 +14,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::scrub::Scrub;
-use super::{Fault, Origin, OriginError};
+use super::{AccountTarget, Fault, Origin, OriginError};
 use crate::vault::Credential;
 
 /// A token that ends sooner than this is refreshed first.
@@ -108,6 +108,24 @@ pub(super) fn refresh_call(credential: &Credential) -> Result<(Origin, Call), Re
     let Credential::OAuth2 { token_endpoint, .. } = credential else { return Err(RefreshError::Unusable) };
     let (origin, target) = Origin::endpoint(token_endpoint).map_err(|_| RefreshError::Unusable)?;
     Ok((origin, form_call(target, Bytes::from_static(b"grant_type=refresh_token"))))
+}
+
+/// Where an account's credential may be revoked: only where it is sealed to. An OAuth sign-in goes to the listed path beside its own
+/// sealed token endpoint, a bare token to the listed endpoint if it is for that provider's own servers.
+#[must_use]
+pub fn revocation_endpoint(account: &AccountTarget, listed: &str, provider: &str) -> Option<String> {
+    match &*account.credential {
+        Credential::OAuth2 { token_endpoint, .. } => {
+            let (origin, _) = Origin::endpoint(token_endpoint).ok()?;
+            let (_, path) = Origin::endpoint(listed).ok()?;
+            Some(format!("{origin}{path}"))
+        }
+        Credential::Bearer { .. } => {
+            let (origin, _) = Origin::parse(provider).ok()?;
+            (origin == *account.origin()).then(|| listed.to_owned())
+        }
+        Credential::Password { .. } => None,
+    }
 }
 
 /// The call that a lease of [`latch_core::lease::Purpose::Revocation`] is minted for.

@@ -10,9 +10,9 @@ use crate::grant::{AuthorizationDetail, Grant, Preset};
 use crate::guard::{Agent, Context, Lifetimes, Loaded, Ruling};
 use crate::pdp::Pdp;
 
-const NOW: Now = Now { time: Time(1_000), wall: 1_000 };
+pub(in crate::guard) const NOW: Now = Now { time: Time(1_000), wall: 1_000 };
 
-fn held(target: &str, kind: &str, body: &str) -> (Guard, String, Digest) {
+pub(in crate::guard) fn held(target: &str, kind: &str, body: &str) -> (Guard, String, Digest) {
     let catalog = Catalog::shipped().unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("content-type", kind.parse().unwrap());
@@ -55,7 +55,7 @@ fn what_is_known_but_unheard_of_can_be_allowed() {
     assert_eq!(guard.decide(&id, &digest, allow(false, None), "dialog", NOW).unwrap().state, State::Allowed);
 }
 
-const LABEL: &str = r#"{"ids":["a","b"],"addLabelIds":["Label_1"]}"#;
+pub(in crate::guard) const LABEL: &str = r#"{"ids":["a","b"],"addLabelIds":["Label_1"]}"#;
 
 fn asked(guard: &mut Guard, body: &str) -> Ruling {
     let catalog = Catalog::shipped().unwrap();

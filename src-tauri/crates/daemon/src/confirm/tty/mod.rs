@@ -169,7 +169,9 @@ impl Console {
                     .say("Everything is stopped. Undo works; resume lets things go on, one agent at a time.\n");
             }
             EventKind::Resumed => self.terminal.say(&format!("Resumed. {text}\n")),
-            EventKind::AccountFailing | EventKind::AgentPaused => self.terminal.say(&format!("{text}\n")),
+            EventKind::AccountFailing | EventKind::AgentPaused | EventKind::Told => {
+                self.terminal.say(&format!("{text}\n"))
+            }
             EventKind::OutboxChanged => {}
         }
         self.next_question(Pace::Slow).await;

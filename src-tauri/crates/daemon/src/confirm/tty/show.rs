@@ -7,6 +7,7 @@ use latch_ipc::view::{
     AccountView, AgentView, AskView, Class, HoldState, HoldView, ObjectView, OutboxView, RecordView, Reversible,
     StatusView, UndoView,
 };
+use latch_ipc::words;
 
 /// Rows shown before `list` must be typed to see the rest.
 pub const ROWS: usize = 20;
@@ -76,16 +77,13 @@ fn invisible(c: char) -> bool {
 /// `12 messages`, `1 message`.
 #[must_use]
 pub fn counted(hold: &HoldView) -> String {
-    let [one, many] = &hold.noun;
-    format!("{} {}", hold.count, plain(if hold.count == 1 { one } else { many }))
+    plain(&words::counted(hold.count, &hold.noun))
 }
 
 /// `Trash 12 messages`, `Delete 214 messages for ever`.
 #[must_use]
 pub fn act(hold: &HoldView) -> String {
-    let (first, rest) = hold.verb.split_once(' ').unwrap_or((&hold.verb, ""));
-    let text = format!("{} {} {}", plain(first), counted(hold), plain(rest));
-    text.trim_end().to_owned()
+    plain(&words::act(&hold.verb, hold.count, &hold.noun))
 }
 
 /// A hold, whole, up to [`ROWS`] rows.
