@@ -206,7 +206,9 @@ impl Pdp {
         ]);
         let recipients = operation.audience.as_ref().map_or(&[][..], |audience| &audience.members);
         let facts = Facts { flags, operation: &operation.action, count: operation.objects.count(), recipients };
-        match cell.outcome(facts, self.shipped.entities()) {
+        let (outcome, flags) = cell.outcome(facts, self.shipped.entities());
+        let facts = Facts { flags, ..facts };
+        match outcome {
             Outcome::Permit if operation.class == Class::Send && self.outbox > Span(0) => {
                 Decision::Permit { delay: Some(self.outbox) }
             }

@@ -44,6 +44,12 @@ impl Flags {
         Self(values.iter().rev().fold(0, |bits, value| bits << 1 | u8::from(*value)))
     }
 
+    /// These, and every set that has more of the flags that a wider grant could set.
+    fn raised(self, swaying: u8) -> impl Iterator<Item = Self> {
+        let unset = swaying & !self.0;
+        (0..=unset).filter(move |more| more & !unset == 0).map(move |more| Self(self.0 | more))
+    }
+
     pub(crate) fn each(self) -> impl Iterator<Item = (&'static str, bool)> {
         FLAGS.into_iter().enumerate().map(move |(bit, name)| (name, self.0 & (1 << bit) != 0))
     }
@@ -128,6 +134,8 @@ pub(crate) struct Cell {
     table: Vec<AtomicU8>,
     rest: PolicySet,
     sight: Sight,
+    /// The flags that a grant sets and a rule of the person's looks at.
+    swaying: u8,
     has_rules: bool,
 }
 
@@ -140,19 +148,30 @@ impl Cell {
         rules: impl Iterator<Item = &'r Rule>,
     ) -> Result<Self, Box<PolicySetError>> {
         let (mut flagged, mut rest, mut sight, mut has_rules) = (links, PolicySet::new(), Sight::default(), false);
+        let mut swaying = 0;
         for rule in rules {
             let set = if rule.sight.beyond_flags() { &mut rest } else { &mut flagged };
             set.add(rule.policy.clone()).map_err(Box::new)?;
             if rule.sight.beyond_flags() {
                 sight = sight.and(rule.sight);
             }
-            has_rules |= is_the_persons(&rule.policy);
+            if is_the_persons(&rule.policy) {
+                has_rules = true;
+                swaying |= rule.sight.of_the_grant();
+            }
         }
         let table = (0..Flags::COMBINATIONS).map(|_| AtomicU8::new(0)).collect();
-        Ok(Self { agent, action, account, flagged, table, rest, sight, has_rules })
+        Ok(Self { agent, action, account, flagged, table, rest, sight, swaying, has_rules })
     }
 
-    pub(crate) fn outcome(&self, facts: Facts<'_>, entities: &Entities) -> Outcome {
+    /// The outcome, with the flags under which it follows. A rule may forbid, or not permit, what a wider grant would bring: then a narrower one is
+    /// not better off (I5), so the strictest outcome of all wider ones counts.
+    pub(crate) fn outcome(&self, facts: Facts<'_>, entities: &Entities) -> (Outcome, Flags) {
+        let all = facts.flags.raised(self.swaying).map(|flags| (self.under(Facts { flags, ..facts }, entities), flags));
+        all.reduce(|worst, one| if one.0 > worst.0 { one } else { worst }).unwrap_or((Outcome::Forbid, facts.flags))
+    }
+
+    fn under(&self, facts: Facts<'_>, entities: &Entities) -> Outcome {
         let tabled = self.tabled(facts, entities);
         if self.rest.is_empty() || tabled.settled() {
             return tabled.outcome();

@@ -124,6 +124,12 @@ impl Sight {
         self.0 & Self::only(attribute).0 != 0
     }
 
+    /// The bits of [`FLAGS`] that a grant sets, as far as the policy looks at them.
+    pub(crate) fn of_the_grant(self) -> u8 {
+        let set = |bit: usize| ["within_budget", "named", "in_scope"].contains(FLAGS.get(bit).unwrap_or(&""));
+        (0..FLAGS.len()).filter(|bit| set(*bit) && self.0 & (1 << bit) != 0).fold(0, |bits, bit| bits | 1 << bit)
+    }
+
     pub(crate) fn sees_confirmed(self) -> bool {
         self.sees(CONFIRMED)
     }

@@ -192,8 +192,24 @@ fn everything(rules: &str, grants: &[Grant]) -> PolicySet {
     set
 }
 
-/// Every context attribute, checked against the schema, no slicing and no table.
+/// The strictest of what Cedar says under this grant and under all that would set more flags.
 fn reference(set: &PolicySet, grant: &Grant, case: &Case) -> Outcome {
+    let named = grant.detail.names(&asked(case).action);
+    let both = |now: bool| if now { vec![true] } else { vec![false, true] };
+    let mut worst = Outcome::Permit;
+    for within in both(case.within) {
+        for named in both(named) {
+            for in_scope in both(case.in_scope) {
+                let case = Case { within, named, in_scope, ..case.clone() };
+                worst = worst.max(cedar(set, grant, &case));
+            }
+        }
+    }
+    worst
+}
+
+/// Every context attribute, checked against the schema, no slicing and no table.
+fn cedar(set: &PolicySet, grant: &Grant, case: &Case) -> Outcome {
     let (schema, entities, _) = shipped();
     let operation = asked(case);
     let flag = RestrictedExpression::new_bool;
@@ -203,7 +219,7 @@ fn reference(set: &PolicySet, grant: &Grant, case: &Case) -> Outcome {
             ("confirmed".to_owned(), flag(confirmed)),
             ("within_budget".to_owned(), flag(case.within)),
             ("known_recipients".to_owned(), flag(case.known)),
-            ("named".to_owned(), flag(grant.detail.names(&operation.action))),
+            ("named".to_owned(), flag(case.named)),
             ("in_scope".to_owned(), flag(case.in_scope)),
             ("leaves_inbox".to_owned(), flag(case.inbox || case.class == Class::Remove)),
             ("undoable".to_owned(), flag(case.undo)),
@@ -283,6 +299,22 @@ proptest! {
                 pdp.set_grants(&less).unwrap();
                 prop_assert!(sliced(&pdp, &less[at], case) >= before, "{:?}", case);
             }
+        }
+    }
+
+    /// I5 with the flags themselves: whatever the rules are, a budget that is used up, a name or a scope less never permits more.
+    #[test]
+    fn i5_less_from_the_grant_never_permits_more(rules in rules(&["permit", "forbid"]), presets in presets(), cases in prop::collection::vec(case(), 1..12)) {
+        let mut pdp = Pdp::new(&rules.join("\n")).unwrap();
+        for case in &cases {
+            let at = case.agent * ACCOUNTS.len() + case.account;
+            let wide = Case { within: true, named: true, in_scope: true, ..case.clone() };
+            let outcomes = [&wide, case].map(|case| {
+                let grants = grants(&presets, case);
+                pdp.set_grants(&grants).unwrap();
+                sliced(&pdp, &grants[at], case)
+            });
+            prop_assert!(outcomes[1] >= outcomes[0], "{:?}", case);
         }
     }
 
