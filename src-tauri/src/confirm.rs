@@ -10,7 +10,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use latch_ipc::contract::{HoldDecideParams, Scope, Verdict};
+use latch_ipc::contract::{HoldDecideParams, Remember, Scope, Verdict};
 use latch_ipc::view::{AskView, Class, HoldState, HoldView};
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,12 @@ pub(crate) struct Choice {
     pub(crate) objects: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) scope: Scope,
+    /// One of the hold's rules.
+    #[serde(default)]
+    pub(crate) rule: Option<String>,
+    /// For a denial.
+    #[serde(default)]
+    pub(crate) remember: Option<Remember>,
     #[serde(default)]
     pub(crate) forever: bool,
     #[serde(default)]
@@ -239,6 +245,11 @@ fn allow_hold(hold: &HoldView, choice: &Choice) -> Result<HoldDecideParams, Refu
     if choice.scope == Scope::Task && !hold.task_scope {
         return Err(Refused::NoTask);
     }
+    if let Some(rule) = &choice.rule
+        && (choice.scope != Scope::Task || !hold.rules.iter().any(|offered| offered.id == *rule))
+    {
+        return Err(Refused::Changed);
+    }
     if choice.forever && !hold.forever {
         return Err(Refused::NotForEver);
     }
@@ -268,6 +279,8 @@ fn allow_hold(hold: &HoldView, choice: &Choice) -> Result<HoldDecideParams, Refu
         verdict: Verdict::Allow,
         objects,
         scope: Some(choice.scope),
+        rule: choice.rule.clone(),
+        remember: None,
         forever: choice.forever.then_some(true),
         retyped_count: choice.retyped_count.filter(|_| retype),
         by: Some("dialog".to_owned()),
@@ -282,6 +295,8 @@ pub(crate) fn deny(hold: &HoldView, by: &str) -> HoldDecideParams {
         verdict: Verdict::Deny,
         objects: None,
         scope: None,
+        rule: None,
+        remember: None,
         forever: None,
         retyped_count: None,
         by: Some(by.to_owned()),

@@ -29,6 +29,8 @@ pub(crate) fn hold(id: &str, agent: &str, count: u32) -> HoldView {
         why: "over its budget".to_owned(),
         partial: true,
         task_scope: true,
+        rules: Vec::new(),
+        memorable: true,
         forever: false,
         retype: false,
         state: HoldState::Open,

@@ -245,7 +245,7 @@ impl State {
         let absent = self.presence.refusal();
         let dialog = self.dialog.as_mut().filter(|dialog| dialog.number == number).ok_or(Refused::Answered)?;
         if choice.verdict == Verdict::Deny {
-            return Ok(self.deny_dialog("dialog"));
+            return Ok(self.deny_dialog_for("dialog", choice.remember));
         }
         if let Some(absent) = absent {
             return Err(absent);
@@ -380,6 +380,7 @@ impl State {
             | EventKind::HoldClosed
             | EventKind::AskOpened
             | EventKind::Resumed
+            | EventKind::VaultOpened
             | EventKind::OutboxChanged => {}
         }
         vec![Effect::Refresh]

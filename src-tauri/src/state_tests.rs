@@ -32,6 +32,8 @@ fn allow(digest: &str) -> Choice {
         digest: digest.to_owned(),
         objects: None,
         scope: Scope::Once,
+        rule: None,
+        remember: None,
         forever: false,
         retyped_count: None,
     }

@@ -171,6 +171,8 @@ pub fn trash(id: &str, count: u32) -> HoldView {
         why: "over its budget of 5 in 10 minutes".to_owned(),
         partial: true,
         task_scope: true,
+        rules: Vec::new(),
+        memorable: true,
         forever: false,
         retype: false,
         state: HoldState::Open,

@@ -2,6 +2,7 @@
 //!
 //! What is from ATTACKS.md is named after its number.
 
+mod answers;
 mod attacks_crash;
 mod attacks_disk;
 mod attacks_flood;
@@ -18,6 +19,7 @@ mod inputs;
 mod library;
 mod panic;
 mod peers;
+mod recipients;
 mod signing_out;
 mod thin;
 mod undo;

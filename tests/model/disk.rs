@@ -124,6 +124,7 @@ impl Disk {
                 .map(|value| (text(value, "account"), text(value, "address")))
                 .collect::<HashSet<_>>(),
             state,
+            ..Loaded::default()
         };
         Guard::new(Pdp::new(&self.rules).unwrap(), loaded, lifetimes)
     }

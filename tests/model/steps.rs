@@ -218,7 +218,8 @@ impl World {
         let request = request(&self.gmail, wish, ids);
         let alive = self.is_alive(&token);
         let details = self.details(&token.session, account);
-        let ruling = self.guard.handle_request(&token.session, account, &request, Context::default(), self.now());
+        let context = Context { looked_up: true, ..Context::default() };
+        let ruling = self.guard.handle_request(&token.session, account, &request, context, self.now());
         let counted = counts(&Self::operations(&request));
         let digest = Hold::digest_of(&token.agent, account, &request);
         let (sure, possible) = match &details {
@@ -238,6 +239,7 @@ impl World {
                 self.tally("forbidden");
             }
             Ruling::Resolve => panic!("every id of {wish:?} is known"),
+            Ruling::LookUp(_) | Ruling::View => panic!("{wish:?}: looked up before, and no rule was allowed"),
             Ruling::Paused { until } => {
                 assert!(until > self.time && possible.contains(&Outcome::Confirm), "{wish:?} paused: {possible:?}");
                 self.tally("paused");

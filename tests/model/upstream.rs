@@ -198,6 +198,6 @@ impl World {
         }
         let waiting = self.guard.holds().filter(|hold| hold.state.waits() || hold.state == State::Allowed).count();
         assert_eq!(waiting, 0, "I8: a hold without an end");
-        assert!(self.guard.is_known("work", KNOWN));
+        assert!(self.guard.is_known("work", KNOWN, self.now()));
     }
 }

@@ -293,6 +293,8 @@ pub fn decision(hold: &HoldView, verdict: Verdict) -> HoldDecideParams {
         verdict,
         objects: None,
         scope: None,
+        rule: None,
+        remember: None,
         forever: None,
         retyped_count: None,
         by: Some("script".to_owned()),

@@ -146,6 +146,25 @@ test("one object is the object", async () => {
   expect(screen.getByText("The message")).toBeTruthy();
 });
 
+test("a rule is shown in words, and goes with the Allow only when it is ticked", async () => {
+  const rules = [{ id: "r1", text: "any mail from news@shop.example, in the Inbox, older than 30 days" }];
+  const backend = await open(sampleConfirm(sampleHold(2, { rules })));
+  await pass(1300);
+  const offered = screen.getByText(/any mail from news@shop.example, in the Inbox, older than 30 days/);
+  expect(offered.closest("label")?.textContent).toContain("Never starred ones");
+  await fireEvent.click(offered.closest("label")?.querySelector("input") as HTMLInputElement);
+  await fireEvent.click(button("allow"));
+  expect(backend.decided[0]).toMatchObject({ verdict: "allow", scope: "task", rule: "r1" });
+});
+
+test("a no is remembered only when that is chosen", async () => {
+  const backend = await open(sampleConfirm(sampleHold(2)));
+  await pass(400);
+  await fireEvent.change(document.getElementById("remember") as HTMLSelectElement, { target: { value: "task" } });
+  await fireEvent.click(button("keep"));
+  expect(backend.decided[0]).toMatchObject({ verdict: "deny", remember: "task" });
+});
+
 test("how it reads", async () => {
   await open(sampleConfirm(sampleHold(2), { more: 2 }));
   expect(read()).toMatchSnapshot();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use latch_ipc::contract::{HoldDecideParams, Verdict};
+use latch_ipc::contract::{HoldDecideParams, Remember, Verdict};
 use latch_ipc::view::{HoldState, HoldView};
 
 use super::{Effect, HOUR, HoldDecideKey, MINUTE, PER_HOUR, PER_MINUTE, State};
@@ -180,13 +180,19 @@ impl State {
 
     /// Denies what the open dialog asks, unless it is answered, and closes it.
     pub(super) fn deny_dialog(&mut self, by: &str) -> Vec<Effect> {
+        self.deny_dialog_for(by, None)
+    }
+
+    /// The same; the engine remembers the no where the hold says that it can.
+    pub(super) fn deny_dialog_for(&mut self, by: &str, remember: Option<Remember>) -> Vec<Effect> {
         let Some(dialog) = &self.dialog else { return Vec::new() };
         let mut effects = Vec::new();
         if !dialog.answered {
             let id = dialog.id().to_owned();
             effects.push(match &dialog.subject {
                 Subject::Hold { hold } => {
-                    Effect::Decide { params: Box::new(HoldDecideKey(deny(hold, by))), number: None }
+                    let params = HoldDecideParams { remember: remember.filter(|_| hold.memorable), ..deny(hold, by) };
+                    Effect::Decide { params: Box::new(HoldDecideKey(params)), number: None }
                 }
                 Subject::Ask { .. } => Effect::AnswerAsk { id: id.clone(), verdict: Verdict::Deny },
             });

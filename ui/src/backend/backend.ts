@@ -1,6 +1,7 @@
 /** What the windows need from the program around them. `tauri.ts` is the real one, `fake.ts` the one for tests and `vite dev`. */
 import type { AccountView } from "../bindings/AccountView";
 import type { AgentView } from "../bindings/AgentView";
+import type { AnswerView } from "../bindings/AnswerView";
 import type { AskView } from "../bindings/AskView";
 import type { GrantView } from "../bindings/GrantView";
 import type { HoldView } from "../bindings/HoldView";
@@ -9,6 +10,7 @@ import type { OutboxView } from "../bindings/OutboxView";
 import type { PanicResult } from "../bindings/PanicResult";
 import type { QuarantineView } from "../bindings/QuarantineView";
 import type { RecordView } from "../bindings/RecordView";
+import type { Remember } from "../bindings/Remember";
 import type { Scope } from "../bindings/Scope";
 import type { Settings } from "../bindings/Settings";
 import type { SignedOut } from "../bindings/SignedOut";
@@ -60,6 +62,8 @@ export type Choice = {
   digest: string;
   objects?: string[];
   scope?: Scope;
+  rule?: string;
+  remember?: Remember;
   forever?: boolean;
   retyped_count?: number;
 };
@@ -109,6 +113,8 @@ export type Calls = {
   "outbox.cancel": [{ id: string }, unknown];
   "quarantine.list": [Record<string, never>, QuarantineView];
   "quarantine.clear": [Record<string, never>, QuarantineView];
+  "answer.list": [Record<string, never>, AnswerView[]];
+  "answer.forget": [{ id: string }, unknown];
   "rules.get": [Record<string, never>, { text: string }];
   "rules.put": [{ text: string }, unknown];
   "journal.tail": [{ before?: number; limit?: number; skip_reads?: boolean }, RecordView[]];

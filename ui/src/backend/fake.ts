@@ -105,6 +105,8 @@ const RESULTS: Partial<Record<keyof Calls, unknown>> = {
   },
   "account.sign_out": { done: true, state: "accepted", text: "The provider took it and does not tell whether it is in force." },
   "quarantine.list": { items: 3, bytes: 40960, limit: 536870912 },
+  "answer.list": [],
+  "answer.forget": {},
   "rules.get": { text: "" },
   "journal.verify": { ok: true, records: 7 },
 };
@@ -145,6 +147,7 @@ export function sampleHold(count: number, change: Partial<HoldView> = {}): HoldV
     why: "over its budget of 5 in 10 minutes",
     partial: true,
     task_scope: true,
+    memorable: true,
     forever: false,
     retype: false,
     state: "open",

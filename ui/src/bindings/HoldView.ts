@@ -6,6 +6,7 @@ import type { HoldState } from "./HoldState";
 import type { ObjectView } from "./ObjectView";
 import type { RecentView } from "./RecentView";
 import type { Reversible } from "./Reversible";
+import type { RuleView } from "./RuleView";
 import type { Summary } from "./Summary";
 
 /**
@@ -96,6 +97,14 @@ partial: boolean,
  * May leave a task allowance.
  */
 task_scope: boolean, 
+/**
+ * Rules that a task allowance may have besides the objects; for the owner only.
+ */
+rules?: Array<RuleView>, 
+/**
+ * A denial can be remembered.
+ */
+memorable: boolean, 
 /**
  * `for ever` may be chosen.
  */

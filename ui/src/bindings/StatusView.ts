@@ -26,6 +26,10 @@ vault: string,
  */
 vault_locked: boolean, 
 /**
+ * Why it is locked, and what to do.
+ */
+vault_why?: string | null, 
+/**
  * Stopped by a panic, or started as such.
  */
 panicked: boolean, 

@@ -53,11 +53,14 @@ pub(crate) enum Verb {
     /// Ask the owner to put something back
     #[command(group(ArgGroup::new("what").required(true).args(["entry", "agent"])))]
     Undo(Undo),
-    /// Read or check the record of a stopped engine
+    /// Read or check the record of a stopped engine; of a running one, an agent reads its own
+    #[command(long_about = JOURNAL)]
     Journal {
         /// Where the key lives
         #[arg(long, value_enum, default_value_t = VaultArg::Keyring)]
         vault: VaultArg,
+        #[command(flatten)]
+        own: Own,
         /// What to show
         #[command(subcommand)]
         verb: Journal,
@@ -72,6 +75,13 @@ pub(crate) enum Verb {
         shell: Shell,
     },
 }
+
+const JOURNAL: &str = "\
+Read or check the record of a stopped engine; of a running one, an agent reads its own.
+
+While the engine runs, tail, show and export give only the records of one agent: the one whose program this process belongs to, or whose pairing secret is
+given. Nobody can read another agent's records from here, because any program of yours could run this verb: all of the record is in the tray, and in the
+terminal where latch serve runs. verify, and all of the record, want the engine stopped.";
 
 const EXPLAIN: &str = "\
 Say what requests would be, without sending anything. Opens no home, socket or network.
@@ -239,6 +249,21 @@ pub(crate) struct Undo {
     /// Since when: 30m, 1h, 2d
     #[arg(long, default_value = "1h")]
     pub(crate) since: String,
+}
+
+/// Which agent's records a running engine is asked for.
+#[derive(Debug, Group)]
+#[command(group(ArgGroup::new("own").args(["file", "env"])))]
+pub(crate) struct Own {
+    /// The agent [default: the one whose program this process belongs to]
+    #[arg(long)]
+    pub(crate) agent: Option<String>,
+    /// A file with the agent's pairing secret
+    #[arg(long = "pairing-secret-file", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// An environment variable with the agent's pairing secret
+    #[arg(long = "pairing-secret-env", value_name = "NAME")]
+    pub(crate) env: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

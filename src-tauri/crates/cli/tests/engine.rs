@@ -106,6 +106,10 @@ async fn attack_5_over_the_socket_nothing_widens() {
         ("vault.unlock", json!({"passphrase": "x"})),
         ("journal.tail", json!({})),
         ("journal.verify", json!({})),
+        ("journal.own", json!({"agent": "mia"})),
+        ("journal.own", json!({"agent": "mia", "pairing_secret": "guessed"})),
+        ("answer.list", json!({})),
+        ("answer.forget", json!({"id": "d1"})),
         ("undo.list", json!({})),
         ("rules.put", json!({"text": ""})),
         ("settings.set", json!({"hold_seconds": 1})),
@@ -148,6 +152,42 @@ async fn attack_5_verbs_of_a_double_forked_agent_change_nothing_and_panic_works_
     assert_eq!(engine.latch(&["panic"]).await.status.code(), Some(0));
     assert_eq!(engine.latch(&["status"]).await.status.code(), Some(5));
     assert!(engine.owner.call(StatusCall, Empty {}).await.unwrap().panicked);
+}
+
+#[tokio::test]
+async fn attack_5_an_agent_reads_its_own_records_and_nobody_elses() {
+    let engine = engine().await;
+    let mut secrets = Vec::new();
+    for id in ["one", "two"] {
+        let params = json!({"id": id, "name": id});
+        let connected = engine.owner.call_raw("agent.connect", params).await.unwrap();
+        secrets.push(connected["pairing_secret"].as_str().unwrap().to_owned());
+        engine.owner.call_raw("token.issue", json!({"agent": id})).await.unwrap();
+    }
+    let file = engine.home.path().join("one.secret");
+    std::fs::write(&file, &secrets[0]).unwrap();
+    let file = file.to_str().unwrap();
+    let read = |verb: &'static [&'static str], more: &'static [&'static str]| {
+        let arguments = [&["journal"], verb, &[], more].concat();
+        let (engine, file) = (&engine, file);
+        async move {
+            let arguments: Vec<&str> = arguments.iter().map(|one| if *one == "SECRET" { file } else { *one }).collect();
+            engine.latch(&arguments).await
+        }
+    };
+    let own = read(&["--pairing-secret-file", "SECRET"], &["tail"]).await;
+    let text = String::from_utf8_lossy(&own.stdout).into_owned();
+    assert!(text.contains("agent connected") && text.contains("access token issued"), "{text}");
+    let exported = read(&["--pairing-secret-file", "SECRET"], &["export"]).await;
+    let records: Vec<serde_json::Value> =
+        String::from_utf8_lossy(&exported.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(records.len() >= 2 && records.iter().all(|record| record["agent"] == "one"), "{records:?}");
+    let other = read(&["--agent", "two", "--pairing-secret-file", "SECRET"], &["tail"]).await;
+    assert_eq!(other.status.code(), Some(3), "another's name does not help");
+    let refused = read(&[], &["tail"]).await;
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("only to you"), "and says where the person finds it");
+    assert_eq!(read(&["--pairing-secret-file", "SECRET"], &["verify"]).await.status.code(), Some(3));
 }
 
 #[tokio::test]

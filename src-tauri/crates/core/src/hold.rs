@@ -20,6 +20,7 @@ use crate::call::{Call, CallBody, Digest};
 use crate::lease::Epoch;
 use crate::operation::{Class, Fact, Objects, Operation, Part, Request};
 use crate::recipe::View;
+use crate::scope::Rule;
 use crate::time::{Span, Time};
 
 /// How long an Allow's response answers retries, and how long an Allow waits to be asked for again.
@@ -161,9 +162,12 @@ impl Hold {
     }
 }
 
-/// What an allowed hold may leave behind: the same agent may do the same to the objects that the person saw.
+/// What an allowed hold may leave behind: the same agent may do the same to the objects that the person saw, or to what a rule matches that the person
+/// read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowance {
+    /// `t1`, `t2`, ...
+    pub id: String,
     /// Who.
     pub agent: String,
     /// Where.
@@ -176,6 +180,8 @@ pub struct Allowance {
     pub facts: Vec<Fact>,
     /// The listed objects; each is used up by the operation that it allows.
     pub objects: BTreeSet<String>,
+    /// Also whatever this matches.
+    pub rule: Option<Rule>,
     /// The epoch that it belongs to.
     pub epoch: Epoch,
     /// When it ends.
@@ -183,13 +189,20 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// Whether the operation is what the person read, on no other objects. One without facts does no more than its verb says.
+    /// Whether the operation is what the person read, whatever its objects. One without facts does no more than its verb says.
     #[must_use]
-    pub fn allows(&self, operation: &Operation) -> bool {
+    pub fn is_for(&self, operation: &Operation) -> bool {
         self.verb == operation.verb
             && self.class == operation.class
             && (operation.facts.is_empty() || self.facts == operation.facts)
-            && operation.objects.ids().iter().all(|id| self.objects.contains(id))
+    }
+
+    /// Whether the operation is what the person read, on no other objects than the listed ones and those that `matched` says the rule matches.
+    #[must_use]
+    pub fn allows(&self, operation: &Operation, matched: impl Fn(&Rule, &String) -> bool) -> bool {
+        let covers =
+            |id: &String| self.objects.contains(id) || self.rule.as_ref().is_some_and(|rule| matched(rule, id));
+        self.is_for(operation) && operation.objects.ids().iter().all(covers)
     }
 }
 

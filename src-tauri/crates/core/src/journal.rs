@@ -155,6 +155,16 @@ pub struct Commit {
     pub deletes: Vec<(Shelf, String)>,
 }
 
+impl Commit {
+    /// Adds another commit's writes after its own.
+    pub fn extend(&mut self, other: Self) {
+        self.records.extend(other.records);
+        self.charges.extend(other.charges);
+        self.puts.extend(other.puts);
+        self.deletes.extend(other.deletes);
+    }
+}
+
 /// The chain's next hash.
 #[must_use]
 pub fn chain(previous: &Digest, seq: u64, record: &Record) -> Digest {

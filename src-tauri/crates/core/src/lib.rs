@@ -16,5 +16,6 @@ pub mod pdp;
 pub mod plan;
 pub mod policy;
 pub mod recipe;
+pub mod scope;
 pub mod time;
 pub mod undo;

@@ -5,8 +5,10 @@
 //!                                                 ├── restrict: allowed in part
 //!                                                 ├── soften: what runs instead; quarantine: what is copied first
 //!                                                 └── divert_to_draft, send_stored, cancel_draft: the outbox
+//!   recipient ── sent::search, sent::read ──> did the person write there before?
 //! ```
 
+pub mod sent;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 use crate::call::{Call, CallBody, Digest};
 use crate::catalog::Provider;
-use crate::catalog::file::{Bulk, Container, Members, SetChange};
+use crate::catalog::file::{Bulk, Container, Members, SetChange, Undo};
 use crate::catalog::template::pick;
 use crate::classify::normalise::{Target, encode, plain_id};
 use crate::classify::{mail, upload};
@@ -289,6 +291,18 @@ fn bulk(provider: &Provider, bulk: &Bulk, part: &Part, ids: &[String]) -> Option
     let json = Call::json(bulk.write.method.clone(), target, &value);
     let own = part.call.headers.iter().filter(|(name, _)| name != "content-type").cloned();
     Some(Call { headers: own.chain(json.headers).collect(), ..json })
+}
+
+/// Whether the part takes the star off its objects.
+#[must_use]
+pub fn unstars(provider: &Provider, part: &Part) -> bool {
+    let undo = part.operation.undo.as_ref().and_then(|undo| provider.file.undo.get(undo));
+    let flags =
+        part.operation.objects.kind().and_then(|kind| provider.file.kinds.get(kind)).map(|kind| &kind.view.flags);
+    let (Some(Undo::SetDifference { change, .. }), Some(flags)) = (undo, flags) else { return false };
+    let is_star =
+        |word: &String| flags.get(&word.to_ascii_uppercase()).is_some_and(|flag| flag == crate::scope::STARRED);
+    changed(change, part).1.iter().any(is_star)
 }
 
 /// What an operation adds to and removes from its objects' sets.

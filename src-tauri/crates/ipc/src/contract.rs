@@ -11,8 +11,8 @@ use ts_rs::TS;
 
 use crate::secret::Secret;
 use crate::view::{
-    AccountView, AgentView, AskView, CutView, DoorsView, GrantView, HoldState, HoldView, OutboxView, QuarantineView,
-    RecordView, StatusView, UndoView,
+    AccountView, AgentView, AnswerView, AskView, CutView, DoorsView, GrantView, HoldState, HoldView, OutboxView,
+    QuarantineView, RecordView, StatusView, UndoView,
 };
 
 /// A method: its name, parameters and result.
@@ -52,7 +52,7 @@ methods! {
     HelloCall = "hello" anyone: Hello => Welcome;
     /// Status without object text.
     StatusCall = "status" anyone: Empty => StatusView;
-    /// Opens a passphrase vault, or creates it at first use.
+    /// Opens a passphrase vault, or creates it at first use; for a keyring vault: looks again whether the keyring is open.
     VaultUnlock = "vault.unlock" owner: Unlock => Empty;
     /// Seals a credential and its origin.
     AccountAdd = "account.add" owner: AccountAddParams => Id;
@@ -90,6 +90,10 @@ methods! {
     HoldDeny = "hold.deny" anyone: Id => HoldDecided;
     /// The person is looking at a hold: its time starts again, for at most 30 minutes more in all.
     HoldTouch = "hold.touch" owner: Id => HoldTouched;
+    /// What the person answered for longer: task allowances and remembered denials.
+    AnswerList = "answer.list" owner: Empty => Vec<AnswerView>;
+    /// Takes such an answer back: what it allowed or denied is asked about again.
+    AnswerForget = "answer.forget" owner: Id => Empty;
     /// What can be undone, newest first.
     UndoList = "undo.list" owner: UndoListParams => Vec<UndoView>;
     /// Puts back.
@@ -112,6 +116,8 @@ methods! {
     RulesPut = "rules.put" owner: RulesText => Empty;
     /// The newest records.
     JournalTail = "journal.tail" owner: JournalTailParams => Vec<RecordView>;
+    /// One agent's own records, newest first; over the control socket only those of the agent that the peer is paired as. No object text.
+    JournalOwn = "journal.own" anyone: JournalOwnParams => Vec<RecordView>;
     /// Checks the hash chain.
     JournalVerify = "journal.verify" owner: Empty => JournalVerified;
     /// Everything adjustable.
@@ -159,7 +165,8 @@ pub struct Welcome {
 /// `vault.unlock`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Unlock {
-    /// The person's passphrase.
+    /// The person's passphrase; not needed for a keyring vault.
+    #[serde(default)]
     pub passphrase: Secret,
 }
 
@@ -297,6 +304,17 @@ pub enum Scope {
     Task,
 }
 
+/// How long a denial is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export)]
+pub enum Remember {
+    /// 15 minutes.
+    Task,
+    /// Until the person takes it back (`answer.forget`).
+    Always,
+}
+
 /// `grant.put`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GrantPutParams {
@@ -384,6 +402,12 @@ pub struct HoldDecideParams {
     /// How far it reaches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
+    /// With `scope` `task`: the id of a rule that the hold offers; the allowance then covers what the rule says, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// With `deny`, where the hold is `memorable`: requests of the same kind are denied at once from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remember: Option<Remember>,
     /// Do not soften.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forever: Option<bool>,
@@ -500,6 +524,26 @@ pub struct JournalTailParams {
     pub skip_reads: Option<bool>,
 }
 
+/// `journal.own`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct JournalOwnParams {
+    /// Whose; over the control socket it may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Over the control socket, where the peer can't be recognised by its process chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairing_secret: Option<Secret>,
+    /// Only records before this sequence number: the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// At most this many, and at most 1000; 100 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Leave reads out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip_reads: Option<bool>,
+}
+
 /// What `journal.verify` answers.
 #[derive(Debug, Clone, Serialize, Deserialize, TS)]
 #[ts(export)]
@@ -592,6 +636,9 @@ pub enum EventKind {
     /// Something goes on.
     #[serde(rename = "resumed")]
     Resumed,
+    /// The vault is open now.
+    #[serde(rename = "vault.opened")]
+    VaultOpened,
     /// An account does not work.
     #[serde(rename = "account.failing")]
     AccountFailing,

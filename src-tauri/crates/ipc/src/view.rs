@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use crate::contract::Verdict;
+
 /// What kind of effect an operation has, in rising order of care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
 #[serde(rename_all = "lowercase")]
@@ -223,6 +225,12 @@ pub struct HoldView {
     pub partial: bool,
     /// May leave a task allowance.
     pub task_scope: bool,
+    /// Rules that a task allowance may have besides the objects; for the owner only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleView>,
+    /// A denial can be remembered.
+    #[serde(default)]
+    pub memorable: bool,
     /// `for ever` may be chosen.
     pub forever: bool,
     /// The count must be retyped when `for ever` is chosen or the Class demands it.
@@ -240,6 +248,37 @@ pub struct HoldView {
     pub prompt: bool,
     /// What this agent did lately.
     pub recent: RecentView,
+}
+
+/// A rule that an Allow may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct RuleView {
+    /// To be repeated in the decision.
+    pub id: String,
+    /// `any mail from news@shop.example, in the Inbox, older than 30 days`; never starred ones.
+    pub text: String,
+}
+
+/// An answer of the person that goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct AnswerView {
+    /// `t1`, ... for an allowance, `d1`, ... for a denial.
+    pub id: String,
+    /// What was answered.
+    pub verdict: Verdict,
+    /// To whom.
+    pub agent: String,
+    /// Where.
+    pub account: String,
+    /// To which request: its verb, such as `Trash`.
+    pub verb: String,
+    /// On what, in words.
+    pub text: String,
+    /// RFC 3339; absent: until taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
 }
 
 /// An account, without its credential.
@@ -463,6 +502,9 @@ pub struct StatusView {
     pub vault: String,
     /// The vault needs its passphrase, or the keyring is locked.
     pub vault_locked: bool,
+    /// Why it is locked, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_why: Option<String>,
     /// Stopped by a panic, or started as such.
     pub panicked: bool,
     /// Why it is panicked, in a sentence.

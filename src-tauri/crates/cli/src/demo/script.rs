@@ -158,6 +158,8 @@ async fn decide(
         verdict,
         objects,
         scope: Some(Scope::Once),
+        rule: None,
+        remember: None,
         forever: None,
         retyped_count: None,
         by: Some("script".to_owned()),

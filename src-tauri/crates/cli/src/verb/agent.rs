@@ -81,14 +81,19 @@ pub(super) async fn grant(call: &Call, verb: Grant) -> Result<Exit, Failure> {
 }
 
 pub(super) async fn token(call: &Call, token: Token) -> Result<Exit, Failure> {
-    let pairing_secret = match (&token.pairing_secret_file, &token.pairing_secret_env) {
-        (Some(path), _) => Some(secret_file(path)?),
-        (None, Some(name)) => Some(secret_variable(name)?),
-        (None, None) => None,
-    };
+    let pairing_secret = pairing_secret(token.pairing_secret_file.as_deref(), token.pairing_secret_env.as_deref())?;
     let params = TokenIssueParams { agent: token.agent, expires_in: token.expires_in, pairing_secret };
     let issued = call.engine().await?.call(TokenIssue, params).await?;
     call.print(&issued, |issued| format!("{}\n", issued.access_token.expose()))
+}
+
+/// An agent's pairing secret, from wherever it keeps it.
+pub(super) fn pairing_secret(file: Option<&Path>, variable: Option<&str>) -> Result<Option<Secret>, Failure> {
+    match (file, variable) {
+        (Some(path), _) => secret_file(path).map(Some),
+        (None, Some(name)) => secret_variable(name).map(Some),
+        (None, None) => Ok(None),
+    }
 }
 
 fn secret_file(path: &Path) -> Result<Secret, Failure> {

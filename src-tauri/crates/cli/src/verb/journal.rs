@@ -1,4 +1,5 @@
-//! The record of a stopped engine, read only. A running engine shows its record to the owner alone.
+//! The record, read only: of a stopped engine all of it; of a running one what belongs to the agent that asks. All of a running engine's record is shown to
+//! the owner alone: any program of the same user could run this verb, so it proves nothing about who reads.
 
 use std::path::Path;
 
@@ -7,11 +8,14 @@ use latch_daemon::confirm::tty::Terminal;
 use latch_daemon::home::{Home, HomeError};
 use latch_daemon::store::{Store, Stored};
 use latch_daemon::vault::{Vault, VaultKind};
-use latch_ipc::Secret;
+use latch_ipc::contract::{JournalOwn, JournalOwnParams};
+use latch_ipc::rpc::ErrorCode;
+use latch_ipc::view::RecordView;
+use latch_ipc::{Client, Secret};
 use serde::Serialize;
 
 use super::{Call, write};
-use crate::args::{Journal, VaultArg};
+use crate::args::{Journal, Own, VaultArg};
 use crate::exit::{Exit, Failure};
 
 /// A record as it is printed.
@@ -34,7 +38,10 @@ struct Checked {
     why: Option<String>,
 }
 
-pub(super) async fn run(call: &Call, vault: VaultArg, verb: Journal) -> Result<Exit, Failure> {
+pub(super) async fn run(call: &Call, vault: VaultArg, own: Own, verb: Journal) -> Result<Exit, Failure> {
+    if let Ok(engine) = call.engine().await {
+        return of_a_running_engine(call, &engine, own, verb).await;
+    }
     let (store, rolled_back) = open(&call.home()?, vault).await?;
     let done = match verb {
         Journal::Tail { limit, skip_reads } => tail(call, &store, limit, skip_reads).await,
@@ -49,6 +56,63 @@ pub(super) async fn run(call: &Call, vault: VaultArg, verb: Journal) -> Result<E
     done
 }
 
+/// Pages of one agent's own records, newest first.
+const PAGE: u32 = 1_000;
+
+async fn of_a_running_engine(call: &Call, engine: &Client, own: Own, verb: Journal) -> Result<Exit, Failure> {
+    let pairing_secret = super::agent::pairing_secret(own.file.as_deref(), own.env.as_deref())?;
+    let page = async |before: Option<u64>, limit: u32, skip_reads: bool| {
+        let params = JournalOwnParams {
+            agent: own.agent.clone(),
+            pairing_secret: pairing_secret.clone(),
+            before,
+            limit: Some(limit),
+            skip_reads: Some(skip_reads),
+        };
+        engine.call(JournalOwn, params).await.map_err(|error| match error.is(ErrorCode::Forbidden) {
+            true => Failure::new(Exit::Denied, RUNNING),
+            false => error.into(),
+        })
+    };
+    match verb {
+        Journal::Tail { limit, skip_reads } => {
+            let mut records = page(None, limit.min(PAGE), skip_reads).await?;
+            records.reverse();
+            call.print(&records, |records| records.iter().map(own_sentence).collect())
+        }
+        Journal::Show { seq } => {
+            let found = page(Some(seq.saturating_add(1)), 1, false).await?;
+            match found.into_iter().find(|record| record.seq == seq) {
+                Some(record) => call.print(&record, own_sentence),
+                None => Err(Failure::new(Exit::Failed, format!("this agent has no record {seq}."))),
+            }
+        }
+        Journal::Export => {
+            let (mut before, mut newest_first) = (None, Vec::new());
+            loop {
+                let records = page(before, PAGE, false).await?;
+                let Some(oldest) = records.last() else { break };
+                before = Some(oldest.seq);
+                newest_first.extend(records);
+            }
+            for record in newest_first.iter().rev() {
+                let mut text = serde_json::to_vec(record).map_err(Failure::failed)?;
+                text.push(b'\n');
+                write(&text)?;
+            }
+            Ok(Exit::Done)
+        }
+        Journal::Verify => Err(Failure::new(Exit::Denied, RUNNING)),
+    }
+}
+
+const RUNNING: &str = "The engine runs, and it shows its record only to you: in the tray, or with journal in the terminal where latch serve runs. From here an agent can read its own records (journal tail, show, export, with its pairing secret or from its own program); nobody can read another's, and verify wants the engine stopped.";
+
+fn own_sentence(record: &RecordView) -> String {
+    use latch_daemon::confirm::tty::show::plain;
+    format!("{:>6}  {}  {}: {}\n", record.seq, plain(&record.at), plain(&record.kind), plain(&record.text))
+}
+
 async fn open(home: &Path, vault: VaultArg) -> Result<(Store, Option<String>), Failure> {
     if !home.join("latchstring.db").exists() {
         return Err(Failure::new(Exit::Failed, format!("{} has no journal yet.", home.display())));
@@ -56,8 +120,7 @@ async fn open(home: &Path, vault: VaultArg) -> Result<(Store, Option<String>), F
     let home = match Home::take(home) {
         Ok(home) => home,
         Err(HomeError::Taken { .. }) => {
-            let message = "The engine runs, and it shows its record only to you: in the tray, or with journal in the terminal where latch serve runs. No program may read it from here.";
-            return Err(Failure::new(Exit::Denied, message));
+            return Err(Failure::new(Exit::Denied, RUNNING));
         }
         Err(error) => return Err(Failure::failed(error)),
     };

@@ -42,7 +42,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
         Verb::Undo(verb) => call.block_on(undo(&call, verb)),
         Verb::Explain => explain::run(),
         Verb::Demo(demo) => demo::run(call.home, &demo),
-        Verb::Journal { vault, verb } => call.block_on(journal::run(&call, vault, verb)),
+        Verb::Journal { vault, own, verb } => call.block_on(journal::run(&call, vault, own, verb)),
         Verb::Doctor => call.block_on(doctor::run(&call)),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

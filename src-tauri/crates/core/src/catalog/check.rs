@@ -29,6 +29,12 @@ pub(super) fn check(file: &File) -> Result<(), String> {
         known(&file.sets, &soften.set, "set").map_err(|reason| format!("soften {name}: {reason}"))?;
         known(&file.undo, &soften.undo, "undo").map_err(|reason| format!("soften {name}: {reason}"))?;
     }
+    if let Some(sent) = &file.sent {
+        known(&file.sets, &sent.set, "set").map_err(|reason| format!("sent: {reason}"))?;
+        if !holes(&sent.find).any(|hole| hole == "address") || !holes(&sent.read).any(|hole| hole == OBJECT) {
+            return Err("sent: find must say {address} and read {object}".to_owned());
+        }
+    }
     for (name, bulk) in &file.bulk {
         if let Some(set) = &bulk.set {
             known(&file.sets, set, "set").map_err(|reason| format!("bulk {name}: {reason}"))?;

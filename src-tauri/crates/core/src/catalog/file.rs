@@ -399,6 +399,33 @@ pub(crate) struct Outbox {
     pub id: String,
 }
 
+/// How to find out whether the person's own mail went to an address.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sent {
+    /// Lists sent mail to `{address}`; what it finds is read and compared.
+    pub find: String,
+    /// Pointer to the list in its answer.
+    pub list: String,
+    /// Pointer to a message's id, in an entry of the list and in the answer to a message's creation.
+    pub id: String,
+    /// Reads one message's recipients.
+    pub read: String,
+    /// Pointer to its list of headers.
+    pub headers: String,
+    /// The headers that name recipients.
+    pub names: Vec<String>,
+    /// Pointer to its labels.
+    pub labels: String,
+    /// The label of sent mail.
+    pub label: String,
+    /// Labels that sent mail never has.
+    #[serde(default)]
+    pub never: Vec<String>,
+    /// The set that the labels are.
+    pub set: String,
+}
+
 /// Where batches go.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -482,4 +509,6 @@ pub(crate) struct File {
     pub bulk: BTreeMap<String, Bulk>,
     /// How mail waits.
     pub outbox: Option<Outbox>,
+    /// Whom the person wrote to.
+    pub sent: Option<Sent>,
 }

@@ -119,6 +119,21 @@ fn recipients(headers: &[(String, String)]) -> Result<Vec<Member>, String> {
     Ok(members)
 }
 
+/// The one address of a header such as From, in lower case; `None` if it could be read as naming none or several.
+#[must_use]
+pub(crate) fn only_address(value: &str) -> Option<String> {
+    let parsed = addresses(value);
+    let [one] = parsed.as_slice() else { return None };
+    let agree = tokens(value)?.iter().all(|other| other.eq_ignore_ascii_case(one));
+    (agree && one.is_ascii()).then(|| one.to_ascii_lowercase())
+}
+
+/// The addresses that a recipient header surely names, in lower case.
+#[must_use]
+pub(crate) fn named_addresses(value: &str) -> Vec<String> {
+    addresses(value).iter().map(|one| one.to_ascii_lowercase()).collect()
+}
+
 fn addresses(value: &str) -> Vec<String> {
     let text = format!("{value}\r\n");
     match MessageStream::new(text.as_bytes()).parse_address() {

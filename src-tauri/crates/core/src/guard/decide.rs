@@ -12,6 +12,7 @@ use crate::journal::{Commit, Kind, Shelf};
 use crate::operation::{Class, Objects, Part, Request};
 use crate::plan::Permit;
 use crate::recipe::View;
+use crate::scope::{Rule, RuleId};
 use crate::time::Time;
 
 /// How far an Allow reaches.
@@ -22,6 +23,8 @@ pub enum Scope {
     Once,
     /// Also the same again for the listed objects, for 15 minutes.
     Task,
+    /// As a task, and also for what this rule matches: one of those that the hold offers.
+    Rule(RuleId),
 }
 
 /// The person's answer.
@@ -77,6 +80,12 @@ pub enum DecideError {
     /// Task scope is for modify and remove only.
     #[error("this can only be allowed once")]
     OnceOnly,
+    /// The rule is not one that the hold offers.
+    #[error("this rule is not offered (any more): read the hold again")]
+    NoRule,
+    /// A batch of several kinds of changes.
+    #[error("this no can't be remembered: it is about several kinds of changes")]
+    NotRemembered,
     /// For ever is not offered.
     #[error("this can't be done for ever here")]
     NotForever,
@@ -178,9 +187,17 @@ impl Guard {
         }
         let chosen = ticked(hold, objects)?;
         let count = chosen.as_ref().map_or(hold.count(), |chosen| u32::try_from(chosen.len()).unwrap_or(u32::MAX));
-        if scope == Scope::Task && !hold.is_gentle() {
+        if scope != Scope::Once && !hold.is_gentle() {
             return Err(DecideError::OnceOnly);
         }
+        let rule = match scope {
+            Scope::Once | Scope::Task => None,
+            Scope::Rule(_) if by == BY_NOTIFICATION => return Err(DecideError::NotByNotification),
+            Scope::Rule(id) => {
+                let mut offered = Rule::offered(hold, now.wall).into_iter();
+                Some(offered.find(|rule| rule.id() == id).ok_or(DecideError::NoRule)?)
+            }
+        };
         let softened = |part: &Part| part.operation.soften.is_some() && part.operation.class == Class::Destroy;
         if forever && !hold.request.parts.iter().any(softened) {
             return Err(DecideError::NotForever);
@@ -196,12 +213,18 @@ impl Guard {
         hold.state = State::Allowed;
         hold.expires_at = now.time + hold::KEEP;
         hold.allowed = Some(Allowed { objects: chosen.clone(), forever });
-        let allowances = if scope == Scope::Task {
-            allowances(hold, chosen.as_ref(), now.time + hold::ALLOWANCE)
-        } else {
-            Vec::new()
+        let mut allowances = match scope {
+            Scope::Once => Vec::new(),
+            Scope::Task | Scope::Rule(_) => {
+                allowances(hold, chosen.as_ref(), rule.as_ref(), now.time + hold::ALLOWANCE)
+            }
         };
-        let mut record = record(now, Kind::Verdict, format!("allowed by {by}"));
+        let text = match &rule {
+            None => format!("allowed by {by}"),
+            Some(_) => format!("allowed by {by}, with a rule for 15 minutes"),
+        };
+        let mut record = record(now, Kind::Verdict, text);
+        record.object_text = rule.map(|rule| rule.text());
         record.agent = Some(hold.agent.clone());
         record.account = Some(hold.account.clone());
         record.action = Some(super::judge::action(&hold.request));
@@ -210,6 +233,10 @@ impl Guard {
         record.digest = Some(hold.digest);
         let agent = hold.agent.clone();
         self.conduct.entry(agent).or_default().denials = 0;
+        for allowance in &mut allowances {
+            self.given = self.given.saturating_add(1);
+            allowance.id = format!("t{}", self.given);
+        }
         self.allowances.extend(allowances);
         self.notices.push_back(Notice::HoldClosed(id.to_owned()));
         self.handle_answered(id, now);
@@ -276,7 +303,8 @@ impl Guard {
         let holds = self.holds.values().filter(|hold| hold.state != State::Running).map(|hold| hold.expires_at);
         let allowances = self.allowances.iter().map(|allowance| allowance.expires_at);
         let grants = self.grants.values().filter_map(|grant| grant.expires_at);
-        holds.chain(allowances).chain(grants).min()
+        let denials = self.denials.iter().filter_map(|denial| denial.expires_at);
+        holds.chain(allowances).chain(grants).chain(denials).min()
     }
 
     /// Ends what is over: holds become proposals or expire, answered ones are forgotten.
@@ -317,6 +345,7 @@ impl Guard {
         }
         self.end_grants(now, &mut commit);
         self.allowances.retain(|allowance| allowance.expires_at > now.time);
+        self.end_denials(|denial| !denial.stands(now.time), &mut commit);
         self.tokens.retain(|_, token| token.expires_at > now.time);
         self.meters.prune(now.time);
         let _ = self.give_places(now);
@@ -342,17 +371,24 @@ impl Guard {
 }
 
 /// What each part of an allowed hold leaves behind, for the ticked objects.
-fn allowances(hold: &hold::Hold, chosen: Option<&BTreeSet<String>>, expires_at: Time) -> Vec<Allowance> {
+fn allowances(
+    hold: &hold::Hold,
+    chosen: Option<&BTreeSet<String>>,
+    rule: Option<&Rule>,
+    expires_at: Time,
+) -> Vec<Allowance> {
     let changes = hold.request.parts.iter().filter(|part| part.operation.class != Class::Read);
     let left = changes.map(|part| {
         let ids = part.operation.objects.ids().iter();
         Allowance {
+            id: String::new(),
             agent: hold.agent.clone(),
             account: hold.account.clone(),
             verb: part.operation.verb.clone(),
             class: part.operation.class,
             facts: part.operation.facts.clone(),
             objects: ids.filter(|id| chosen.is_none_or(|chosen| chosen.contains(*id))).cloned().collect(),
+            rule: rule.cloned(),
             epoch: hold.epoch,
             expires_at,
         }

@@ -1,15 +1,19 @@
 //! A request comes in: forbid, resolve, permit or hold.
 
+use std::sync::Arc;
+
+use super::standing::Before;
 use super::{Guard, Notice, Now, Session, number, record};
 use crate::budget::{self, Asked};
 use crate::call::Digest;
 use crate::grant::{AuthorizationDetail, Grant};
-use crate::hold::{self, Allowance, Hold, State};
+use crate::hold::{self, Hold, State};
 use crate::journal::{Charge, Commit, Kind};
 use crate::lease::Epoch;
 use crate::operation::{Class, Objects, Request};
 use crate::pdp::{Decision, Question};
 use crate::plan::Permit;
+use crate::scope::Views;
 use crate::time::{Span, Time};
 
 /// What is known of a request beyond its bytes.
@@ -19,6 +23,10 @@ pub struct Context {
     pub reason: Option<String>,
     /// Program and parent chain, as far as the engine saw them.
     pub program: Vec<String>,
+    /// What [`Ruling::LookUp`] asked for was looked up.
+    pub looked_up: bool,
+    /// What [`Ruling::View`] asked for; an object that could not be read is not in it.
+    pub views: Option<Arc<Views>>,
 }
 
 /// What becomes of a request.
@@ -35,6 +43,10 @@ pub enum Ruling {
     },
     /// Some objects are not known yet: read them and ask again.
     Resolve,
+    /// Nothing is known of these recipients: ask the account's own sent mail about each, tell [`Guard::heard`], and ask again.
+    LookUp(Vec<String>),
+    /// A rule that the person allowed may cover it: read what the dialog would show of each object, and ask again.
+    View,
     /// It runs.
     Permit(Permit),
     /// It waits for the person, or was decided already: see the hold's state.
@@ -126,10 +138,7 @@ impl Guard {
         match judged {
             Judged::Forbid { why, instead } => self.forbid(session, account, request, why, instead, now),
             Judged::Permit { delay } => self.permit(session, account, request, digest, delay, now),
-            Judged::Confirm { .. } if self.is_allowed_for_task(session, account, request, now) => {
-                self.permit(session, account, request, digest, None, now)
-            }
-            Judged::Confirm { why } => self.open(session, account, request, digest, (why, context), now),
+            Judged::Confirm { why } => self.confirm(session, account, request, digest, (why, context), now),
         }
     }
 
@@ -151,7 +160,7 @@ impl Guard {
                 let known_recipients = operation.audience.as_ref().is_some_and(|audience| {
                     audience.place.is_none()
                         && !audience.members.is_empty()
-                        && audience.members.iter().all(|member| self.is_known(grant.account(), &member.address))
+                        && audience.members.iter().all(|member| self.is_known(grant.account(), &member.address, now))
                 });
                 self.pdp.decide(&Question {
                     grant,
@@ -250,31 +259,29 @@ impl Guard {
         }
     }
 
-    /// Whether the person allowed the same before for all of these objects; if so, that is used up for them.
-    fn is_allowed_for_task(&mut self, session: &Session, account: &str, request: &Request, now: Now) -> bool {
-        let gate = &self.gate;
-        let stands = |allowance: &Allowance| {
-            allowance.agent == session.agent
-                && allowance.account == account
-                && allowance.expires_at > now.time
-                && gate.admits(allowance.epoch)
-        };
-        let allowed = request.parts.iter().all(|part| {
-            matches!(part.operation.class, Class::Modify | Class::Remove)
-                && !part.operation.objects.ids().is_empty()
-                && self.allowances.iter().any(|allowance| stands(allowance) && allowance.allows(&part.operation))
-        });
-        if allowed {
-            for part in &request.parts {
-                let used =
-                    self.allowances.iter_mut().find(|allowance| stands(allowance) && allowance.allows(&part.operation));
-                if let Some(allowance) = used {
-                    allowance.objects.retain(|id| !part.operation.objects.ids().contains(id));
-                }
-            }
-            self.allowances.retain(|allowance| !allowance.objects.is_empty());
+    /// It would be asked; unless somebody must be looked up first, or the person has answered before.
+    fn confirm(
+        &mut self,
+        session: &Session,
+        account: &str,
+        request: &Request,
+        digest: Digest,
+        (why, context): (String, Context),
+        now: Now,
+    ) -> Ruling {
+        if !context.looked_up
+            && let Some(addresses) = self.whom_to_look_up(&session.agent, account, request, now)
+        {
+            return Ruling::LookUp(addresses);
         }
-        allowed
+        if let Some(ruling) = self.denied(&session.agent, account, request, now) {
+            return ruling;
+        }
+        match self.allowed_before(&session.agent, account, request, context.views.as_deref(), now) {
+            Before::Allowed => self.permit(session, account, request, digest, None, now),
+            Before::Perhaps => Ruling::View,
+            Before::No => self.open(session, account, request, digest, (why, context), now),
+        }
     }
 
     fn open(
@@ -304,6 +311,9 @@ impl Guard {
 
     /// A permit whose obligation can't be met, such as a delay for what can't wait: the person is asked instead.
     pub fn hold_instead(&mut self, permit: Permit, request: &Request, why: &str, context: Context, now: Now) -> Ruling {
+        if let Some(ruling) = self.denied(&permit.agent, &permit.account, request, now) {
+            return ruling;
+        }
         let asked = Asking { agent: &permit.agent, account: &permit.account, epoch: permit.epoch };
         let (id, commit) = self.add_hold(asked, request, permit.digest, (why.to_owned(), context), now);
         Ruling::Held { id, commit: Box::new(commit) }
@@ -335,7 +345,7 @@ impl Guard {
             .iter()
             .filter_map(|part| part.operation.audience.as_ref())
             .flat_map(|audience| audience.members.iter().map(|member| member.address.clone()))
-            .filter(|address| !self.is_known(account, address))
+            .filter(|address| !self.is_known(account, address, now))
             .collect();
         let mut record = record(now, Kind::Hold, why.clone());
         record.agent = Some(agent.to_owned());

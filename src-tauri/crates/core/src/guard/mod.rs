@@ -17,25 +17,30 @@ use crate::budget::Meters;
 use crate::call::Digest;
 use crate::grant::{AuthorizationDetail, Grant};
 use crate::hold::{Allowance, Hold};
-use crate::journal::{Charge, Commit, Kind, Put, Record, Shelf};
+use crate::journal::{Charge, Kind, Put, Record, Shelf};
 use crate::lease::{Epoch, EpochGate};
 use crate::operation::Class;
 use crate::pdp::Pdp;
+use crate::scope::Denial;
 use crate::time::{Span, Time};
 
 mod decide;
 mod execute;
 mod judge;
+mod known;
 mod prompt;
 mod session;
+mod standing;
 mod stop;
 mod touch;
 
 pub use decide::{BY_NOTIFICATION, DecideError, Decided, Scope, Verdict, retypes};
 pub use execute::Stopped;
 pub use judge::{Context, Ruling, Waits};
+pub use known::{Doubt, History, MOST_LOOKED_UP, Written};
 pub use prompt::{A_MINUTE as PROMPTS_A_MINUTE, AN_HOUR as PROMPTS_AN_HOUR};
 pub use session::{GrantError, Introspection, TokenError};
+pub use standing::Remember;
 pub use stop::Cut;
 pub use touch::TOUCHED_AT_MOST;
 
@@ -110,6 +115,12 @@ pub struct Persistent {
     pub grants: u64,
     /// The last undo entry's number.
     pub undos: u64,
+    /// The last number of [`Written`].
+    #[serde(default)]
+    pub written: u64,
+    /// The last remembered denial's number.
+    #[serde(default)]
+    pub denials: u64,
 }
 
 /// Everything that the Guard is started from.
@@ -127,6 +138,10 @@ pub struct Loaded {
     pub proposals: Vec<Hold>,
     /// Addresses that the person, or an allowed send, wrote to: account and address.
     pub known: HashSet<(String, String)>,
+    /// What agents put among the sent mail, by id.
+    pub written: BTreeMap<String, Written>,
+    /// Remembered denials.
+    pub denials: Vec<Denial>,
 }
 
 #[derive(Debug, Clone)]
@@ -143,6 +158,8 @@ struct Conduct {
     paused_until: Option<Time>,
     /// What ran or was denied lately, oldest first: moment, Class (`None`: denied), objects.
     lately: VecDeque<(Time, Option<Class>, u32)>,
+    /// Recipients that were looked up for it, and since when they are counted.
+    looked_up: (u32, Time),
 }
 
 /// What an agent did in the last hour.
@@ -184,7 +201,12 @@ pub struct Guard {
     holds: BTreeMap<u64, Hold>,
     allowances: Vec<Allowance>,
     conduct: BTreeMap<String, Conduct>,
-    known: HashSet<(String, String)>,
+    known: known::Known,
+    denials: Vec<Denial>,
+    /// What agents took the star off, and when: account and object.
+    unstarred: HashMap<(String, String), Time>,
+    /// The last task allowance's number.
+    given: u64,
     notices: VecDeque<Notice>,
     prompts: prompt::Prompts,
 }
@@ -220,7 +242,10 @@ impl Guard {
             holds,
             allowances: Vec::new(),
             conduct: BTreeMap::new(),
-            known: loaded.known,
+            known: known::Known::new(loaded.known, loaded.written),
+            denials: loaded.denials,
+            unstarred: HashMap::new(),
+            given: 0,
             notices: VecDeque::new(),
             prompts: prompt::Prompts::default(),
         }
@@ -364,26 +389,6 @@ impl Guard {
         let any = !came.is_empty();
         self.notices.extend(came.into_iter().map(Notice::MayComeUp));
         any
-    }
-
-    /// Whether somebody had mail from the person before.
-    #[must_use]
-    pub fn is_known(&self, account: &str, address: &str) -> bool {
-        self.known.contains(&(account.to_owned(), address.to_ascii_lowercase()))
-    }
-
-    /// Remembers that the person, or a send that the person allowed, wrote to these.
-    pub fn learn(&mut self, account: &str, addresses: &[String]) -> Commit {
-        let mut commit = Commit::default();
-        for address in addresses {
-            let entry = (account.to_owned(), address.to_ascii_lowercase());
-            if self.known.insert(entry.clone()) {
-                let id = format!("{}/{}", entry.0, Digest::of(&[entry.1.as_bytes()]));
-                let value = serde_json::json!({ "account": entry.0, "address": entry.1 });
-                commit.puts.push(Put { shelf: Shelf::Known, id, value });
-            }
-        }
-        commit
     }
 
     /// The next thing that others should know.

@@ -100,6 +100,7 @@ impl Guard {
             self.close(&id, crate::hold::State::Denied, "its agent was disconnected", now, &mut commit);
         }
         self.allowances.retain(|allowance| allowance.agent != agent);
+        self.end_denials(|denial| denial.agent == agent, &mut commit);
         self.conduct.remove(agent);
         self.state.stopped.remove(agent);
         let mut record = record(now, Kind::Change, "agent disconnected");
@@ -176,6 +177,8 @@ impl Guard {
             self.close(&id, crate::hold::State::Denied, "its account was removed", now, &mut commit);
         }
         self.allowances.retain(|allowance| allowance.account != account);
+        self.end_denials(|denial| denial.account == account, &mut commit);
+        commit.deletes.extend(self.known.forget_account(account));
         commit
     }
 

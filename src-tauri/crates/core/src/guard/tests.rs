@@ -15,7 +15,6 @@ use crate::lease::LeaseError;
 use crate::operation::{Audience, Member, Request};
 use crate::plan::Permit;
 use crate::recipe::View;
-
 const START: Time = Time(1_700_000_000_000);
 
 fn at(span: Span) -> Now {
@@ -65,7 +64,8 @@ impl Rig {
     }
 
     fn ask_at(&mut self, account: &str, request: &Request, now: Now) -> Ruling {
-        self.guard.handle_request(&self.session, account, request, Context::default(), now)
+        let context = Context { looked_up: true, ..Context::default() };
+        self.guard.handle_request(&self.session, account, request, context, now)
     }
 
     fn ask(&mut self, request: &Request) -> Ruling {
@@ -369,6 +369,8 @@ fn no_task_allowance_reaches_what_is_not_gentle_or_has_no_objects() {
     for request in [delete(&["1"]), request(Method::POST, "labels", json!({ "name": "x" }))] {
         let operation = &request.parts[0].operation;
         rig.guard.allowances.push(crate::hold::Allowance {
+            id: String::new(),
+            rule: None,
             agent: "a".to_owned(),
             account: "mine".to_owned(),
             verb: operation.verb.clone(),
@@ -678,7 +680,7 @@ fn a_grant_that_is_over_is_deleted_and_recorded() {
     let end = Span::seconds(5);
     grant(&mut rig.guard, "a", "mine", Preset::Organize, Some(START + end));
     assert!(rig.guard.poll_timeout().is_some_and(|due| due <= START + end));
-    assert_eq!(rig.guard.handle_timeout(at(Span::seconds(4))), Commit::default());
+    assert_eq!(rig.guard.handle_timeout(at(Span::seconds(4))), crate::journal::Commit::default());
     let commit = rig.guard.handle_timeout(at(end));
     assert!(matches!(commit.deletes.as_slice(), [(Shelf::Grant, _)]), "{commit:?}");
     assert_eq!(commit.records[0].time, START + end, "the high-water mark is past its end");

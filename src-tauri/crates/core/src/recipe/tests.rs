@@ -200,3 +200,99 @@ proptest! {
         prop_assert!(restrict(gmail(), &asked, &["not-there".to_owned()]).is_none());
     }
 }
+
+const SENT: &str = "/gmail/v1/users/me/messages";
+
+fn me() -> Vec<(String, String)> {
+    vec![("userId".to_owned(), "me".to_owned())]
+}
+
+#[test]
+fn sent_mail_is_searched_for_plain_addresses_only() {
+    let call = sent::search(gmail(), &me(), "bob.b+x@shop-1.example").unwrap();
+    assert_eq!(call.target, format!("{SENT}?labelIds=SENT&maxResults=500&q=to%3Abob.b%2Bx@shop-1.example"));
+    for address in [
+        "bob",
+        "@b.example",
+        "bob@",
+        "-bob@b.example",
+        "a b@b.example",
+        "\"a\"@b.example",
+        "a@b.example OR from:me",
+        "a@b.example)",
+        "{a}@b.example",
+        "a&q=x@b.example",
+        "b\u{f6}b@b.example",
+        "from:a@b.example",
+        "a@-b.example",
+        "a@b_c.example",
+        &format!("{}@b.example", "a".repeat(300)),
+    ] {
+        assert_eq!(sent::search(gmail(), &me(), address), None, "{address}");
+    }
+}
+
+#[test]
+fn only_a_sent_mail_to_exactly_this_address_proves_anything() {
+    let mail = |labels: Value, name: &str, value: &str| json!({ "id": "s1", "labelIds": labels, "payload": { "headers": [{ "name": name, "value": value }] } });
+    let went = |answer: &Value| sent::went_to(gmail(), answer, "bob@b.example");
+    for value in ["bob@b.example", "Bob <BOB@b.example>, c@c.example", "\"Bob, B\" <bob@B.example>"] {
+        for name in ["To", "Cc", "bcc"] {
+            assert!(went(&mail(json!(["SENT"]), name, value)), "{name}: {value}");
+        }
+    }
+    for answer in [
+        mail(json!(["INBOX"]), "To", "bob@b.example"),
+        mail(json!(["SENT", "DRAFT"]), "To", "bob@b.example"),
+        mail(json!(["SENT"]), "From", "bob@b.example"),
+        mail(json!(["SENT"]), "To", "xbob@b.example"),
+        mail(json!(["SENT"]), "To", "bob@b.example.evil.example"),
+        mail(json!(["SENT"]), "To", "\"bob@b.example\" <evil@evil.example>"),
+        json!({ "labelIds": ["SENT"] }),
+        Value::Null,
+    ] {
+        assert!(!went(&answer), "{answer}");
+    }
+    assert_eq!(sent::found(gmail(), &json!({ "messages": [{ "id": "a" }, { "id": "../x" }, {}] })), ["a"]);
+    assert!(sent::found(gmail(), &json!({})).is_empty());
+}
+
+#[test]
+fn what_an_agent_puts_among_the_sent_mail_is_known_for_what_it_is() {
+    let raw = to_base64(b"From: me@example.com\r\nTo: Bob <bob@B.example>\r\nSubject: Hi\r\n\r\nText");
+    let send = part("POST", "/messages/send", json!({ "raw": raw }));
+    let to_bob = sent::Writes::New(Some(vec!["bob@b.example".to_owned()]));
+    assert_eq!(sent::writes(gmail(), &send), Some(to_bob.clone()));
+    assert_eq!(sent::made(gmail(), &send, &json!({ "id": "n1" })), Some(Some("n1".to_owned())));
+    assert_eq!(sent::made(gmail(), &send, &json!({ "labelIds": [] })), None, "no id: nobody knows");
+    for path in ["/messages", "/messages/import"] {
+        let insert = part("POST", path, json!({ "raw": raw, "labelIds": ["SENT"] }));
+        assert_eq!(sent::writes(gmail(), &insert), Some(to_bob.clone()), "{path}");
+        let made = |labels: Value| sent::made(gmail(), &insert, &json!({ "id": "n1", "labelIds": labels }));
+        let n1 = Some(Some("n1".to_owned()));
+        assert_eq!((made(json!(["SENT"])), made(json!(["INBOX"]))), (n1.clone(), Some(None)));
+        assert_eq!(sent::made(gmail(), &insert, &json!({ "id": "n1" })), n1, "when in doubt");
+    }
+    let relabel = part("POST", "/messages/batchModify", json!({ "ids": ["a", "b"], "addLabelIds": ["SENT"] }));
+    assert_eq!(sent::writes(gmail(), &relabel), Some(sent::Writes::Messages(vec!["a".to_owned(), "b".to_owned()])));
+    for harmless in [
+        part("POST", "/drafts", json!({ "message": { "raw": raw } })),
+        part("POST", "/messages/batchModify", json!({ "ids": ["a"], "addLabelIds": ["Label_1"] })),
+        part("POST", "/messages/m1/trash", Value::Null),
+        part("GET", "/messages/m1", Value::Null),
+    ] {
+        assert_eq!(sent::writes(gmail(), &harmless), None, "{}", harmless.operation.action);
+    }
+}
+
+#[test]
+fn taking_the_star_off_is_noticed() {
+    for (body, expected) in [
+        (json!({ "ids": ["a"], "removeLabelIds": ["STARRED"] }), true),
+        (json!({ "ids": ["a"], "removeLabelIds": ["UNREAD", "starred"] }), true),
+        (json!({ "ids": ["a"], "addLabelIds": ["STARRED"] }), false),
+        (json!({ "ids": ["a"], "removeLabelIds": ["UNREAD"] }), false),
+    ] {
+        assert_eq!(unstars(gmail(), &part("POST", "/messages/batchModify", body.clone())), expected, "{body}");
+    }
+}

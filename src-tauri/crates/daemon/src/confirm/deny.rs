@@ -19,6 +19,7 @@ pub async fn run(client: Client, mut events: UnboundedReceiver<Event>) {
             | EventKind::Panic
             | EventKind::Resumed
             | EventKind::AccountFailing
+            | EventKind::VaultOpened
             | EventKind::OutboxChanged
             | EventKind::AgentPaused
             | EventKind::Told => {}

@@ -73,6 +73,7 @@ fn bare_hold(hold: HoldView) -> HoldView {
         facts: Vec::new(),
         audience: hold.audience.map(|_| AudienceView::default()),
         agent_reason: None,
+        rules: Vec::new(),
         recent: RecentView::default(),
         program: Vec::new(),
         ..hold
@@ -107,6 +108,8 @@ mod tests {
             "journal.verify",
             "settings.set",
             "undo.list",
+            "answer.list",
+            "answer.forget",
         ] {
             let refused = admit(widening).unwrap_err();
             assert_eq!(refused.code, ErrorCode::Forbidden as i32, "{widening}");
@@ -130,6 +133,7 @@ mod tests {
             "summary": {"senders": [{"sender": "SECRET SENDER", "count": 1}], "oldest": null, "newest": null,
                         "starred": 0, "unread": 0, "important": 0},
             "facts": [{"label": "Text", "value": "SECRET TEXT"}],
+            "rules": [{"id": "r1", "text": "any mail from SECRET@x"}],
             "audience": {"members": [{"address": "SECRET@x", "role": "to", "first_time": true}]},
             "reversible": "yes", "undo_text": "Undo.", "agent_reason": "SECRET REASON", "why": "over its budget",
             "partial": true, "task_scope": true, "forever": false, "retype": false, "state": "open",

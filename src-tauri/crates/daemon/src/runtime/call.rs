@@ -80,6 +80,10 @@ impl Runtime {
                 reply::<c::HoldDeny>(self.hold_deny(&parse::<c::HoldDeny>(params)?.id, by).await)
             }
             c::HoldTouch::NAME => reply::<c::HoldTouch>(self.hold_touch(&parse::<c::HoldTouch>(params)?.id)),
+            c::AnswerList::NAME => reply::<c::AnswerList>(self.answer_list()),
+            c::AnswerForget::NAME => {
+                reply::<c::AnswerForget>(self.answer_forget(parse::<c::AnswerForget>(params)?).await)
+            }
             c::UndoList::NAME => reply::<c::UndoList>(self.undo_list(&parse::<c::UndoList>(params)?)),
             c::UndoRun::NAME => reply::<c::UndoRun>(self.undo_run(parse::<c::UndoRun>(params)?).await),
             c::PanicCall::NAME => {
@@ -100,6 +104,9 @@ impl Runtime {
             c::RulesGet::NAME => reply::<c::RulesGet>(self.rules_get()),
             c::RulesPut::NAME => reply::<c::RulesPut>(self.rules_put(parse::<c::RulesPut>(params)?).await),
             c::JournalTail::NAME => reply::<c::JournalTail>(self.journal_tail(parse::<c::JournalTail>(params)?).await),
+            c::JournalOwn::NAME => {
+                reply::<c::JournalOwn>(self.journal_own(parse::<c::JournalOwn>(params)?, &origin).await)
+            }
             c::JournalVerify::NAME => reply::<c::JournalVerify>(self.journal_verify().await),
             c::SettingsGet::NAME => reply::<c::SettingsGet>(Ok(self.settings())),
             c::SettingsSet::NAME => reply::<c::SettingsSet>(self.settings_set(params).await),

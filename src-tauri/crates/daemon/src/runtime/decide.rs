@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use latch_core::call::Digest;
 use latch_core::catalog::{ErrorShape, Provider};
-use latch_core::guard::{DecideError, Scope, Verdict};
+use latch_core::guard::{DecideError, Remember, Scope, Verdict};
 use latch_core::hold::{Allowed, State};
 use latch_core::journal::{Charge, Commit};
 use latch_core::operation::{Part, Request};
 use latch_core::recipe;
-use latch_ipc::contract::{self, HoldDecideParams, HoldDecided, HoldGetParams, HoldTouched};
+use latch_core::scope::RuleId;
+use latch_ipc::contract::{self, Empty, HoldDecideParams, HoldDecided, HoldGetParams, HoldTouched, Id};
 use latch_ipc::rpc::{ErrorCode, RpcError};
-use latch_ipc::view::{HoldState, HoldView};
+use latch_ipc::view::{AnswerView, HoldState, HoldView};
 
 use super::Runtime;
 use super::accounts::Account;
@@ -61,14 +62,12 @@ impl Runtime {
         let opened = self.opened().ok_or_else(locked)?;
         let digest = Digest::from_hex(&params.digest)
             .ok_or_else(|| RpcError::new(ErrorCode::InvalidParams, "digest is 64 hex digits: repeat the hold's own"))?;
+        let (scope, remember) = (scope(&params)?, remember(&params)?);
         let verdict = match params.verdict {
             contract::Verdict::Deny => Verdict::Deny,
             contract::Verdict::Allow => Verdict::Allow {
                 objects: params.objects,
-                scope: match params.scope.unwrap_or_default() {
-                    contract::Scope::Once => Scope::Once,
-                    contract::Scope::Task => Scope::Task,
-                },
+                scope,
                 forever: params.forever.unwrap_or(false),
                 retyped_count: params.retyped_count,
             },
@@ -86,8 +85,18 @@ impl Runtime {
         if params.verdict == contract::Verdict::Allow {
             self.check_divisible(&params.id, &verdict)?;
         }
-        let decided =
-            opened.guard().decide(&params.id, &digest, verdict, by, opened.now()).map_err(|error| refusal(&error))?;
+        let decided = {
+            let (mut guard, now) = (opened.guard(), opened.now());
+            if remember.is_some() {
+                guard.check_memorable(&params.id).map_err(|error| refusal(&error))?;
+            }
+            let mut decided = guard.decide(&params.id, &digest, verdict, by, now).map_err(|error| refusal(&error))?;
+            if let Some(remember) = remember {
+                let more = guard.remember_denial(&params.id, remember, by, now).map_err(|error| refusal(&error))?;
+                decided.commit.extend(more);
+            }
+            decided
+        };
         if let Err(error) = opened.store.commit(decided.commit).await {
             let now = opened.now();
             let _ = opened.guard().handle_unreadable(&params.id, "the decision could not be recorded", now);
@@ -108,6 +117,25 @@ impl Runtime {
                 (_, false) => HoldState::Allowed,
             },
         })
+    }
+
+    /// What the person answered for longer.
+    pub(crate) fn answer_list(&self) -> Result<Vec<AnswerView>, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let (guard, now) = (opened.guard(), opened.now());
+        let denials = guard.denials(now).map(|denial| views::denial(denial, now));
+        Ok(denials.chain(guard.allowances(now).map(|allowance| views::allowance(allowance, now))).collect())
+    }
+
+    /// Takes such an answer back.
+    pub(crate) async fn answer_forget(&self, params: Id) -> Result<Empty, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let commit = opened.guard().forget_answer(&params.id, opened.now());
+        let commit = commit.ok_or_else(|| {
+            RpcError::new(ErrorCode::NotFound, "this answer does not stand any more: see answer.list")
+        })?;
+        opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        Ok(Empty {})
     }
 
     /// Denies; anybody on this machine's side of the control socket may.
@@ -286,6 +314,29 @@ pub(super) fn recipients(request: &Request) -> Vec<String> {
         .collect()
 }
 
+fn scope(params: &HoldDecideParams) -> Result<Scope, RpcError> {
+    let bad = |message: &str| RpcError::new(ErrorCode::InvalidParams, message);
+    match (params.scope.unwrap_or_default(), &params.rule) {
+        (contract::Scope::Once, None) => Ok(Scope::Once),
+        (contract::Scope::Task, None) => Ok(Scope::Task),
+        (contract::Scope::Task, Some(rule)) => {
+            RuleId::parse(rule).map(Scope::Rule).ok_or_else(|| bad("rule is the id of one of the hold's own rules"))
+        }
+        (contract::Scope::Once, Some(_)) => Err(bad("a rule goes with scope task only")),
+    }
+}
+
+fn remember(params: &HoldDecideParams) -> Result<Option<Remember>, RpcError> {
+    match (params.remember, params.verdict) {
+        (None, _) => Ok(None),
+        (Some(contract::Remember::Task), contract::Verdict::Deny) => Ok(Some(Remember::Task)),
+        (Some(contract::Remember::Always), contract::Verdict::Deny) => Ok(Some(Remember::Always)),
+        (Some(_), contract::Verdict::Allow) => {
+            Err(RpcError::new(ErrorCode::InvalidParams, "remember goes with a denial; an Allow has a scope"))
+        }
+    }
+}
+
 fn no_hold() -> RpcError {
     RpcError::new(ErrorCode::NotFound, "there is no such hold: see hold.list")
 }
@@ -293,13 +344,16 @@ fn no_hold() -> RpcError {
 fn refusal(error: &DecideError) -> RpcError {
     let code = match error {
         DecideError::Unknown => ErrorCode::NotFound,
-        DecideError::NotWaiting(_) | DecideError::OtherDigest | DecideError::Preparing => ErrorCode::Conflict,
+        DecideError::NotWaiting(_) | DecideError::OtherDigest | DecideError::Preparing | DecideError::NoRule => {
+            ErrorCode::Conflict
+        }
         DecideError::Stopped => ErrorCode::Panicked,
         DecideError::NotDivisible
         | DecideError::OtherObjects
         | DecideError::Opaque
         | DecideError::Nothing
         | DecideError::OnceOnly
+        | DecideError::NotRemembered
         | DecideError::NotForever
         | DecideError::Retype(_) => ErrorCode::InvalidParams,
         DecideError::NotByNotification => ErrorCode::Forbidden,

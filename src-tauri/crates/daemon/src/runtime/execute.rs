@@ -234,6 +234,13 @@ impl Runtime {
         let mut counter = Some(counter);
         let agent = plan.agent().unwrap_or_default().to_owned();
         let mut undo = entry.map(|entry| Undo::new(&undo_id, &agent, &account.id, &part, entry, opened.now()));
+        // What an agent puts among the sent mail makes nobody known: it is noted before it can be there.
+        let mut writing =
+            recipe::sent::writes(provider, &part).map(|writes| opened.guard().writing(&account.id, writes));
+        if recipe::unstars(provider, &part) {
+            let now = opened.now();
+            opened.guard().note_unstarred(&account.id, part.operation.objects.ids(), now);
+        }
         let mut last = None;
         for (offset, call) in calls.into_iter().enumerate() {
             let (intent, lease) = {
@@ -243,6 +250,9 @@ impl Runtime {
                 {
                     commit.puts.push(undo.put());
                     commit.puts.extend(counter.take());
+                }
+                if let Some((_, puts)) = &mut writing {
+                    commit.puts.append(puts);
                 }
                 crate::fail::point("before-intent");
                 let receipt = opened.store.commit(commit).await?;
@@ -282,6 +292,13 @@ impl Runtime {
                 commit.puts.push(known.put());
                 super::lock(&opened.undos).insert(known.number(), known.clone());
                 undo = Some(known);
+            }
+            if let (Ok(answer), Some((id, _)), true) = (&sent, &writing, offset == 0) {
+                let value = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
+                let made = if succeeded { recipe::sent::made(provider, &part, &value) } else { None };
+                if made.is_some() || (400..500).contains(&answer.status) {
+                    commit.extend(opened.guard().wrote(id, made.flatten()));
+                }
             }
             if let Ok(answer) = &sent
                 && (400..500).contains(&answer.status)

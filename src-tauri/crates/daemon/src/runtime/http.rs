@@ -85,7 +85,7 @@ impl Runtime {
         let mut request = routed.classify(&bytes).map_err(|refusal| problem::refused(shape, &refusal))?;
         let Caller { session, peer } = caller;
         let reason = head.headers.get(REASON).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let context = Context { reason, program: Vec::new() };
+        let mut context = Context { reason, ..Context::default() };
         let mut resolved = false;
         loop {
             let ruling = opened.guard().handle_request(&session, &account.id, &request, context.clone(), opened.now());
@@ -127,6 +127,13 @@ impl Runtime {
                     request = Box::pin(self.resolve(&account, session.epoch, request))
                         .await
                         .map_err(|error| problem::unreadable(shape, &error))?;
+                }
+                Ruling::LookUp(addresses) => {
+                    context.looked_up = true;
+                    self.look_up(&account, session.epoch, &request, addresses).await;
+                }
+                Ruling::View => {
+                    context.views = Some(Arc::new(self.views(&account, session.epoch, &request).await));
                 }
                 Ruling::Permit(permit) if permit.class() == latch_core::operation::Class::Read && !request.batch => {
                     return self.pass(opened, &account, shape, permit, request).await;

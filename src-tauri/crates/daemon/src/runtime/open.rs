@@ -13,9 +13,9 @@ use latch_core::journal::{Commit, Kind, Put, Shelf};
 use latch_core::lease::Epoch;
 use latch_core::pdp::Pdp;
 use latch_core::time::Span;
-use latch_ipc::Client;
-use latch_ipc::contract::Settings;
+use latch_ipc::contract::{EventKind, Settings};
 use latch_ipc::view::DoorsView;
+use latch_ipc::{Client, Secret};
 use serde_json::Value;
 use tokio::io::BufReader;
 use tokio::net::TcpListener;
@@ -36,6 +36,8 @@ use crate::vault::{Anchor, Present, Vault, VaultError, VaultKind};
 
 /// Notifications that a slow owner may lag behind.
 const EVENTS: usize = 4096;
+/// How often a keyring that did not answer is looked at again.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// What the engine does when its owner's pipe ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -186,6 +188,7 @@ impl Engine {
         let mut background = tokio::task::JoinSet::new();
         background.spawn(Arc::clone(&runtime).keep_time());
         background.spawn(Arc::clone(&runtime).keep_anchor());
+        background.spawn(Arc::clone(&runtime).keep_looking());
         background.spawn(Arc::clone(&runtime).erase_old_texts());
         if let Some(listener) = self.listener.take() {
             let (inside, connections) = (Arc::clone(&runtime), runtime.connections().clone());
@@ -358,6 +361,14 @@ impl Runtime {
                         Some((text("account")?, text("address")?))
                     })
                     .collect(),
+                written: of(Shelf::Known)
+                    .filter(|(_, _, value)| value.get("address").is_none())
+                    .filter_map(|(_, id, value)| Some((id.clone(), serde_json::from_value(value.clone()).ok()?)))
+                    .collect(),
+                denials: of(Shelf::Rules)
+                    .filter(|(_, id, _)| id != "rules")
+                    .filter_map(|(_, _, value)| serde_json::from_value(value.clone()).ok())
+                    .collect(),
             },
             lifetimes,
         );
@@ -461,6 +472,29 @@ impl Runtime {
             let _ = opened.store.commit(commit).await;
         }
         self.settle(opened);
+    }
+
+    /// A keyring that asks the person just now is looked at again until it has an answer. One that said no is left alone: looking would ask again.
+    async fn keep_looking(self: Arc<Self>) {
+        while self.opened().is_none() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            if !self.vault.may_be_asking() {
+                continue;
+            }
+            let vault = Arc::clone(&self.vault);
+            let found = tokio::task::spawn_blocking(move || vault.unlock(&Secret::default())).await;
+            if !matches!(found, Ok(Ok(()))) {
+                continue;
+            }
+            match self.open().await {
+                Ok(()) => self.tell(EventKind::VaultOpened, None, None),
+                Err(error) => {
+                    tracing::error!(%error, "the vault is open, but the rest is not");
+                    super::lock(&self.warnings).push(error.to_string());
+                    return;
+                }
+            }
+        }
     }
 
     /// The vault learns how far the database is, at most once a minute.

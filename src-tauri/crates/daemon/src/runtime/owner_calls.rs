@@ -5,9 +5,11 @@ use latch_core::grant::{AuthorizationDetail, Grant};
 use latch_core::guard::{Agent, GrantError, Lifetimes, record};
 use latch_core::journal::{Commit, Kind, Put, Shelf};
 use latch_core::time::Span;
+use latch_ipc::Secret;
 use latch_ipc::contract::{
-    AgentConnectParams, AgentConnected, Empty, GrantPutParams, GrantPutResult, Hello, Id, JournalTailParams,
-    JournalVerified, RulesText, Settings, TokenIssueParams, TokenIssued, TokenRevokeParams, Unlock, Welcome,
+    AgentConnectParams, AgentConnected, Empty, EventKind, GrantPutParams, GrantPutResult, Hello, Id, JournalOwnParams,
+    JournalTailParams, JournalVerified, RulesText, Settings, TokenIssueParams, TokenIssued, TokenRevokeParams, Unlock,
+    Welcome,
 };
 use latch_ipc::rpc::{ErrorCode, RpcError};
 use latch_ipc::view::{AgentView, OutboxView, QuarantineView, RecordView, StatusView};
@@ -25,6 +27,8 @@ const MAX_NAME: usize = 80;
 const MAX_TOKEN_SECONDS: u64 = 3600;
 /// The most records in one answer.
 const MAX_RECORDS: u32 = 10_000;
+/// The most records in one answer to an agent.
+const MAX_OWN_RECORDS: u32 = 1_000;
 
 /// What would let a name look like something else: controls, zero-width and direction marks, tag characters (ATTACKS 31).
 pub(super) fn is_hidden(c: char) -> bool {
@@ -59,6 +63,7 @@ impl Runtime {
             doors: self.doors(),
             vault: self.vault.kind().name().to_owned(),
             vault_locked: self.opened().is_none(),
+            vault_why: self.vault.why_locked(),
             panicked: false,
             panicked_why: None,
             owner: match self.owner {
@@ -95,6 +100,7 @@ impl Runtime {
             .map_err(|_| RpcError::new(ErrorCode::Internal, "the vault did not answer"))?
             .map_err(|error| vault(&error))?;
         self.open().await.map_err(|error| RpcError::new(ErrorCode::Storage, error.to_string()))?;
+        self.tell(EventKind::VaultOpened, None, None);
         Ok(Empty {})
     }
 
@@ -167,24 +173,32 @@ impl Runtime {
     }
 
     pub(crate) async fn token_issue(&self, params: TokenIssueParams, origin: &Origin) -> Result<TokenIssued, RpcError> {
-        let opened = self.opened().ok_or_else(locked)?;
         if params.expires_in.is_some_and(|seconds| seconds == 0 || seconds > MAX_TOKEN_SECONDS) {
             return Err(RpcError::new(ErrorCode::InvalidParams, "expires_in is 1 to 3600 seconds"));
         }
-        let agent = match (origin, &params.pairing_secret) {
-            (Origin::Owner, _) => {
-                params.agent.ok_or_else(|| RpcError::new(ErrorCode::InvalidParams, "agent is missing"))?
-            }
-            (Origin::Control(_), Some(secret)) => opened
-                .guard()
-                .paired(params.agent.as_deref(), inside::hash(secret.expose()))
-                .map_err(|error| inside::refusal(&error))?
-                .id
-                .clone(),
-            (Origin::Control(peer), None) => self.agent_of(peer, params.agent.as_deref())?,
-        };
+        let agent = self.agent_asking(params.agent, params.pairing_secret.as_ref(), origin)?;
         let (access_token, expires_in) = self.issue(&agent, params.expires_in).await?;
         Ok(TokenIssued { access_token, token_type: "Bearer".to_owned(), expires_in })
+    }
+
+    /// The agent that the owner names, or that a peer is paired as.
+    fn agent_asking(
+        &self,
+        agent: Option<String>,
+        pairing_secret: Option<&Secret>,
+        origin: &Origin,
+    ) -> Result<String, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        match (origin, pairing_secret) {
+            (Origin::Owner, _) => agent.ok_or_else(|| RpcError::new(ErrorCode::InvalidParams, "agent is missing")),
+            (Origin::Control(_), Some(secret)) => {
+                let hash = inside::hash(secret.expose());
+                let guard = opened.guard();
+                let agent = guard.paired(agent.as_deref(), hash).map_err(|error| inside::refusal(&error))?;
+                Ok(agent.id.clone())
+            }
+            (Origin::Control(peer), None) => self.agent_of(peer, agent.as_deref()),
+        }
     }
 
     /// The agent that a peer's process chain belongs to; of several, the one with the narrower grant. A label, not a boundary.
@@ -276,21 +290,21 @@ impl Runtime {
             .tail(params.before, limit, params.skip_reads.unwrap_or(false))
             .await
             .map_err(|error| storage(&error))?;
-        Ok(records
-            .into_iter()
-            .map(|Stored { seq, record }| RecordView {
-                seq,
-                at: views::rfc3339(record.wall),
-                kind: latch_core::journal::kind_name(record.kind).to_owned(),
-                agent: record.agent,
-                account: record.account,
-                action: record.action,
-                class: record.class.map(views::class),
-                count: record.count,
-                text: record.text,
-                undo: record.undo,
-            })
-            .collect())
+        Ok(records.into_iter().map(record_view).collect())
+    }
+
+    /// One agent's own records: for the owner anybody's, for a peer those of the agent that it is paired as.
+    pub(crate) async fn journal_own(
+        &self,
+        params: JournalOwnParams,
+        origin: &Origin,
+    ) -> Result<Vec<RecordView>, RpcError> {
+        let opened = self.opened().ok_or_else(locked)?;
+        let agent = self.agent_asking(params.agent, params.pairing_secret.as_ref(), origin)?;
+        let limit = params.limit.unwrap_or(100).min(MAX_OWN_RECORDS);
+        let skip_reads = params.skip_reads.unwrap_or(false);
+        let records = opened.store.tail_of(&agent, params.before, limit, skip_reads).await;
+        Ok(records.map_err(|error| storage(&error))?.into_iter().map(record_view).collect())
     }
 
     pub(crate) async fn journal_verify(&self) -> Result<JournalVerified, RpcError> {
@@ -334,6 +348,21 @@ impl Runtime {
         opened.guard().pdp().set_outbox_delay(Span::seconds(u64::from(settings.outbox_seconds)));
         opened.store.set_quarantine_limit(u64::from(settings.quarantine_mib) * 1024 * 1024);
         *self.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = settings;
+    }
+}
+
+fn record_view(Stored { seq, record }: Stored) -> RecordView {
+    RecordView {
+        seq,
+        at: views::rfc3339(record.wall),
+        kind: latch_core::journal::kind_name(record.kind).to_owned(),
+        agent: record.agent,
+        account: record.account,
+        action: record.action,
+        class: record.class.map(views::class),
+        count: record.count,
+        text: record.text,
+        undo: record.undo,
     }
 }
 

@@ -1,12 +1,15 @@
 //! The guard's own reading of an upstream, with the person's credential: for the dialog, for resolving, for undo.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use latch_core::call::Call;
+use latch_core::guard::History;
 use latch_core::lease::Epoch;
 use latch_core::operation::{Objects, Request};
-use latch_core::recipe::{self, Resolution, View};
+use latch_core::recipe::{self, Resolution, View, sent};
+use latch_core::scope::Views;
 use serde_json::Value;
 
 use super::accounts::Account;
@@ -21,6 +24,12 @@ const MAX_ANSWER: usize = 32 * 1024 * 1024;
 const MAX_PAGES: usize = 200;
 /// Objects that are shown before the rest has been read.
 const FIRST_PAGE: usize = 50;
+/// Recipients that are looked up at the same time.
+const LOOKED_UP_AT_ONCE: usize = 8;
+/// Sent messages that are read to find one that really went to an address.
+const PROOFS: usize = 5;
+/// How long looking one recipient up may take.
+const HISTORY: Duration = Duration::from_secs(8);
 
 /// Why the guard could not read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -114,6 +123,73 @@ impl Runtime {
             parts.push(resolved);
         }
         Ok(Request { parts, batch: request.batch })
+    }
+
+    /// What the dialog would show of a request's objects. What can't be read is left out.
+    pub(crate) async fn views(&self, account: &Account, epoch: Epoch, request: &Request) -> Views {
+        let Some(provider) = self.catalog.provider(&account.provider) else { return Views::new() };
+        let wanted = request.parts.iter().flat_map(|part| {
+            let kind = part.operation.objects.kind().unwrap_or_default();
+            let ids = part.operation.objects.ids().iter();
+            ids.filter_map(move |id| Some((kind, id, recipe::preview(provider, part, id)?)))
+        });
+        let wanted: Vec<(String, String, Call)> =
+            wanted.map(|(kind, id, call)| (kind.to_owned(), id.clone(), call)).collect();
+        let reads = wanted.into_iter().map(|(kind, id, call)| async move {
+            let answer = self.read(account, epoch, call).await.ok()??;
+            let view = recipe::view(provider, &kind, &id, &answer);
+            Some((id, view))
+        });
+        let mut views = Views::new();
+        let mut stream = futures_util::stream::iter(reads).buffer_unordered(AT_ONCE);
+        while let Some(read) = stream.next().await {
+            views.extend(read);
+        }
+        views
+    }
+
+    /// Asks the account's own sent mail whether the person wrote to these before, and tells the Guard. What can't be found out is not known.
+    pub(crate) async fn look_up(&self, account: &Account, epoch: Epoch, request: &Request, addresses: Vec<String>) {
+        let Some(opened) = self.opened() else { return };
+        let params = request.parts.iter().find(|part| part.operation.class == latch_core::operation::Class::Send);
+        let params = params.map(|part| part.params.clone()).unwrap_or_default();
+        let params = &params;
+        let asked = addresses.into_iter().map(|address| async move {
+            let asked = tokio::time::timeout(HISTORY, self.history(account, epoch, params, &address));
+            let history = match asked.await {
+                Ok(Ok(Some(message))) => History::WroteIn(message),
+                Ok(Ok(None)) => History::Nothing,
+                Ok(Err(_)) | Err(_) => History::Unreadable,
+            };
+            opened.guard().heard(&account.id, &address, history, opened.now());
+        });
+        futures_util::stream::iter(asked).buffer_unordered(LOOKED_UP_AT_ONCE).collect::<Vec<()>>().await;
+    }
+
+    /// A sent message of the person's own to this address.
+    async fn history(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        params: &[(String, String)],
+        address: &str,
+    ) -> Result<Option<String>, ReadError> {
+        let opened = self.opened().ok_or(ReadError::Stopped)?;
+        let provider = self.catalog.provider(&account.provider).ok_or_else(|| lost_provider(account))?;
+        if !opened.guard().history_counts(&account.id, address) {
+            return Ok(None);
+        }
+        let Some(search) = sent::search(provider, params, address) else { return Ok(None) };
+        let answer = self.read(account, epoch, search).await?.unwrap_or_default();
+        let found = opened.guard().by_the_person(&account.id, sent::found(provider, &answer));
+        for id in found.into_iter().take(PROOFS) {
+            let Some(read) = sent::read(provider, params, &id) else { continue };
+            let Some(message) = self.read(account, epoch, read).await? else { continue };
+            if sent::went_to(provider, &message, address) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     /// Reads what the dialog shows of a hold's objects: the first page at once, then the rest.

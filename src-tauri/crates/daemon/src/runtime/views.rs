@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use latch_core::catalog::Provider;
 use latch_core::guard::{Guard, Now};
-use latch_core::hold::{Hold, State};
+use latch_core::hold::{Allowance, Hold, State};
 use latch_core::operation::{Class, Operation};
+use latch_core::scope::{Denial, Rule};
 use latch_core::time::Time;
+use latch_ipc::contract::Verdict;
 use latch_ipc::view::{
-    AgentView, AudienceMember, AudienceView, ClassCount, Fact, GrantView, HoldState, HoldView, ObjectView, RecentView,
-    Reversible, SenderCount, Summary,
+    AgentView, AnswerView, AudienceMember, AudienceView, ClassCount, Fact, GrantView, HoldState, HoldView, ObjectView,
+    RecentView, Reversible, RuleView, SenderCount, Summary,
 };
 
 /// The most senders that a summary names.
@@ -106,6 +108,11 @@ pub(crate) fn hold(hold: &Hold, provider: &Provider, guard: &Guard, page: Page, 
         why: hold.why.clone(),
         partial: hold.is_divisible(),
         task_scope: hold.is_gentle() && !hold.objects.is_empty(),
+        rules: Rule::offered(hold, now.wall)
+            .iter()
+            .map(|rule| RuleView { id: rule.id().to_string(), text: rule.text() })
+            .collect(),
+        memorable: Denial::kind(&hold.request).is_some(),
         forever: softened,
         retype: retypes,
         state: state(hold),
@@ -223,6 +230,38 @@ pub(crate) fn noun(provider: &Provider, kind: Option<&str>, class: Class) -> [St
         (Some(kind), _) => provider.noun(kind),
         (None, Class::Send) => ["message".to_owned(), "messages".to_owned()],
         (None, _) => ["change".to_owned(), "changes".to_owned()],
+    }
+}
+
+/// A denial that is remembered.
+pub(crate) fn denial(denial: &Denial, now: Now) -> AnswerView {
+    AnswerView {
+        id: denial.id.clone(),
+        verdict: Verdict::Deny,
+        agent: denial.agent.clone(),
+        account: denial.account.clone(),
+        verb: denial.verb.clone(),
+        text: "whenever it would be asked".to_owned(),
+        expires_at: denial.expires_at.map(|end| wall(end, now)),
+    }
+}
+
+/// What an Allow left behind.
+pub(crate) fn allowance(allowance: &Allowance, now: Now) -> AnswerView {
+    let listed = match allowance.objects.len() {
+        0 => None,
+        1 => Some("1 that you saw".to_owned()),
+        count => Some(format!("{count} that you saw")),
+    };
+    let rule = allowance.rule.as_ref().map(latch_core::scope::Rule::text);
+    AnswerView {
+        id: allowance.id.clone(),
+        verdict: Verdict::Allow,
+        agent: allowance.agent.clone(),
+        account: allowance.account.clone(),
+        verb: allowance.verb.clone(),
+        text: listed.into_iter().chain(rule).collect::<Vec<_>>().join(", and "),
+        expires_at: Some(wall(allowance.expires_at, now)),
     }
 }
 

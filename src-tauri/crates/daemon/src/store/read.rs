@@ -8,6 +8,9 @@ use super::row::{self, COLUMNS};
 use super::writer::guard;
 use super::{Prepared, Store, StoreError};
 
+/// Records that are searched for one agent's: it has no index, and whoever asks must not keep the disk busy.
+const SEARCHED: u64 = 100_000;
+
 /// A record as it is stored; its object text is fetched on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -24,6 +27,22 @@ impl Store {
             self.write(Prepared::default()).await?;
         }
         self.reading(move |connection| tail(connection, before, limit, skip_reads)).await
+    }
+
+    /// One agent's newest records before `before`, newest first, at most `limit`, among the newest 100,000 before `before`.
+    pub async fn tail_of(
+        &self,
+        agent: &str,
+        before: Option<u64>,
+        limit: u32,
+        skip_reads: bool,
+    ) -> Result<Vec<Stored>, StoreError> {
+        if before.is_none() && self.failed().is_none() {
+            self.write(Prepared::default()).await?;
+        }
+        let agent = agent.to_owned();
+        let before = before.unwrap_or(u64::MAX).min(self.head().0.saturating_add(1));
+        self.reading(move |connection| tail_of(connection, &agent, before, limit, skip_reads)).await
     }
 
     /// One record.
@@ -75,6 +94,29 @@ fn tail(connection: &Connection, before: Option<u64>, limit: u32, skip_reads: bo
     let sql = format!("SELECT {COLUMNS} FROM {from} seq < ?1 ORDER BY seq DESC LIMIT ?2");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![row::signed(before.unwrap_or(u64::MAX)), limit])?;
+    let mut found = Vec::new();
+    while let Some(next) = rows.next()? {
+        let mut record = row::blank();
+        let seq = row::fill(next, &mut record)?.seq;
+        found.push(Stored { seq, record });
+    }
+    Ok(found)
+}
+
+fn tail_of(
+    connection: &Connection,
+    agent: &str,
+    before: u64,
+    limit: u32,
+    skip_reads: bool,
+) -> Result<Vec<Stored>, StoreError> {
+    let reads = if skip_reads { "AND kind <> 5" } else { "" };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM journal WHERE seq < ?1 AND seq >= ?2 AND agent = ?3 {reads} ORDER BY seq DESC LIMIT ?4"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let from = before.saturating_sub(SEARCHED);
+    let mut rows = statement.query(params![row::signed(before), row::signed(from), agent, limit])?;
     let mut found = Vec::new();
     while let Some(next) = rows.next()? {
         let mut record = row::blank();

@@ -59,7 +59,7 @@ pub enum VaultError {
     ShortPassphrase,
     /// The keyring is there but locked.
     #[error(
-        "your keyring is locked: unlock it (log in to your desktop, or open your password manager), then start Latchstring again"
+        "your keyring is locked: unlock it (log in to your desktop, or open your password manager), then try again"
     )]
     KeyringLocked,
     /// No keyring, or it is broken.
@@ -103,8 +103,29 @@ pub enum VaultError {
 pub struct Vault {
     kind: VaultKind,
     home: Home,
-    key: Mutex<Option<Key>>,
+    key: Mutex<Result<Key, Closed>>,
     small: Small,
+}
+
+/// Why there is no key yet. It may come later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closed {
+    /// Nobody typed the passphrase.
+    Passphrase,
+    /// The keyring is locked.
+    Keyring,
+    /// The keyring did not answer within so many seconds; it may be asking the person just now.
+    Silent(u64),
+}
+
+impl From<Closed> for VaultError {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::Passphrase => Self::Locked,
+            Closed::Keyring => Self::KeyringLocked,
+            Closed::Silent(seconds) => Self::KeyringSilent(seconds),
+        }
+    }
 }
 
 /// Where small values live.
@@ -119,7 +140,8 @@ const ANCHOR: &str = "anchor";
 const RULES: &str = "rules";
 
 impl Vault {
-    /// Opens the home's vault. A keyring's key is fetched, or made for a home without a database; a passphrase vault starts locked.
+    /// Opens the home's vault. A keyring's key is fetched, or made for a home without a database; where the keyring is locked, and with a passphrase, the
+    /// vault starts locked.
     pub fn open(kind: VaultKind, home: &Home) -> Result<Self, VaultError> {
         let wrapped = home.join(passphrase::FILE).exists();
         let used = home.database().exists();
@@ -140,9 +162,12 @@ impl Vault {
 
     fn with(kind: VaultKind, home: &Home, small: Small) -> Result<Self, VaultError> {
         let key = match &small {
-            Small::Keyring(keyring) => Some(keyring_key(keyring, home)?),
-            Small::Files => None,
-            Small::Memory(_) => Some(Key::random()?),
+            Small::Keyring(keyring) => match keyring_key(keyring, home) {
+                Ok(key) => Ok(key),
+                Err(error) => Err(closed(error)?),
+            },
+            Small::Files => Err(Closed::Passphrase),
+            Small::Memory(_) => Ok(Key::random()?),
         };
         Ok(Self { kind, home: home.clone(), key: Mutex::new(key), small })
     }
@@ -153,24 +178,48 @@ impl Vault {
         self.kind
     }
 
-    /// Whether a passphrase is needed first.
+    /// Whether there is no key yet.
     #[must_use]
     pub fn locked(&self) -> bool {
-        guard(&self.key).is_none()
+        guard(&self.key).is_err()
     }
 
-    /// Opens a passphrase vault, or makes it at first use. Takes about a second by design. Nothing to do for an open vault.
+    /// Why there is no key yet, and what to do.
+    #[must_use]
+    pub fn why_locked(&self) -> Option<String> {
+        guard(&self.key).as_ref().err().map(|closed| VaultError::from(*closed).to_string())
+    }
+
+    /// Whether the keyring may be asking the person just now: then looking again asks nothing twice.
+    #[must_use]
+    pub fn may_be_asking(&self) -> bool {
+        matches!(*guard(&self.key), Err(Closed::Silent(_)))
+    }
+
+    /// Opens a passphrase vault, or makes it at first use: takes about a second by design. With a keyring it looks again whether that is open, which may make
+    /// the keyring ask the person; the passphrase is not used. Nothing to do for an open vault.
     pub fn unlock(&self, passphrase: &Secret) -> Result<(), VaultError> {
-        let mut key = guard(&self.key);
-        if key.is_none() {
-            *key = Some(passphrase::unlock(&self.home, passphrase)?);
+        if !self.locked() {
+            return Ok(());
         }
-        Ok(())
+        let found = match &self.small {
+            Small::Keyring(keyring) => match keyring_key(keyring, &self.home) {
+                Ok(key) => Ok(key),
+                Err(error) => Err(closed(error)?),
+            },
+            Small::Files => Ok(passphrase::unlock(&self.home, passphrase)?),
+            Small::Memory(_) => Ok(Key::random()?),
+        };
+        let mut key = guard(&self.key);
+        if key.is_err() {
+            *key = found;
+        }
+        key.as_ref().map(|_| ()).map_err(|closed| VaultError::from(*closed))
     }
 
     /// The key.
     pub fn key(&self) -> Result<Key, VaultError> {
-        guard(&self.key).clone().ok_or(VaultError::Locked)
+        guard(&self.key).clone().map_err(VaultError::from)
     }
 
     /// What the vault last saw of the database (invariant I11).
@@ -242,6 +291,15 @@ impl Vault {
 
 fn anchor_json(anchor: &Anchor) -> Result<Vec<u8>, VaultError> {
     serde_json::to_vec(anchor).map_err(|_| VaultError::Damaged("the vault's anchor".to_owned()))
+}
+
+/// Errors that mean: not now.
+fn closed(error: VaultError) -> Result<Closed, VaultError> {
+    match error {
+        VaultError::KeyringLocked => Ok(Closed::Keyring),
+        VaultError::KeyringSilent(seconds) => Ok(Closed::Silent(seconds)),
+        other => Err(other),
+    }
 }
 
 fn keyring_key(keyring: &Keyring, home: &Home) -> Result<Key, VaultError> {

@@ -7,8 +7,9 @@ use super::*;
 use crate::catalog::Catalog;
 use crate::classify::http::{Head, route};
 use crate::grant::{AuthorizationDetail, Grant, Preset};
-use crate::guard::{Agent, Context, Lifetimes, Loaded, Ruling};
+use crate::guard::{Agent, Context, Lifetimes, Loaded, Remember, Ruling};
 use crate::pdp::Pdp;
+use crate::scope::Rule;
 
 pub(in crate::guard) const NOW: Now = Now { time: Time(1_000), wall: 1_000 };
 
@@ -27,7 +28,7 @@ pub(in crate::guard) fn held(target: &str, kind: &str, body: &str) -> (Guard, St
     let grant = Grant { id: String::new(), agent: "a".into(), detail, created_at: since, expires_at: None };
     guard.grant(grant, NOW).unwrap();
     let token = Digest::of(&[b"token"]);
-    guard.issue("a", token, None, None, NOW).unwrap();
+    guard.issue("a", token, None, Some(crate::time::Span::hours(1)), NOW).unwrap();
     let session = guard.authenticate(&token, NOW).unwrap();
     let Ruling::Held { id, .. } = guard.handle_request(&session, "mine", &request, Context::default(), NOW) else {
         panic!("not held")
@@ -58,15 +59,22 @@ fn what_is_known_but_unheard_of_can_be_allowed() {
 pub(in crate::guard) const LABEL: &str = r#"{"ids":["a","b"],"addLabelIds":["Label_1"]}"#;
 
 fn asked(guard: &mut Guard, body: &str) -> Ruling {
+    asked_at(guard, body, NOW)
+}
+
+fn asked_at(guard: &mut Guard, body: &str, now: Now) -> Ruling {
+    let session = guard.authenticate(&Digest::of(&[b"token"]), NOW).unwrap();
+    guard.handle_request(&session, "mine", &request(body), Context::default(), now)
+}
+
+fn request(body: &str) -> Request {
     let catalog = Catalog::shipped().unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("content-type", "application/json".parse().unwrap());
     let target = "/gmail/v1/users/me/messages/batchModify";
     let head = Head { method: &Method::POST, target, headers: &headers, mount: "" };
     let routed = route(catalog.provider("gmail").unwrap(), head).unwrap();
-    let request = routed.classify(&Bytes::from(body.to_owned())).unwrap();
-    let session = guard.authenticate(&Digest::of(&[b"token"]), NOW).unwrap();
-    guard.handle_request(&session, "mine", &request, Context::default(), NOW)
+    routed.classify(&Bytes::from(body.to_owned())).unwrap()
 }
 
 #[test]
@@ -82,4 +90,187 @@ fn a_task_allowance_is_for_what_was_read_and_for_each_object_once() {
     let the_same = r#"{"ids":["a"],"addLabelIds":["Label_1"]}"#;
     assert!(matches!(asked(&mut guard, the_same), Ruling::Permit(_)));
     assert!(matches!(asked(&mut guard, the_same), Ruling::Held { .. }));
+}
+
+fn asked_with(guard: &mut Guard, body: &str, views: &[(&str, View)], now: Now) -> Ruling {
+    let session = guard.authenticate(&Digest::of(&[b"token"]), now).unwrap();
+    let views = views.iter().map(|(id, view)| ((*id).to_owned(), view.clone())).collect();
+    let context = Context { views: Some(std::sync::Arc::new(views)), ..Context::default() };
+    guard.handle_request(&session, "mine", &request(body), context, now)
+}
+
+const WALL: u64 = 1_790_000_000_000;
+const LATER: Now = Now { time: Time(2_000), wall: WALL };
+
+fn news(flags: &[&str]) -> View {
+    View {
+        title: "News".into(),
+        from: Some("Shop <news@shop.example>".into()),
+        date: Some("2026-01-01T00:00:00Z".into()),
+        flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+    }
+}
+
+/// A hold on `a` and `b`, both news, allowed with the one rule that it offers.
+fn with_rule() -> Guard {
+    let (mut guard, id, digest) = held("/gmail/v1/users/me/messages/batchModify", "application/json", LABEL);
+    guard.handle_views(&id, vec![("a".into(), news(&["inbox"])), ("b".into(), news(&["inbox", "starred"]))]);
+    let offered = Rule::offered(guard.hold(&id).unwrap(), LATER.wall);
+    let [rule] = offered.as_slice() else { panic!("{offered:?}") };
+    assert_eq!(rule.text(), "any mail from news@shop.example, in the Inbox, older than 180 days");
+    let scope = Scope::Rule(rule.id());
+    let by_notification = Verdict::Allow { objects: None, scope, forever: false, retyped_count: None };
+    let refused = guard.decide(&id, &digest, by_notification.clone(), BY_NOTIFICATION, LATER).unwrap_err();
+    assert_eq!(refused, DecideError::NotByNotification);
+    let other = Rule { days: 1, ..rule.clone() };
+    let not_offered =
+        Verdict::Allow { objects: None, scope: Scope::Rule(other.id()), forever: false, retyped_count: None };
+    assert_eq!(guard.decide(&id, &digest, not_offered, "dialog", LATER).unwrap_err(), DecideError::NoRule);
+    guard.decide(&id, &digest, by_notification, "dialog", LATER).unwrap();
+    guard
+}
+
+const C: &str = r#"{"ids":["c"],"addLabelIds":["Label_1"]}"#;
+
+#[test]
+fn a_rule_is_for_what_it_says_again_and_again_until_its_end() {
+    let mut guard = with_rule();
+    assert!(matches!(asked_at(&mut guard, C, LATER), Ruling::View));
+    for _ in 0..2 {
+        assert!(matches!(asked_with(&mut guard, C, &[("c", news(&["inbox"]))], LATER), Ruling::Permit(_)));
+    }
+    let end = Now { time: LATER.time + hold::ALLOWANCE, wall: WALL };
+    assert!(!matches!(asked_at(&mut guard, C, end), Ruling::View | Ruling::Permit(_)));
+}
+
+#[test]
+fn a_rule_covers_nothing_else() {
+    let other = |change: &dyn Fn(&mut View)| {
+        let mut view = news(&["inbox"]);
+        change(&mut view);
+        view
+    };
+    let views = [
+        other(&|view| view.flags.push("starred".into())),
+        other(&|view| view.flags.clear()),
+        other(&|view| view.from = Some("bank@bank.example".into())),
+        other(&|view| view.from = None),
+        other(&|view| view.date = Some("2026-09-20T00:00:00Z".into())),
+        other(&|view| view.date = None),
+    ];
+    for view in views {
+        let mut guard = with_rule();
+        let ruling = asked_with(&mut guard, C, &[("c", view.clone())], LATER);
+        assert!(matches!(ruling, Ruling::Held { .. }), "{view:?}");
+    }
+    let mut guard = with_rule();
+    assert!(matches!(asked_with(&mut guard, C, &[], LATER), Ruling::Held { .. }), "what could not be read");
+    let mut guard = with_rule();
+    let other_label = r#"{"ids":["c"],"addLabelIds":["Label_2"]}"#;
+    let ruling = asked_with(&mut guard, other_label, &[("c", news(&["inbox"]))], LATER);
+    assert!(matches!(ruling, Ruling::Held { .. }), "another change");
+}
+
+#[test]
+fn a_listed_starred_object_is_covered_once_and_not_by_the_rule() {
+    let mut guard = with_rule();
+    let listed = r#"{"ids":["b"],"addLabelIds":["Label_1"]}"#;
+    let starred = [("b", news(&["inbox", "starred"]))];
+    assert!(matches!(asked_with(&mut guard, listed, &starred, LATER), Ruling::Permit(_)));
+    assert!(matches!(asked_with(&mut guard, listed, &starred, LATER), Ruling::Held { .. }));
+}
+
+#[test]
+fn taking_the_star_off_first_opens_no_way() {
+    let mut guard = with_rule();
+    guard.note_unstarred("mine", &["c".to_owned()], LATER);
+    assert!(matches!(asked_with(&mut guard, C, &[("c", news(&["inbox"]))], LATER), Ruling::Held { .. }));
+}
+
+#[test]
+fn a_rule_taken_back_or_panicked_is_gone() {
+    let mut guard = with_rule();
+    let id = guard.allowances(LATER).next().unwrap().id.clone();
+    guard.forget_answer(&id, LATER).unwrap();
+    assert!(matches!(asked_at(&mut guard, C, LATER), Ruling::Held { .. }));
+    assert!(guard.forget_answer(&id, LATER).is_none());
+    let mut guard = with_rule();
+    guard.gate().raise();
+    guard.handle_panic("stop", LATER);
+    assert_eq!(guard.allowances(LATER).count(), 0);
+}
+
+#[test]
+fn a_remembered_no_answers_at_once_until_it_ends_or_is_taken_back() {
+    let (mut guard, id, digest) = held("/gmail/v1/users/me/messages/batchModify", "application/json", LABEL);
+    let Ruling::Held { id: waiting, .. } = asked(&mut guard, C) else { panic!("not held") };
+    guard.handle_views(&id, ["a", "b"].map(|id| (id.to_owned(), View::default())).into());
+    guard.decide(&id, &digest, Verdict::Deny, "dialog", NOW).unwrap();
+    let commit = guard.remember_denial(&id, Remember::Task, "dialog", NOW).unwrap();
+    assert!(commit.records.iter().any(|record| record.text.contains("denial remembered for 15 minutes")));
+    assert_eq!(guard.hold(&waiting).unwrap().state, State::Denied, "what waits already is answered too");
+    let again = r#"{"ids":["d"],"addLabelIds":["Label_1"]}"#;
+    let Ruling::Forbid { why, commit, .. } = asked(&mut guard, again) else { panic!("asked again") };
+    assert!(why.contains("said no"), "{why}");
+    assert!(commit.records[0].text.contains("d1"));
+    let trash = r#"{"ids":["d"],"addLabelIds":["TRASH"]}"#;
+    assert!(matches!(asked(&mut guard, trash), Ruling::Held { .. }), "another kind is asked");
+    let end = Now { time: NOW.time + hold::ALLOWANCE, wall: NOW.wall };
+    let ended = guard.handle_timeout(end);
+    assert!(ended.deletes.contains(&(Shelf::Rules, "d1".to_owned())));
+    assert!(!matches!(asked_at(&mut guard, again, end), Ruling::Forbid { .. }));
+}
+
+#[test]
+fn a_no_for_good_outlives_a_panic_and_ends_when_it_is_taken_back() {
+    let (mut guard, id, digest) = held("/gmail/v1/users/me/messages/batchModify", "application/json", LABEL);
+    guard.decide(&id, &digest, Verdict::Deny, "dialog", NOW).unwrap();
+    let commit = guard.remember_denial(&id, Remember::Always, "dialog", NOW).unwrap();
+    assert!(commit.puts.iter().any(|put| put.shelf == Shelf::Rules && put.id == "d1"));
+    guard.gate().raise();
+    guard.handle_panic("stop", NOW);
+    assert_eq!(guard.denials(Now { time: Time(u64::MAX), wall: 0 }).count(), 1);
+    assert!(guard.forget_answer("d1", NOW).unwrap().deletes.contains(&(Shelf::Rules, "d1".to_owned())));
+    assert_eq!(guard.denials(NOW).count(), 0);
+}
+
+/// I5: whatever is asked, with a remembered no it is never permitted where it was not.
+#[test]
+fn a_remembered_no_only_narrows() {
+    let bodies = [
+        LABEL,
+        C,
+        r#"{"ids":["a","b"],"addLabelIds":["TRASH"]}"#,
+        r#"{"ids":["a"],"removeLabelIds":["INBOX"]}"#,
+        r#"{"ids":["c"],"removeLabelIds":["UNREAD"]}"#,
+    ];
+    let strict = |ruling: &Ruling| match ruling {
+        Ruling::Permit(_) => 0,
+        Ruling::View | Ruling::Resolve | Ruling::LookUp(_) => 1,
+        Ruling::Held { .. } | Ruling::Paused { .. } => 2,
+        Ruling::Forbid { .. } | Ruling::Stopped => 3,
+    };
+    for remembered in bodies {
+        for body in bodies {
+            for preset in [Preset::AskEverything, Preset::Organize] {
+                let with = |remember: bool| {
+                    let mut guard = with_rule();
+                    guard.forget_answers("mine");
+                    let Ruling::Held { id, .. } = asked_at(&mut guard, remembered, LATER) else { return None };
+                    let digest = guard.hold(&id).unwrap().digest;
+                    guard.decide(&id, &digest, Verdict::Deny, "dialog", LATER).ok()?;
+                    if remember {
+                        guard.remember_denial(&id, Remember::Always, "dialog", LATER).unwrap();
+                    }
+                    let detail = AuthorizationDetail::new("mine", preset);
+                    let grant =
+                        Grant { id: String::new(), agent: "a".into(), detail, created_at: NOW.time, expires_at: None };
+                    guard.grant(grant, LATER).unwrap();
+                    let views = ["a", "b", "c"].map(|id| (id, news(&["inbox"])));
+                    Some(strict(&asked_with(&mut guard, body, &views, LATER)))
+                };
+                assert!(with(true) >= with(false), "{remembered} then {body} as {preset:?}");
+            }
+        }
+    }
 }

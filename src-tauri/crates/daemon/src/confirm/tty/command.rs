@@ -3,9 +3,10 @@
 use latch_ipc::client::CallError;
 use latch_ipc::contract::{
     AccountAdd, AccountAddParams, AccountList, AccountRemove, AgentConnect, AgentConnectParams, AgentList, AgentRevoke,
-    CredentialParams, Empty, GrantPut, GrantPutParams, GrantRevoke, HoldList, Id, JournalTail, JournalTailParams,
-    JournalVerify, OutboxCancel, OutboxList, Resume, ResumeParams, StatusCall, TokenIssue, TokenIssueParams, UndoList,
-    UndoListParams, UndoRun, UndoRunParams, Unlock, UpstreamParams, VaultUnlock,
+    AnswerForget, AnswerList, CredentialParams, Empty, GrantPut, GrantPutParams, GrantRevoke, HoldList, Id,
+    JournalTail, JournalTailParams, JournalVerify, OutboxCancel, OutboxList, Resume, ResumeParams, StatusCall,
+    TokenIssue, TokenIssueParams, UndoList, UndoListParams, UndoRun, UndoRunParams, Unlock, UpstreamParams,
+    VaultUnlock,
 };
 use latch_ipc::{Client, Secret};
 
@@ -14,6 +15,7 @@ use super::{End, Next, Terminal, show};
 const HELP: &str = "\
 status                           how things stand
 holds, show ID, next             what waits for you; ask it again; ask the next one now
+answers, forget ID               answers of yours that go on; takes one back
 accounts                         every account
 account add                      asks for an account and its credential
 account remove ID                forgets an account and its credential
@@ -27,7 +29,7 @@ undo                             what can be undone
 undo ENTRY, undo AGENT 1h        puts it back
 outbox, outbox cancel ID         mails that wait to be sent
 journal, journal verify          what happened; whether the record is whole
-unlock                           asks for the vault's passphrase
+unlock                           opens the vault: asks for its passphrase, or looks at the keyring again
 panic                            stops everything, at once
 resume [AGENT [PRESET]]          lets it go on, read-only unless you say more
 quit                             ends the engine: agents lose access until it runs again
@@ -47,6 +49,10 @@ pub(super) async fn run(client: &Client, terminal: &mut Terminal, line: &str) ->
             true => "Nothing waits for you.\n".to_owned(),
             false => holds.iter().map(show::hold_line).collect(),
         }),
+        ["answers"] => client.call(AnswerList, Empty {}).await.map(|answers| show::answers(&answers)),
+        ["forget", id] => {
+            client.call(AnswerForget, id_of(id)).await.map(|_| "Taken back; you will be asked again.\n".to_owned())
+        }
         ["accounts"] => client.call(AccountList, Empty {}).await.map(|accounts| show::accounts(&accounts)),
         ["account", "add"] => account_add(client, terminal).await,
         ["account", "remove", id] => client.call(AccountRemove, id_of(id)).await.map(|_| "Forgotten.\n".to_owned()),
@@ -174,10 +180,17 @@ async fn journal(client: &Client) -> Result<String, CallError> {
 }
 
 async fn unlock(client: &Client, terminal: &mut Terminal) -> Result<String, CallError> {
-    let Some(passphrase) = secret(terminal, "Passphrase (not shown): ").await else {
-        return Ok("Nothing was unlocked.\n".to_owned());
+    let status = client.call(StatusCall, Empty {}).await?;
+    let passphrase = match status.vault.as_str() {
+        "passphrase" if status.vault_locked => {
+            let Some(passphrase) = secret(terminal, "Passphrase (not shown): ").await else {
+                return Ok("Nothing was unlocked.\n".to_owned());
+            };
+            passphrase
+        }
+        _ => Secret::default(),
     };
-    client.call(VaultUnlock, Unlock { passphrase }).await.map(|_| "The vault is open.\n".to_owned())
+    client.call(VaultUnlock, Unlock { passphrase }).await.map(|_| String::new())
 }
 
 async fn resume(client: &Client, agent: Option<&str>, preset: Option<&str>) -> Result<String, CallError> {

@@ -17,7 +17,7 @@ use latch_ipc::Client;
 use latch_ipc::client::CallError;
 use latch_ipc::contract::{
     AskDecide, AskDecideParams, AskList, Empty, Event, EventKind, HoldDecide, HoldDecideParams, HoldGet, HoldGetParams,
-    HoldList, PanicCall, Scope, StatusCall, UndoResult, Verdict,
+    HoldList, PanicCall, Remember, Scope, StatusCall, UndoResult, Verdict,
 };
 use latch_ipc::rpc::ErrorCode;
 use latch_ipc::view::{AskView, Class, HoldState, HoldView};
@@ -111,6 +111,8 @@ enum Question {
 struct Allow {
     objects: Option<Vec<String>>,
     scope: Scope,
+    /// The id of a rule that the hold offers.
+    rule: Option<String>,
     forever: bool,
 }
 
@@ -146,7 +148,9 @@ impl Console {
             self.terminal.say(&format!("Agents connect at {door}/ACCOUNT.\n"));
         }
         if status.vault_locked {
-            self.terminal.say("The vault is locked. Type unlock to open it.\n");
+            let why = status.vault_why.as_deref().map(show::plain).unwrap_or_default();
+            self.terminal
+                .say(&format!("The vault is locked, so nothing is let through: {why}. Type unlock to open it.\n"));
         }
         if status.panicked {
             self.terminal.say("Everything is stopped since a panic. Undo works; resume lets things go on.\n");
@@ -172,6 +176,7 @@ impl Console {
             EventKind::AccountFailing | EventKind::AgentPaused | EventKind::Told => {
                 self.terminal.say(&format!("{text}\n"))
             }
+            EventKind::VaultOpened => self.terminal.say("The vault is open.\n"),
             EventKind::OutboxChanged => {}
         }
         self.next_question(Pace::Slow).await;
@@ -290,7 +295,7 @@ impl Console {
             }
         };
         match answer(&hold, line) {
-            Answer::Deny => self.decide(&hold, Verdict::Deny, Allow::default(), None).await,
+            Answer::Deny(remember) => self.deny(&hold, remember).await,
             Answer::Allow(_) if asked.elapsed() < wait => {
                 self.terminal.say("That came before the question could be read, so it does not count. Answer again.\n");
                 self.question = Some(Question::Hold { hold, asked, all_seen });
@@ -311,7 +316,7 @@ impl Console {
                 ));
                 self.question = Some(Question::Retype { hold, allow });
             }
-            Answer::Allow(allow) => self.decide(&hold, Verdict::Allow, allow, None).await,
+            Answer::Allow(allow) => self.allow(&hold, allow, None).await,
             Answer::List => {
                 self.terminal.say(&format!("{}{}", show::rows(&hold, 0, usize::MAX), show::choices(&hold)));
                 self.question = Some(Question::Hold { hold, asked, all_seen: true });
@@ -337,21 +342,38 @@ impl Console {
 
     async fn retyped(&mut self, hold: &HoldView, allow: Allow, line: &str) {
         match line.parse::<u32>() {
-            Ok(count) if count == hold.count => self.decide(hold, Verdict::Allow, allow, Some(count)).await,
+            Ok(count) if count == hold.count => self.allow(hold, allow, Some(count)).await,
             Ok(_) | Err(_) => {
                 self.terminal.say("That is not the number.\n");
-                self.decide(hold, Verdict::Deny, Allow::default(), None).await;
+                self.deny(hold, None).await;
             }
         }
     }
 
-    async fn decide(&mut self, hold: &HoldView, verdict: Verdict, allow: Allow, retyped_count: Option<u32>) {
+    async fn allow(&mut self, hold: &HoldView, allow: Allow, retyped_count: Option<u32>) {
+        self.decide(hold, Verdict::Allow, allow, retyped_count, None).await;
+    }
+
+    async fn deny(&mut self, hold: &HoldView, remember: Option<Remember>) {
+        self.decide(hold, Verdict::Deny, Allow::default(), None, remember).await;
+    }
+
+    async fn decide(
+        &mut self,
+        hold: &HoldView,
+        verdict: Verdict,
+        allow: Allow,
+        retyped_count: Option<u32>,
+        remember: Option<Remember>,
+    ) {
         let params = HoldDecideParams {
             id: hold.id.clone(),
             digest: hold.digest.clone(),
             verdict,
             objects: allow.objects,
             scope: (verdict == Verdict::Allow).then_some(allow.scope),
+            rule: allow.rule,
+            remember,
             forever: allow.forever.then_some(true),
             retyped_count,
             by: Some("terminal".to_owned()),
@@ -406,7 +428,7 @@ impl Console {
         }
         match self.question.take() {
             Some(Question::Hold { hold, .. } | Question::Retype { hold, .. }) => {
-                self.decide(&hold, Verdict::Deny, Allow::default(), None).await;
+                self.deny(&hold, None).await;
             }
             Some(Question::Ask(ask)) => self.ask_answered(ask, "").await,
             None => {}
@@ -420,7 +442,7 @@ fn said_no(error: &CallError) -> String {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
-    Deny,
+    Deny(Option<Remember>),
     Allow(Allow),
     List,
     SeenEnough,
@@ -432,13 +454,19 @@ enum Answer {
 fn answer(hold: &HoldView, line: &str) -> Answer {
     let mut words = line.split_whitespace();
     match (words.next(), words.collect::<Vec<_>>().join(" ").as_str()) {
-        (None | Some("no" | "deny" | "keep"), _) => Answer::Deny,
+        (Some("no"), "task") if hold.memorable => Answer::Deny(Some(Remember::Task)),
+        (Some("no"), "always") if hold.memorable => Answer::Deny(Some(Remember::Always)),
+        (None | Some("no" | "deny" | "keep"), _) => Answer::Deny(None),
         (Some("list"), "") => Answer::List,
         (Some("seen"), "enough") => Answer::SeenEnough,
         (Some("later"), "") => Answer::Later,
         (Some("allow"), "") => Answer::Allow(Allow::default()),
         (Some("allow"), "task") if hold.task_scope => Answer::Allow(Allow { scope: Scope::Task, ..Allow::default() }),
         (Some("allow"), "task") => Answer::Unclear("This can be allowed only once.".to_owned()),
+        (Some("allow"), "rule") => match hold.rules.first() {
+            Some(rule) => Answer::Allow(Allow { scope: Scope::Task, rule: Some(rule.id.clone()), ..Allow::default() }),
+            None => Answer::Unclear("No rule is offered here.".to_owned()),
+        },
         (Some("for"), "ever") if hold.forever => Answer::Allow(Allow { forever: true, ..Allow::default() }),
         (Some("for"), "ever") => Answer::Unclear("For ever is not offered here.".to_owned()),
         (Some("allow"), _) if !hold.partial => Answer::Unclear("This can be allowed only as a whole.".to_owned()),

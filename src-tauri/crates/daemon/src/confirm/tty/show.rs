@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use latch_ipc::contract::{JournalVerified, PanicResult, UndoResult};
+use latch_ipc::contract::{JournalVerified, PanicResult, UndoResult, Verdict};
 use latch_ipc::view::{
-    AccountView, AgentView, AskView, Class, HoldState, HoldView, ObjectView, OutboxView, RecordView, Reversible,
-    StatusView, UndoView,
+    AccountView, AgentView, AnswerView, AskView, Class, HoldState, HoldView, ObjectView, OutboxView, RecordView,
+    Reversible, StatusView, UndoView,
 };
 use latch_ipc::words;
 
@@ -247,6 +247,15 @@ pub fn choices(hold: &HoldView) -> String {
     if hold.task_scope {
         text.push_str(" For these again in the next 15 minutes too: allow task.");
     }
+    if let Some(rule) = hold.rules.first() {
+        let _ =
+            write!(text, " In the next 15 minutes also for {} (never starred ones): allow rule.", plain(&rule.text));
+    }
+    if hold.memorable {
+        text.push_str(
+            " To say no to the same kind of request for 15 minutes: no task; until you take it back: no always.",
+        );
+    }
     if hold.forever {
         text.push_str(" To delete for ever: for ever.");
     }
@@ -274,6 +283,33 @@ pub fn hold_line(hold: &HoldView) -> String {
         plain(&hold.account),
         plain(&hold.expires_at)
     )
+}
+
+/// Answers that go on.
+#[must_use]
+pub fn answers(answers: &[AnswerView]) -> String {
+    if answers.is_empty() {
+        return "No answer of yours goes on.\n".to_owned();
+    }
+    let line = |answer: &AnswerView| {
+        let verdict = match answer.verdict {
+            Verdict::Allow => "allowed",
+            Verdict::Deny => "denied",
+        };
+        let until = answer
+            .expires_at
+            .as_deref()
+            .map_or("until you take it back".to_owned(), |end| format!("until {}", plain(end)));
+        format!(
+            "{}  {verdict} to {}: {} in {}: {}; {until}\n",
+            plain(&answer.id),
+            plain(&answer.agent),
+            plain(&answer.verb),
+            plain(&answer.account),
+            plain(&answer.text)
+        )
+    };
+    answers.iter().map(line).collect()
 }
 
 /// An ask.
@@ -313,6 +349,9 @@ pub fn status(status: &StatusView) -> String {
     }
     let locked = if status.vault_locked { ", locked" } else { "" };
     let _ = writeln!(text, "Vault: {}{locked}", plain(&status.vault));
+    if let Some(why) = &status.vault_why {
+        let _ = writeln!(text, "Nothing is let through: {}", sentence(why));
+    }
     let who = match status.owner.as_str() {
         "tray" => "the tray asks you",
         "terminal" => "its terminal asks you",

@@ -272,7 +272,7 @@ fn nothing_but_the_words_for_it_allows() {
         assert!(matches!(answer(&hold, line), Answer::Unclear(_)), "{line}");
     }
     for line in ["", "   ", "no", "deny", "keep"] {
-        assert_eq!(answer(&hold, line), Answer::Deny, "{line}");
+        assert_eq!(answer(&hold, line), Answer::Deny(None), "{line}");
     }
     let whole = HoldView { partial: false, task_scope: false, ..hold };
     assert!(matches!(answer(&whole, "allow 1"), Answer::Unclear(_)));

@@ -1,0 +1,78 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use super::*;
+use crate::guard::{Lifetimes, Loaded};
+use crate::pdp::Pdp;
+
+const NOW: Now = Now { time: Time(1_000), wall: 1_000 };
+const BOB: &str = "bob@b.example";
+
+fn guard() -> Guard {
+    Guard::new(Pdp::new("").unwrap(), Loaded::default(), Lifetimes::default())
+}
+
+fn later(span: Span) -> Now {
+    Now { time: NOW.time + span, wall: NOW.wall }
+}
+
+fn wrote_in(id: &str) -> History {
+    History::WroteIn(id.to_owned())
+}
+
+#[test]
+fn the_persons_own_mail_makes_known_for_a_while() {
+    let mut guard = guard();
+    assert!(!guard.is_known("mine", BOB, NOW));
+    guard.heard("mine", BOB, wrote_in("s1"), NOW);
+    assert!(guard.is_known("mine", "BOB@b.example", NOW));
+    assert!(!guard.is_known("other", BOB, NOW));
+    assert!(!guard.is_known("mine", BOB, later(YES)));
+    guard.heard("mine", BOB, History::Nothing, NOW);
+    assert!(!guard.is_known("mine", BOB, NOW));
+    guard.heard("mine", BOB, History::Unreadable, NOW);
+    assert!(!guard.is_known("mine", BOB, NOW));
+}
+
+#[test]
+fn what_an_agent_wrote_makes_nobody_known() {
+    let mut guard = guard();
+    let (id, _) = guard.writing("mine", Writes::New(Some(vec![BOB.to_owned()])));
+    assert!(!guard.history_counts("mine", BOB), "while it is under way");
+    assert!(guard.history_counts("mine", "other@b.example") && guard.history_counts("other", BOB));
+    guard.heard("mine", BOB, wrote_in("n1"), NOW);
+    assert!(!guard.is_known("mine", BOB, NOW));
+    let commit = guard.wrote(&id, Some("n1".to_owned()));
+    assert_eq!(commit.puts.len(), 1);
+    assert!(guard.history_counts("mine", BOB));
+    assert_eq!(guard.by_the_person("mine", vec!["n1".to_owned(), "s1".to_owned()]), ["s1"]);
+    guard.heard("mine", BOB, wrote_in("n1"), NOW);
+    assert!(!guard.is_known("mine", BOB, NOW), "its own mail is no proof");
+    guard.heard("mine", BOB, wrote_in("s1"), NOW);
+    assert!(guard.is_known("mine", BOB, NOW), "the person's is");
+}
+
+#[test]
+fn an_unknown_outcome_stays_a_doubt_and_a_refusal_is_none() {
+    let mut guard = guard();
+    let (refused, _) = guard.writing("mine", Writes::New(Some(vec![BOB.to_owned()])));
+    assert_eq!(guard.wrote(&refused, None).deletes, [(Shelf::Known, refused)]);
+    assert!(guard.history_counts("mine", BOB));
+    let (_, puts) = guard.writing("mine", Writes::New(None));
+    assert!(!guard.history_counts("mine", "anybody@b.example"));
+    let stored: Written = serde_json::from_value(puts[0].value.clone()).unwrap();
+    let written = BTreeMap::from([(puts[0].id.clone(), stored)]);
+    let loaded = Loaded { written, ..Loaded::default() };
+    let restarted = Guard::new(Pdp::new("").unwrap(), loaded, Lifetimes::default());
+    assert!(!restarted.history_counts("mine", BOB), "also after a restart");
+}
+
+#[test]
+fn an_account_full_of_agents_mail_proves_nothing() {
+    let mut guard = guard();
+    let ids = (0..MOST_WRITTEN).map(|number| number.to_string()).collect();
+    guard.writing("mine", Writes::Messages(ids));
+    assert!(!guard.history_counts("mine", BOB));
+    assert!(guard.writing("mine", Writes::Messages(vec!["x".to_owned()])).1.is_empty(), "and takes no more room");
+    guard.forget_account("mine", NOW);
+    assert!(guard.history_counts("mine", BOB));
+}
