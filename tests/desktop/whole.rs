@@ -101,6 +101,8 @@ async fn page(driver: &Driver, name: &str) {
 }
 
 async fn press(driver: &Driver, name: &str) {
+    let there = format!("[...document.querySelectorAll('main button')].some(b => b.innerText.trim() === {name:?})");
+    driver.until(&there).await;
     let script =
         "[...document.querySelectorAll('main button')].find(b => b.innerText.trim() === arguments[0]).click();";
     driver.client.execute(script, vec![name.into()]).await.unwrap();
@@ -108,6 +110,9 @@ async fn press(driver: &Driver, name: &str) {
 
 /// Fills the field whose label starts so, as typing or choosing does.
 async fn fill(driver: &Driver, label: &str, value: &str) {
+    let there =
+        format!("[...document.querySelectorAll('main label')].some(l => l.innerText.trim().startsWith({label:?}))");
+    driver.until(&there).await;
     let script = "const label = [...document.querySelectorAll('main label')].find(l => l.innerText.trim().startsWith(arguments[0])); \
                   const field = label.querySelector('input, select'); field.value = arguments[1]; \
                   field.dispatchEvent(new Event(field.tagName === 'SELECT' ? 'change' : 'input', {bubbles: true}));";
