@@ -35,7 +35,7 @@ async fn engine(canaries: &Canaries) -> Victim {
     let account = AccountAddParams {
         id: "mail".to_owned(),
         provider: "gmail".to_owned(),
-        upstream: UpstreamParams { base_url: Some("http://127.0.0.1:9".to_owned()) },
+        upstream: UpstreamParams { base_url: Some("http://127.0.0.1:9".to_owned()), ..UpstreamParams::default() },
         credential: CredentialParams::Bearer { token: Secret::new(canaries.get(0).to_owned()) },
     };
     client.call(AccountAdd, account).await.unwrap();

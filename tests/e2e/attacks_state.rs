@@ -110,7 +110,7 @@ async fn attack_07_forty_canaries_are_nowhere() {
         let params = AccountAddParams {
             id: format!("a{n}"),
             provider: "gmail".to_owned(),
-            upstream: UpstreamParams { base_url: Some(url) },
+            upstream: UpstreamParams { base_url: Some(url), ..UpstreamParams::default() },
             credential,
         };
         let added = scene.engine.client.call(AccountAdd, params).await;

@@ -52,7 +52,10 @@ async fn attack_31_an_agents_name_cannot_carry_tricks() {
         let params = latch_ipc::contract::AccountAddParams {
             id: id.to_owned(),
             provider: "gmail".to_owned(),
-            upstream: latch_ipc::contract::UpstreamParams { base_url: Some(scene.gmail.url.clone()) },
+            upstream: latch_ipc::contract::UpstreamParams {
+                base_url: Some(scene.gmail.url.clone()),
+                ..Default::default()
+            },
             credential: latch_ipc::contract::CredentialParams::Bearer { token: latch_ipc::Secret::new("x".to_owned()) },
         };
         assert!(scene.engine.client.call(latch_ipc::contract::AccountAdd, params).await.is_err(), "{id:?} was taken");

@@ -14,6 +14,10 @@ mod attacks_text;
 mod classes;
 mod crash;
 mod holds;
+#[cfg(unix)]
+mod imap;
+#[cfg(unix)]
+mod imap_clients;
 mod incident;
 mod inputs;
 mod library;

@@ -102,7 +102,7 @@ async fn a_401_refreshes_once() {
     let params = AccountAddParams {
         id: "mail".to_owned(),
         provider: "gmail".to_owned(),
-        upstream: UpstreamParams { base_url: Some(upstream.url.clone()) },
+        upstream: UpstreamParams { base_url: Some(upstream.url.clone()), ..UpstreamParams::default() },
         credential: CredentialParams::OAuth2 {
             client_id: "client".to_owned(),
             client_secret: Some(Secret::new("client-secret-canary-77".to_owned())),

@@ -11,8 +11,12 @@
 
 pub mod agent;
 pub mod canary;
+#[cfg(unix)]
+pub mod dovecot;
 pub mod emulator;
 pub mod engine;
+#[cfg(unix)]
+pub mod mail;
 pub mod paths;
 pub mod python;
 pub mod scene;

@@ -84,7 +84,7 @@ pub async fn add_account(engine: &Engine, id: &str, url: &str, token: &str) {
     let params = AccountAddParams {
         id: id.to_owned(),
         provider: "gmail".to_owned(),
-        upstream: UpstreamParams { base_url: Some(url.to_owned()) },
+        upstream: UpstreamParams { base_url: Some(url.to_owned()), ..UpstreamParams::default() },
         credential: CredentialParams::Bearer { token: Secret::new(token.to_owned()) },
     };
     engine.call(AccountAdd, params).await;

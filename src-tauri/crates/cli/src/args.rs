@@ -97,6 +97,9 @@ pub(crate) struct Serve {
     /// Where the HTTP door listens; port 0 picks one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) http: SocketAddr,
+    /// Where the IMAP door listens; port 0 picks one; no IMAP door without it
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) imap: Option<SocketAddr>,
     /// Where the key to stored credentials lives
     #[arg(long, value_enum, default_value_t = VaultArg::Keyring)]
     pub(crate) vault: VaultArg,

@@ -44,7 +44,7 @@ async fn engine() -> Engine {
     let home = tempfile::tempdir().unwrap();
     let command = command(home.path(), &["serve", "--owner", "stdio", "--vault", "memory"]);
     let engine = started(command, home).await;
-    let upstream = UpstreamParams { base_url: Some("http://127.0.0.1:9".to_owned()) };
+    let upstream = UpstreamParams { base_url: Some("http://127.0.0.1:9".to_owned()), ..UpstreamParams::default() };
     let credential = CredentialParams::Bearer { token: Secret::new("canary-credential-4711".to_owned()) };
     let account = AccountAddParams { id: "work".to_owned(), provider: "gmail".to_owned(), upstream, credential };
     engine.owner.call(AccountAdd, account).await.unwrap();

@@ -76,6 +76,8 @@ fn narrow_one(parent: &AuthorizationDetail, child: &AuthorizationDetail) -> Resu
         .map_err(|class| exceeds(format!("the class {}", class.name())))?;
     let locations = within(&parent.locations, &child.locations, BTreeSet::contains)
         .map_err(|location| exceeds(format!("the location {location}")))?;
+    let mailboxes = within(&parent.mailboxes, &child.mailboxes, BTreeSet::contains)
+        .map_err(|mailbox| exceeds(format!("the mailbox {mailbox}")))?;
     if let Some(name) = child.named.iter().find(|name| !parent.names(name.as_str())) {
         return Err(exceeds(format!("the named action {}", name.as_str())));
     }
@@ -102,6 +104,7 @@ fn narrow_one(parent: &AuthorizationDetail, child: &AuthorizationDetail) -> Resu
         locations,
         named: child.named.clone(),
         budgets,
+        mailboxes,
     })
 }
 

@@ -11,6 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::classify::imap::name::{canonical, shown, wire_name};
 use crate::operation::{Class, Meter, Operation};
 use crate::time::{Span, Time};
 
@@ -214,6 +215,8 @@ pub struct AuthorizationDetail {
     pub(crate) locations: Option<BTreeSet<String>>,
     pub(crate) named: BTreeSet<ActionPattern>,
     pub(crate) budgets: BTreeMap<Meter, Budget>,
+    /// Names as on the wire.
+    pub(crate) mailboxes: Option<BTreeSet<String>>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -232,12 +235,16 @@ struct Json {
     named: BTreeSet<ActionPattern>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     budgets: BTreeMap<Meter, Budget>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mailboxes: Option<BTreeSet<String>>,
 }
 
 impl From<AuthorizationDetail> for Json {
     fn from(detail: AuthorizationDetail) -> Self {
-        let AuthorizationDetail { account, preset, actions, classes, locations, named, budgets } = detail;
-        Self { r#type: DETAIL_TYPE.to_owned(), account, preset, actions, classes, locations, named, budgets }
+        let AuthorizationDetail { account, preset, actions, classes, locations, named, budgets, mailboxes } = detail;
+        let mailboxes =
+            mailboxes.map(|all| all.iter().map(|name| shown(name).unwrap_or_else(|| name.clone())).collect());
+        Self { r#type: DETAIL_TYPE.to_owned(), account, preset, actions, classes, locations, named, budgets, mailboxes }
     }
 }
 
@@ -245,7 +252,7 @@ impl TryFrom<Json> for AuthorizationDetail {
     type Error = GrantError;
 
     fn try_from(json: Json) -> Result<Self, GrantError> {
-        let Json { r#type, account, preset, actions, classes, locations, named, budgets } = json;
+        let Json { r#type, account, preset, actions, classes, locations, named, budgets, mailboxes } = json;
         if r#type != DETAIL_TYPE {
             return Err(GrantError::OtherType(r#type));
         }
@@ -254,6 +261,14 @@ impl TryFrom<Json> for AuthorizationDetail {
         if lengths.into_iter().any(|length| length > MOST_ENTRIES) {
             return Err(GrantError::TooMuch);
         }
+        if mailboxes.as_ref().is_some_and(|all| all.len() > MOST_ENTRIES) {
+            return Err(GrantError::TooMuch);
+        }
+        let wire = |text: String| {
+            let name = wire_name(&text).and_then(|name| canonical(name.as_bytes()));
+            name.ok_or(GrantError::BadMailbox(text))
+        };
+        let mailboxes = mailboxes.map(|all| all.into_iter().map(wire).collect::<Result<_, _>>()).transpose()?;
         if let Some(family) = named.iter().find(|pattern| pattern.is_family()) {
             return Err(GrantError::NamedFamily(family.as_str().to_owned()));
         }
@@ -265,7 +280,7 @@ impl TryFrom<Json> for AuthorizationDetail {
         if let Some(meter) = budgets.keys().find(|meter| preset.budget(**meter).is_none()) {
             return Err(GrantError::NoNumber { preset, meter: *meter });
         }
-        Ok(Self { account, preset, actions, classes, locations, named, budgets })
+        Ok(Self { account, preset, actions, classes, locations, named, budgets, mailboxes })
     }
 }
 
@@ -281,6 +296,7 @@ impl AuthorizationDetail {
             locations: None,
             named: BTreeSet::new(),
             budgets: BTreeMap::new(),
+            mailboxes: None,
         }
     }
 
@@ -379,6 +395,12 @@ impl AuthorizationDetail {
             && self.locations.as_ref().is_none_or(place)
     }
 
+    /// Whether a mailbox of an IMAP account may be used; by its name on the wire. A mailbox inside one that is listed must be listed itself.
+    #[must_use]
+    pub fn admits(&self, mailbox: &str) -> bool {
+        self.mailboxes.as_ref().is_none_or(|mailboxes| mailboxes.contains(mailbox))
+    }
+
     /// Whether it names the action, as divert and spend need. The preset that asks for everything names everything.
     #[must_use]
     pub fn names(&self, action: &str) -> bool {
@@ -415,6 +437,13 @@ impl AuthorizationDetail {
         }
         if let Some(locations) = &self.locations {
             add("Only in", locations.iter().map(String::as_str).collect());
+        }
+        let mailboxes: Option<Vec<String>> = self
+            .mailboxes
+            .as_ref()
+            .map(|all| all.iter().map(|name| shown(name).unwrap_or_else(|| name.clone())).collect());
+        if let Some(mailboxes) = &mailboxes {
+            add("Only the mailboxes", mailboxes.iter().map(String::as_str).collect());
         }
         if !self.named.is_empty() {
             add("May ask for", self.named.iter().map(ActionPattern::as_str).collect());
@@ -500,6 +529,9 @@ pub enum GrantError {
         "`{0}` is no action; write an exact name such as gmail.users.messages.trash, or a family such as gmail.users.messages.*"
     )]
     BadAction(String),
+    /// Not the name of a mailbox.
+    #[error("`{0}` can't be the name of a mailbox; write it as your mail program shows it, such as INBOX or Work/Old")]
+    BadMailbox(String),
     /// A family where an exact name is needed.
     #[error("`{0}` names a family; what redirects mail or costs money must be named one by one")]
     NamedFamily(String),

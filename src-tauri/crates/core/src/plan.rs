@@ -35,6 +35,12 @@ impl Permit {
         self.class
     }
 
+    /// For whom it runs.
+    #[must_use]
+    pub fn agent(&self) -> &str {
+        &self.agent
+    }
+
     /// The epoch that it belongs to.
     #[must_use]
     pub fn epoch(&self) -> Epoch {

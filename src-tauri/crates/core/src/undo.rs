@@ -7,6 +7,7 @@
 //! Only the operation's own difference is reversed. What others changed since is left alone and reported.
 
 mod difference;
+pub mod imap;
 mod inverse;
 #[cfg(test)]
 mod tests;
@@ -78,6 +79,14 @@ pub enum Difference {
         body: Value,
         /// The objects that belonged to it.
         members: Vec<String>,
+    },
+    /// It was moved.
+    Moved {
+        /// Where to, as an object's id; `None` while nobody has said.
+        to: Option<String>,
+        /// It was marked as deleted before.
+        #[serde(default)]
+        marked: bool,
     },
     /// It was deleted for ever; a copy is in quarantine.
     Copied,

@@ -190,6 +190,38 @@ pub struct UpstreamParams {
     /// Replaces the provider's own base URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
+    /// The mail server of an account that is reached over IMAP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imap: Option<MailServerParams>,
+}
+
+/// A mail server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MailServerParams {
+    /// Its name or address.
+    pub host: String,
+    /// Its port; 993 for implicit TLS, 143 otherwise, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// How it is encrypted.
+    #[serde(default)]
+    pub tls: MailTls,
+    /// Who logs in there with a token; a password credential has its own user name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+}
+
+/// How a connection to a mail server is encrypted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTls {
+    /// From the first byte.
+    #[default]
+    Implicit,
+    /// STARTTLS, or nothing is said.
+    StartTls,
+    /// Not at all: on this machine only.
+    None,
 }
 
 /// A credential on its way in.

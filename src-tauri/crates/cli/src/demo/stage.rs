@@ -99,7 +99,7 @@ impl Stage {
         let account = AccountAddParams {
             id: ACCOUNT.to_owned(),
             provider: "gmail".to_owned(),
-            upstream: UpstreamParams { base_url: Some(format!("http://{address}")) },
+            upstream: UpstreamParams { base_url: Some(format!("http://{address}")), ..UpstreamParams::default() },
             credential: CredentialParams::Bearer { token: Secret::new(credential) },
         };
         client.call(AccountAdd, account).await?;

@@ -6,8 +6,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use latch_core::catalog::Catalog;
 use latch_core::classify::http::{Head, route};
+use latch_core::classify::imap::command::parse;
+use latch_core::classify::imap::explained;
+use latch_core::classify::imap::token::pieces;
 use latch_core::grant::Preset;
-use latch_core::operation::{Audience, Class, Objects};
+use latch_core::operation::{Audience, Class, Objects, Operation};
 use latch_core::pdp::{Outcome, Pdp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -31,6 +34,16 @@ struct Asked {
     body: Value,
 }
 
+/// The other kind of line.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskedMail {
+    #[serde(rename = "protocol")]
+    _protocol: String,
+    /// As an agent would send it, its tag included; literals with their CRLF inside.
+    command: String,
+}
+
 /// One line out.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -43,6 +56,10 @@ enum Explained {
     /// It would be refused before anybody decides: it can't be interpreted safely.
     Refused {
         refused: Refusal,
+    },
+    /// It reaches no server: logins, capabilities, closing.
+    Local {
+        answered_here: bool,
     },
     /// The line is not a question.
     Error {
@@ -115,8 +132,13 @@ impl Explainer {
 
     fn answer(&self, line: &[u8]) -> Result<Explained, String> {
         let value: Value = serde_json::from_slice(line).map_err(|error| format!("the line is not JSON: {error}"))?;
-        if let Some(protocol) = value.get("protocol").and_then(Value::as_str).filter(|protocol| *protocol != "http") {
-            return Err(format!("this version explains HTTP requests, not {protocol}"));
+        match value.get("protocol").and_then(Value::as_str) {
+            None | Some("http") => {}
+            Some("imap") => {
+                let asked: AskedMail = serde_json::from_value(value).map_err(|error| error.to_string())?;
+                return self.mail(&asked.command);
+            }
+            Some(other) => return Err(format!("this version explains HTTP requests and IMAP commands, not {other}")),
         }
         let asked: Asked = serde_json::from_value(value).map_err(|error| error.to_string())?;
         let provider = self.catalog.provider(&asked.provider).ok_or_else(|| self.unknown(&asked.provider))?;
@@ -132,20 +154,42 @@ impl Explainer {
             }
         };
         let class = request.class();
+        Ok(self.told(request.parts.into_iter().map(|part| part.operation).collect(), class))
+    }
+
+    fn told(&self, operations: Vec<Operation>, class: Class) -> Explained {
         let mut default_decision = Map::new();
         for preset in Preset::ALL {
-            let outcomes = request.parts.iter().flat_map(|part| self.pdp.by_preset(&part.operation));
+            let outcomes = operations.iter().flat_map(|operation| self.pdp.by_preset(operation));
             let strictest = outcomes.filter(|(of, _)| *of == preset).map(|(_, outcome)| outcome).max();
             let name = strictest.map_or("forbid", outcome_name);
             default_decision.insert(preset.name().to_owned(), Value::String(name.to_owned()));
         }
-        let operations = request.parts.into_iter().map(|part| {
-            let operation = part.operation;
+        let operations = operations.into_iter().map(|operation| {
             let (action, class, objects, audience) =
                 (operation.action, operation.class, operation.objects, operation.audience);
             Explanation { action, class, objects, audience }
         });
-        Ok(Explained::Request { operations: operations.collect(), class, default_decision })
+        Explained::Request { operations: operations.collect(), class, default_decision }
+    }
+
+    /// An IMAP command, as on a server with the usual mailboxes.
+    fn mail(&self, command: &str) -> Result<Explained, String> {
+        let framed = pieces(command.trim_end_matches(['\r', '\n']).as_bytes());
+        let framed = framed.ok_or_else(|| "the command is not one: a literal is not as long as it says".to_owned())?;
+        match parse(&framed) {
+            Ok(command) => match explained(&command) {
+                Some(operation) => {
+                    let class = operation.class;
+                    Ok(self.told(vec![operation], class))
+                }
+                None => Ok(Explained::Local { answered_here: true }),
+            },
+            Err(refusal) => {
+                let title = "BAD".to_owned();
+                Ok(Explained::Refused { refused: Refusal { status: 400, title, detail: refusal.to_string() } })
+            }
+        }
     }
 
     fn unknown(&self, provider: &str) -> String {
@@ -216,6 +260,12 @@ mod tests {
             r#"{"provider":"gmail","method":"GET","url":"/gmail/v1/users/me/messages/..;/x%252e"}"#,
             r#"{"provider":"nobody","method":"GET","url":"/"}"#,
             r#"{"protocol":"imap","command":"a1 NOOP"}"#,
+            r#"{"protocol":"imap","command":"a1 UID STORE 5:7 +FLAGS.SILENT (\\Deleted)"}"#,
+            r#"{"protocol":"imap","command":"a1 UID MOVE 1:* {5}\r\nTrash"}"#,
+            r#"{"protocol":"imap","command":"a1 EXPUNGE"}"#,
+            r#"{"protocol":"imap","command":"a1 SETACL INBOX eve lrswipkxtea"}"#,
+            r#"{"protocol":"imap","command":"a1 COMPRESS DEFLATE"}"#,
+            r#"{"protocol":"smtp","command":"DATA"}"#,
             "not json",
         ];
         let text: Vec<String> = lines

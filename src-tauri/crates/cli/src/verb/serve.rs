@@ -32,6 +32,7 @@ pub(super) fn run(call: Call, serve: &Serve) -> Result<Exit, Failure> {
         let options = Options {
             home: Some(home::resolve(call.home)?),
             http: Some(serve.http),
+            imap: serve.imap,
             vault: match serve.vault {
                 VaultArg::Keyring => VaultKind::Keyring,
                 VaultArg::Passphrase => VaultKind::Passphrase,

@@ -449,6 +449,8 @@ pub(crate) struct File {
     #[cfg_attr(not(test), expect(dead_code, reason = "the test that runs every example reads them"))]
     #[serde(default)]
     pub example: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) protocol: super::Protocol,
     pub(super) error_shape: super::ErrorShape,
     pub(super) token_endpoint: Option<String>,
     pub(super) revocation_endpoint: Option<String>,
@@ -479,6 +481,7 @@ pub(crate) struct File {
     /// Where batches go.
     pub batch: Option<Batch>,
     /// The routes.
+    #[serde(default)]
     pub routes: Vec<Route>,
     /// Cases by name.
     #[serde(default)]

@@ -18,7 +18,21 @@ use crate::operation::Operation;
 use file::{File, Route};
 
 /// The provider files that are built in.
-const SHIPPED: [(&str, &str); 1] = [("gmail.toml", include_str!("../../providers/gmail.toml"))];
+const SHIPPED: [(&str, &str); 2] = [
+    ("gmail.toml", include_str!("../../providers/gmail.toml")),
+    ("imap.toml", include_str!("../../providers/imap.toml")),
+];
+
+/// How a provider is spoken to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// By the routes of its file.
+    #[default]
+    Http,
+    /// By [`crate::classify::imap`].
+    Imap,
+}
 
 /// The form in which a provider's own errors come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -49,6 +63,8 @@ pub struct Provider {
     pub name: String,
     /// Where it lives, without a trailing slash.
     pub base_url: String,
+    /// How it is spoken to.
+    pub protocol: Protocol,
     /// The form of its errors.
     pub error_shape: ErrorShape,
     /// Where OAuth access tokens are refreshed.
@@ -72,6 +88,7 @@ impl Provider {
             id: file.id.clone(),
             name: file.name.clone(),
             base_url: file.base_url.clone(),
+            protocol: file.protocol,
             error_shape: file.error_shape,
             token_endpoint: file.token_endpoint.clone(),
             revocation_endpoint: file.revocation_endpoint.clone(),

@@ -3,6 +3,7 @@
 pub(crate) mod batch;
 mod body;
 pub mod http;
+pub mod imap;
 pub(crate) mod json;
 pub(crate) mod mail;
 pub(crate) mod normalise;

@@ -264,3 +264,15 @@ fn asking_for_more_is_refused_in_words() {
     the token has expired; get a new one first
     ");
 }
+
+#[test]
+fn a_child_reaches_no_mailbox_that_its_parent_does_not() {
+    let detail = |mailboxes: Value| json!({"type": "latchstring_account", "account": "home", "preset": "organize", "mailboxes": mailboxes});
+    let parent = AuthorizationDetail::parse(&detail(json!(["INBOX", "Work"]))).unwrap();
+    let asked = |mailboxes: Value| narrow(&parent, &AuthorizationDetail::parse(&detail(mailboxes)).unwrap());
+    assert!(asked(json!(["work"])).is_err() && asked(json!(["INBOX", "Trash"])).is_err());
+    assert!(asked(json!(["INBOX"])).unwrap()[0].admits("INBOX"));
+    let open = json!({"type": "latchstring_account", "account": "home", "preset": "organize"});
+    let child = narrow(&parent, &AuthorizationDetail::parse(&open).unwrap()).unwrap();
+    assert!(child[0].admits("Work") && !child[0].admits("Trash"));
+}

@@ -91,7 +91,7 @@ fn refusals_say_what_to_do() {
     there is no preset `admin`; choose read-only, organize, assistant or ask-everything
     the authorization detail says "home" as its account, the grant is about `work`; leave `account` out or let it agree
     the authorization detail says "payment" as its type, the grant is about `latchstring_account`; leave `type` out or let it agree
-    the authorization detail can't be read: unknown field `colour`, expected one of `type`, `account`, `preset`, `actions`, `classes`, `locations`, `named`, `budgets`
+    the authorization detail can't be read: unknown field `colour`, expected one of `type`, `account`, `preset`, `actions`, `classes`, `locations`, `named`, `budgets`, `mailboxes`
     the authorization detail can't be read: `*` is no action; write an exact name such as gmail.users.messages.trash, or a family such as gmail.users.messages.*
     the authorization detail can't be read: `gmail.users.settings.*` names a family; what redirects mail or costs money must be named one by one
     the authorization detail can't be read: read-only can't name `gmail.users.settings.updateImap`; choose another preset
@@ -123,4 +123,22 @@ fn presets_are_ordered_by_what_they_let_happen() {
     assert_eq!(above(Organize), [Organize, Assistant]);
     assert_eq!(above(Assistant), [Assistant]);
     assert_eq!(above(AskEverything), [AskEverything]);
+}
+
+#[test]
+fn mailboxes_are_named_as_people_see_them() {
+    let fields = json!({"mailboxes": ["inbox", "M\u{fc}ll"]});
+    let detail = AuthorizationDetail::for_grant("work", "organize", Some(&fields), None).unwrap();
+    assert!(detail.admits("INBOX") && detail.admits("M&APw-ll"));
+    assert!(!detail.admits("M\u{fc}ll") && !detail.admits("INBOX/Sub") && !detail.admits("Trash"));
+    assert!(AuthorizationDetail::new("work", Preset::Organize).admits("Anything"));
+    let json = serde_json::to_value(&detail).unwrap();
+    assert_eq!(json["mailboxes"], json!(["INBOX", "M\u{fc}ll"]));
+    assert_eq!(serde_json::from_value::<AuthorizationDetail>(json).unwrap(), detail);
+    assert!(detail.summary().ends_with("Only the mailboxes INBOX, M\u{fc}ll."), "{}", detail.summary());
+    assert_eq!(detail.with_preset(Preset::ReadOnly).mailboxes, detail.mailboxes);
+    for bad in ["", "a*", "a%b", "a\nb"] {
+        let fields = json!({"mailboxes": [bad]});
+        assert!(AuthorizationDetail::for_grant("work", "organize", Some(&fields), None).is_err(), "{bad}");
+    }
 }

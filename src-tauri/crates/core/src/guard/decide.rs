@@ -292,6 +292,13 @@ impl Guard {
         Some(hold.expires_at)
     }
 
+    /// A hold's plan ended, and its answer was for its requester alone: asking again is a new question.
+    pub fn finish_unkept(&mut self, id: &str) {
+        if let Some(number) = super::number(id) {
+            self.holds.remove(&number);
+        }
+    }
+
     /// Answers that were kept for retries are stale now: the person undid something on this account.
     pub fn forget_answers(&mut self, account: &str) {
         self.holds.retain(|_, hold| hold.state != State::Done || hold.account != account);

@@ -118,9 +118,10 @@ impl Guard {
         Ok(Lease::mint(purpose, plan.account.clone(), call, plan.epoch))
     }
 
-    /// A lease for the guard's own reading. Only GET: reading for the person changes nothing.
+    /// A lease for the guard's own reading: GET over HTTP, over IMAP what can change nothing.
     pub fn lease_preview(&self, account: &str, call: &Call, epoch: Epoch) -> Result<Lease, Stopped> {
-        if call.method != http::Method::GET || !self.gate.admits(epoch) {
+        let reads = call.method == http::Method::GET || crate::classify::imap::deed::only_reads(call);
+        if !reads || !self.gate.admits(epoch) {
             return Err(Stopped);
         }
         Ok(Lease::mint(Purpose::Preview, account.to_owned(), call.digest(), epoch))

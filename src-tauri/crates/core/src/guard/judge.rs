@@ -6,6 +6,8 @@ use super::standing::Before;
 use super::{Guard, Notice, Now, Session, number, record};
 use crate::budget::{self, Asked};
 use crate::call::Digest;
+use crate::classify::imap::deed::MAILBOX;
+use crate::classify::imap::name::shown;
 use crate::grant::{AuthorizationDetail, Grant};
 use crate::hold::{self, Hold, State};
 use crate::journal::{Charge, Commit, Kind};
@@ -173,6 +175,12 @@ impl Guard {
                 })
             })
             .max();
+        if let Some(outside) = outside(grant, narrowed, request) {
+            return Judged::Forbid {
+                why: format!("This agent may not use the mailbox {outside}."),
+                instead: "Ask the person to grant access to it, or stay in those that LIST shows.".to_owned(),
+            };
+        }
         match strictest {
             Some(Decision::Permit { delay }) => Judged::Permit { delay },
             Some(Decision::Confirm { why }) => Judged::Confirm { why },
@@ -415,6 +423,13 @@ pub enum Waits {
     Comes,
     /// It left.
     Leaves,
+}
+
+/// A mailbox that a request names and the grant, or what the token was narrowed to, does not reach.
+fn outside(grant: &Grant, narrowed: Option<&AuthorizationDetail>, request: &Request) -> Option<String> {
+    let named = request.parts.iter().flat_map(|part| &part.params).filter(|(name, _)| name == MAILBOX);
+    let admits = |mailbox: &str| grant.detail.admits(mailbox) && narrowed.is_none_or(|detail| detail.admits(mailbox));
+    named.map(|(_, mailbox)| mailbox).find(|mailbox| !admits(mailbox)).map(|mailbox| shown(mailbox).unwrap_or_default())
 }
 
 pub(super) fn charges(agent: &str, account: &str, request: &Request, now: Now) -> Vec<Charge> {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Agent, Guard, Now, Session, Token, record};
 use crate::call::Digest;
 use crate::exchange;
-use crate::grant::{AuthorizationDetail, Grant};
+use crate::grant::{AuthorizationDetail, Grant, Preset};
 use crate::journal::{Commit, Kind, Put, Shelf};
 use crate::pdp::Pdp;
 use crate::time::Span;
@@ -333,6 +333,22 @@ impl Guard {
             None => Some((grant, None)),
             Some(details) => Some((grant, Some(details.iter().find(|detail| detail.account() == account)?))),
         }
+    }
+
+    /// The preset under which a session may use an account; `None`: not at all.
+    #[must_use]
+    pub fn granted(&self, session: &Session, account: &str, now: Now) -> Option<Preset> {
+        let (grant, narrowed) = self.effective(session, account, now)?;
+        let narrowed = narrowed.map_or(grant.preset(), AuthorizationDetail::preset);
+        Some(if narrowed.within(grant.preset()) { narrowed } else { grant.preset() })
+    }
+
+    /// Whether a session may use a mailbox of an account, by its name on the wire.
+    #[must_use]
+    pub fn reaches(&self, session: &Session, account: &str, mailbox: &str, now: Now) -> bool {
+        self.effective(session, account, now).is_some_and(|(grant, narrowed)| {
+            grant.detail.admits(mailbox) && narrowed.is_none_or(|detail| detail.admits(mailbox))
+        })
     }
 
     fn details_of(&self, session: &Session, now: Now) -> Vec<AuthorizationDetail> {

@@ -1,3 +1,4 @@
 //! The listeners that agents talk to.
 
 pub mod http;
+pub mod imap;

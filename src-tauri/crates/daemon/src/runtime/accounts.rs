@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use latch_core::catalog::Protocol;
 use latch_core::guard::record;
 use latch_core::journal::{Commit, Kind, Put, Shelf};
 use latch_ipc::Secret;
-use latch_ipc::contract::{AccountAddParams, CredentialParams, Empty, Id, SignOutState, SignedOut};
+use latch_ipc::contract::{
+    AccountAddParams, CredentialParams, Empty, Id, MailServerParams, MailTls, SignOutState, SignedOut,
+};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 use latch_ipc::view::AccountView;
 use serde::{Deserialize, Serialize};
@@ -82,9 +85,14 @@ impl Runtime {
             .catalog
             .provider(&params.provider)
             .ok_or_else(|| RpcError::new(ErrorCode::InvalidParams, "no provider file has this id"))?;
-        let base_url = params.upstream.base_url.as_deref().unwrap_or(&provider.base_url);
-        let base_url = check_url("base_url", base_url)?;
         let (credential, kind) = credential(params.credential);
+        let base_url = match provider.protocol {
+            Protocol::Http => {
+                let base_url = params.upstream.base_url.as_deref().unwrap_or(&provider.base_url);
+                check_url("base_url", base_url)?.to_string()
+            }
+            Protocol::Imap => mail_url(params.upstream.imap.as_ref(), &credential)?,
+        };
         let token_endpoint = match &credential {
             Credential::OAuth2 { token_endpoint, .. } => Some(check_url("token_endpoint", token_endpoint)?.to_string()),
             Credential::Bearer { .. } | Credential::Password { .. } => None,
@@ -92,7 +100,7 @@ impl Runtime {
         let stored = Stored {
             id: params.id.clone(),
             provider: params.provider,
-            base_url: base_url.to_string(),
+            base_url,
             token_endpoint,
             credential: kind.to_owned(),
         };
@@ -316,6 +324,32 @@ pub(crate) fn check_id(id: &str) -> Result<(), RpcError> {
     }
     let message = "an id has 1 to 64 letters, digits, `-`, `_` or `.`, does not begin with a dot and is not `oauth2`";
     Err(RpcError::new(ErrorCode::InvalidParams, message))
+}
+
+/// A mail server as a URL (RFC 5092), which the credential is sealed to. What can't be one, or is not encrypted, is refused by [`AccountTarget`].
+fn mail_url(server: Option<&MailServerParams>, credential: &Credential) -> Result<String, RpcError> {
+    let bad = |why: &str| RpcError::new(ErrorCode::InvalidParams, format!("upstream.imap: {why}"));
+    let server = server.ok_or_else(|| bad("this provider is a mail server: say {host, port, tls}"))?;
+    let user = match (credential, server.username.as_deref()) {
+        (Credential::Password { username, .. }, None) => username.as_str(),
+        (Credential::Password { username, .. }, Some(named)) if named == username => username.as_str(),
+        (Credential::Password { .. }, Some(_)) => return Err(bad("username differs from the credential's")),
+        (_, Some(named)) => named,
+        (_, None) => return Err(bad("username is missing: with a token, the mail server asks whose it is")),
+    };
+    let (scheme, port) = match server.tls {
+        MailTls::Implicit => ("imaps", 993),
+        MailTls::StartTls => ("imap+starttls", 143),
+        MailTls::None => ("imap", 143),
+    };
+    let host = &server.host;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if host.is_empty() || user.is_empty() || !host.trim_matches(['[', ']']).chars().all(plain) {
+        return Err(bad("host is a name such as imap.example.com, or an address"));
+    }
+    let host = if host.contains(':') { format!("[{}]", host.trim_matches(['[', ']'])) } else { host.clone() };
+    let user = percent_encoding::utf8_percent_encode(user, percent_encoding::NON_ALPHANUMERIC);
+    Ok(format!("{scheme}://{user}@{host}:{}", server.port.unwrap_or(port)))
 }
 
 /// Credentials travel over TLS, or stay on this machine.

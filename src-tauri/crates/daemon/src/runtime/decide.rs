@@ -181,6 +181,11 @@ impl Runtime {
     /// Starts an allowed hold's plan unless it has started already.
     pub(crate) fn run_allowed_soon(self: &Arc<Self>, account: &Arc<Account>, id: &str) {
         let Some(opened) = self.opened() else { return };
+        // What only its requester's own connection can carry is run by the requester, who waits for it.
+        let theirs = |part: &Part| latch_core::classify::imap::deed::verb(&part.call).is_some();
+        if opened.guard().hold(id).is_some_and(|hold| hold.request.parts.iter().any(theirs)) {
+            return;
+        }
         let Some((permit, request, allowed)) = opened.guard().take_allowed(id, opened.now()) else { return };
         let (runtime, account, id) = (Arc::clone(self), Arc::clone(account), id.to_owned());
         self.tasks.spawn(async move { runtime.run_allowed(&account, &id, permit, request, allowed).await });
@@ -218,6 +223,7 @@ impl Runtime {
         }
         let answer = match result {
             Ok(answer) => answer,
+            Err(failure) if account.target.is_mail() => super::mail::refused(&failure),
             Err(failure) => {
                 let shape =
                     self.catalog.provider(&account.provider).map_or(ErrorShape::Plain, |provider| provider.error_shape);
@@ -294,7 +300,8 @@ fn restrict(provider: &Provider, request: Request, keep: &[String]) -> Option<(R
         if kept.len() == ids.len() {
             parts.push(part);
         } else if !kept.is_empty() {
-            parts.push(recipe::restrict(provider, &part, &kept)?);
+            let deed = latch_core::classify::imap::deed::restrict(&part, &kept);
+            parts.push(deed.or_else(|| recipe::restrict(provider, &part, &kept))?);
         } else if request.batch {
             dropped.push(part);
         } else {

@@ -86,6 +86,9 @@ impl Runtime {
         request: Request,
         dropped: &[Part],
     ) -> Result<Answer, Failure> {
+        if account.target.is_mail() {
+            return self.execute_mail(account, permit, request).await;
+        }
         let opened = self.opened().ok_or(Failure::Stopped)?;
         let provider = self
             .catalog

@@ -63,6 +63,10 @@ impl Runtime {
                 "There is no account with this name here, or this agent may not know of it.",
             )
         })?;
+        if account.target.is_mail() {
+            let detail = "This account is reached over IMAP: log in at the IMAP door with the same access token.";
+            return Err(Problem::new(ErrorShape::Plain, 404, "No HTTP here", detail));
+        }
         let provider = self.catalog.provider(&account.provider).ok_or_else(|| {
             Problem::new(
                 ErrorShape::Plain,
@@ -208,6 +212,11 @@ impl Runtime {
     async fn name_program(&self, opened: &Opened, id: &str, peer: SocketAddr) {
         let door = self.doors().http.and_then(|door| door.strip_prefix("http://")?.parse::<SocketAddr>().ok());
         let Some(door) = door else { return };
+        self.name_program_at(opened, id, peer, door).await;
+    }
+
+    /// The same for the door that was knocked at.
+    pub(super) async fn name_program_at(&self, opened: &Opened, id: &str, peer: SocketAddr, door: SocketAddr) {
         let chain = tokio::task::spawn_blocking(move || {
             crate::control::tcp::process_of(peer, door).map(crate::control::peer::parent_chain)
         });
@@ -282,13 +291,13 @@ fn can_wait(provider: &Provider, request: &Request) -> bool {
 }
 
 /// Counts a requester that waits for a hold, as long as it does.
-struct Waiting {
+pub(super) struct Waiting {
     runtime: Arc<Runtime>,
     id: String,
 }
 
 impl Waiting {
-    fn enter(runtime: &Arc<Runtime>, id: &str) -> Self {
+    pub(super) fn enter(runtime: &Arc<Runtime>, id: &str) -> Self {
         if let Some(opened) = runtime.opened() {
             opened.guard().set_waiting(id, Waits::Comes);
         }

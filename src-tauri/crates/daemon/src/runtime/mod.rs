@@ -32,6 +32,7 @@ mod decide;
 mod execute;
 mod http;
 mod inside;
+mod mail;
 mod open;
 mod outbox;
 mod owner_calls;

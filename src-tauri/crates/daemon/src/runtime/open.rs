@@ -56,6 +56,8 @@ pub struct Options {
     pub home: Option<PathBuf>,
     /// Where the HTTP door listens; loopback only. Port 0 picks one. No door when absent.
     pub http: Option<SocketAddr>,
+    /// Where the IMAP door listens, likewise.
+    pub imap: Option<SocketAddr>,
     /// Where the key lives.
     pub vault: VaultKind,
     /// Who answers.
@@ -91,16 +93,18 @@ pub enum StartError {
     Control(#[from] ControlError),
     /// The port is taken, or the address is not ours.
     #[error(
-        "the HTTP door can't listen on {address}: {why}. Choose another with --http 127.0.0.1:PORT, or port 0 to pick a free one"
+        "the {door} door can't listen on {address}: {why}. Choose another with --{} 127.0.0.1:PORT, or port 0 to pick a free one", door.to_lowercase()
     )]
     Listen {
+        /// `HTTP` or `IMAP`.
+        door: &'static str,
         /// Where.
         address: SocketAddr,
         /// What the system said.
         why: std::io::Error,
     },
     /// A door is for this machine only.
-    #[error("the HTTP door listens on this machine only: use 127.0.0.1 or [::1], not {0}")]
+    #[error("the doors listen on this machine only: use 127.0.0.1 or [::1], not {0}")]
     NotLoopback(SocketAddr),
 }
 
@@ -118,6 +122,7 @@ pub struct Engine {
     runtime: Arc<Runtime>,
     options: Options,
     listener: Option<TcpListener>,
+    mail_listener: Option<TcpListener>,
     control: Option<Control>,
 }
 
@@ -137,17 +142,18 @@ impl Engine {
                 .map_err(|_| VaultError::Locked)
                 .flatten()?
         };
-        let listener = match options.http {
-            None => None,
-            Some(address) if !address.ip().is_loopback() => return Err(StartError::NotLoopback(address)),
-            Some(address) => Some(TcpListener::bind(address).await.map_err(|why| StartError::Listen { address, why })?),
-        };
+        let listener = listen("HTTP", options.http).await?;
+        let mail_listener = listen("IMAP", options.imap).await?;
         let control = Control::bind(taken.path())?;
         let doors = DoorsView {
             http: listener
                 .as_ref()
                 .and_then(|listener| listener.local_addr().ok())
                 .map(|address| format!("http://{address}")),
+            imap: mail_listener
+                .as_ref()
+                .and_then(|listener| listener.local_addr().ok())
+                .map(|address| address.to_string()),
             control: Some(control.path().display().to_string()),
             ..DoorsView::default()
         };
@@ -173,7 +179,7 @@ impl Engine {
         } else {
             runtime.open().await?;
         }
-        Ok(Self { runtime, options, listener, control: Some(control) })
+        Ok(Self { runtime, options, listener, mail_listener, control: Some(control) })
     }
 
     /// What the doors and channels share.
@@ -199,6 +205,14 @@ impl Engine {
                 };
                 if let Err(error) = served {
                     tracing::error!(%error, "the HTTP door closed");
+                }
+            });
+        }
+        if let Some(listener) = self.mail_listener.take() {
+            let (inside, connections) = (Arc::clone(&runtime), runtime.connections().clone());
+            background.spawn(async move {
+                if let Err(error) = door::imap::serve(listener, inside, connections).await {
+                    tracing::error!(%error, "the IMAP door closed");
                 }
             });
         }
@@ -539,6 +553,17 @@ impl Runtime {
         let _ = opened.store.commit(commit).await;
         self.anchor().await;
         opened.store.close();
+    }
+}
+
+async fn listen(door: &'static str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+    match address {
+        None => Ok(None),
+        Some(address) if !address.ip().is_loopback() => Err(StartError::NotLoopback(address)),
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Ok(Some(bound.map_err(|why| StartError::Listen { door, address, why })?))
+        }
     }
 }
 

@@ -135,7 +135,10 @@ pub(super) fn upstream(shape: ErrorShape, error: &UpstreamError) -> Problem {
         | Fault::Lost { .. }
         | Fault::Malformed { .. }
         | Fault::TooLarge { .. }
-        | Fault::Refresh(_) => 502,
+        | Fault::Refresh(_)
+        | Fault::SignIn { .. }
+        | Fault::Changed { .. }
+        | Fault::NotThere { .. } => 502,
     };
     let outcome = if error.sent { "Whether it took effect is unknown" } else { "Nothing was done" };
     Problem::new(shape, status, "The provider could not be asked", format!("{error}. {outcome}. This is not a denial."))

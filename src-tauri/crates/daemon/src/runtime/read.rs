@@ -194,6 +194,9 @@ impl Runtime {
 
     /// Reads what the dialog shows of a hold's objects: the first page at once, then the rest.
     pub(crate) async fn prepare(&self, account: &Account, id: &str) {
+        if account.target.is_mail() {
+            return self.prepare_mail(account, id).await;
+        }
         let Some(opened) = self.opened() else { return };
         let Some(provider) = self.catalog.provider(&account.provider) else { return };
         let Some((epoch, parts)) = opened.guard().hold(id).map(|hold| (hold.epoch, hold.request.parts.clone())) else {

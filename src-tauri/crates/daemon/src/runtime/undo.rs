@@ -117,6 +117,8 @@ impl Runtime {
         let mut result = UndoResult::default();
         let single = chosen.len() == 1;
         for undo in chosen {
+            // Taking back a later one may have told this one where its objects are now.
+            let undo = super::lock(&opened.undos).get(&undo.number()).cloned().unwrap_or(undo);
             let objects: Vec<String> = undo.entry.changes.iter().map(|change| change.object.clone()).collect();
             let one = match self.put_back(opened, undo).await {
                 Err(error) if !single => {
@@ -143,6 +145,9 @@ impl Runtime {
         let account = opened.account(&undo.account).ok_or_else(|| {
             RpcError::new(ErrorCode::NotFound, "its account was removed: add it again to put this back")
         })?;
+        if account.target.is_mail() {
+            return self.put_back_mail(opened, undo, &account).await;
+        }
         let provider = self
             .catalog
             .provider(&undo.entry.provider)
@@ -265,7 +270,7 @@ impl Runtime {
 }
 
 /// The entry after an undo: over, or what of it can be tried again because its calls failed.
-fn rest(undo: Undo, failed: &[String]) -> Undo {
+pub(super) fn rest(undo: Undo, failed: &[String]) -> Undo {
     let mut entry = undo.entry.clone();
     entry.changes.retain(|change| failed.contains(&change.object));
     if entry.changes.is_empty() { Undo { undone: true, ..undo } } else { Undo { entry, ..undo } }

@@ -78,10 +78,12 @@ pub struct Fetched {
 
 /// Calls upstreams.
 pub struct Upstream {
-    connections: Connections,
-    gate: EpochGate,
-    options: Options,
+    pub(super) connections: Connections,
+    pub(super) gate: EpochGate,
+    pub(super) options: Options,
     tls: Tls,
+    /// For mail servers, which have no protocol to choose.
+    pub(super) mail_tls: Tls,
     hooks: OnceLock<Arc<dyn Hooks>>,
 }
 
@@ -101,8 +103,9 @@ impl Upstream {
     /// With other options.
     #[must_use]
     pub fn with(connections: Connections, gate: EpochGate, options: Options) -> Self {
-        let tls = Tls::new(options.extra_roots.clone());
-        Self { connections, gate, options, tls, hooks: OnceLock::new() }
+        let tls = Tls::new(options.extra_roots.clone(), &[b"http/1.1"]);
+        let mail_tls = Tls::new(options.extra_roots.clone(), &[]);
+        Self { connections, gate, options, tls, mail_tls, hooks: OnceLock::new() }
     }
 
     /// Who mints refresh leases; without hooks nothing is refreshed. The first call counts.
@@ -167,14 +170,14 @@ impl Upstream {
         Ok(status)
     }
 
-    async fn fresh(&self, account: &AccountTarget) -> Result<Arc<Access>, UpstreamError> {
+    pub(super) async fn fresh(&self, account: &AccountTarget) -> Result<Arc<Access>, UpstreamError> {
         match account.access() {
             Some(access) if access.is_fresh() => Ok(access),
             stale => Box::pin(self.refresh(account, stale.as_ref())).await,
         }
     }
 
-    async fn refresh(
+    pub(super) async fn refresh(
         &self,
         account: &AccountTarget,
         stale: Option<&Arc<Access>>,
@@ -301,7 +304,7 @@ impl Upstream {
         let _ = socket.set_nodelay(true);
         let stream = opening.connected(socket).map_err(stopped)?;
         let shears = stream.shears();
-        let stream = if origin.tls {
+        let stream = if origin.scheme == super::origin::Scheme::Https {
             *doing.lock().unwrap_or_else(PoisonError::into_inner) = "agreeing on encryption";
             let tls = self.tls.connect(origin.bare_host(), stream).await;
             Stream::Tls(Box::new(tls.map_err(|error| {
@@ -327,7 +330,7 @@ impl AccountTarget {
     }
 }
 
-fn not_permitted(error: LeaseError) -> UpstreamError {
+pub(super) fn not_permitted(error: LeaseError) -> UpstreamError {
     match error {
         LeaseError::Stopped => Fault::Stopped.unsent(),
         LeaseError::OtherCall | LeaseError::OtherAccount => Fault::NotPermitted.unsent(),
@@ -438,7 +441,7 @@ async fn drive_while<F: Future>(mut wire: Box<Wire>, task: F) -> Option<F::Outpu
     .await
 }
 
-async fn resolve(origin: &Origin) -> io::Result<Vec<SocketAddr>> {
+pub(super) async fn resolve(origin: &Origin) -> io::Result<Vec<SocketAddr>> {
     let host = origin.bare_host();
     let mut addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, origin.port)],
@@ -452,7 +455,7 @@ async fn resolve(origin: &Origin) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// Tries the addresses in the resolver's order, each a little after the one before; the first that answers is taken.
-async fn dial(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+pub(super) async fn dial(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut waiting = addresses.into_iter();
     let mut tries = JoinSet::new();
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no usable address");

@@ -10,6 +10,7 @@
 pub mod body;
 mod headers;
 pub mod http;
+pub mod imap;
 pub mod oauth;
 mod origin;
 mod pool;
@@ -94,6 +95,28 @@ pub enum Fault {
     /// No fresh access token.
     #[error("{0}")]
     Refresh(oauth::RefreshError),
+    /// A mail server does not take the stored credential.
+    #[error("{host} does not accept the account's user name and password or token: {text}")]
+    SignIn {
+        /// Host and port.
+        host: String,
+        /// The server's words.
+        text: String,
+    },
+    /// A mailbox is not the one that was looked at (RFC 9051 section 2.3.1.1).
+    #[error("the mailbox {mailbox} was made anew since it was looked at, so nothing was done in it")]
+    Changed {
+        /// Its name.
+        mailbox: String,
+    },
+    /// A mailbox can't be opened.
+    #[error("the mailbox {mailbox} can't be opened: {text}")]
+    NotThere {
+        /// Its name.
+        mailbox: String,
+        /// The server's words.
+        text: String,
+    },
 }
 
 impl Fault {

@@ -11,10 +11,54 @@ use super::oauth::Access;
 use super::pool::Idle;
 use crate::vault::Credential;
 
-/// Scheme, host and port (RFC 6454): what a credential is sealed with. Plain HTTP only on loopback.
+/// How an origin is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Scheme {
+    Http,
+    Https,
+    /// Plain, on this machine only.
+    Imap,
+    /// TLS is agreed on before anything else is said, or nothing is (RFC 8314 section 3.3 prefers the implicit kind).
+    ImapStartTls,
+    /// TLS from the first byte.
+    Imaps,
+}
+
+impl Scheme {
+    const ALL: [Self; 5] = [Self::Http, Self::Https, Self::Imap, Self::ImapStartTls, Self::Imaps];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Imap => "imap",
+            Self::ImapStartTls => "imap+starttls",
+            Self::Imaps => "imaps",
+        }
+    }
+
+    const fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+            Self::Imap | Self::ImapStartTls => 143,
+            Self::Imaps => 993,
+        }
+    }
+
+    const fn is_encrypted(self) -> bool {
+        matches!(self, Self::Https | Self::ImapStartTls | Self::Imaps)
+    }
+
+    pub(super) const fn is_mail(self) -> bool {
+        matches!(self, Self::Imap | Self::ImapStartTls | Self::Imaps)
+    }
+}
+
+/// Scheme, host and port (RFC 6454): what a credential is sealed with. Plain ones only on loopback.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
-    pub(super) tls: bool,
+    pub(super) scheme: Scheme,
     /// As in a URL: IPv6 in brackets.
     pub(super) host: String,
     pub(super) port: u16,
@@ -27,7 +71,7 @@ pub enum OriginError {
     #[error("'{0}' is not an https URL")]
     NotHttp(String),
     /// A plain upstream that is not on this machine.
-    #[error("'{0}' is not encrypted: plain http is accepted for this machine (127.0.0.1, [::1], localhost) only")]
+    #[error("'{0}' is not encrypted: that is accepted for this machine (127.0.0.1, [::1], localhost) only")]
     Plain(String),
     /// User name, password, query or fragment.
     #[error("a base URL has no user name, password, query or fragment")]
@@ -37,7 +81,7 @@ pub enum OriginError {
 impl Origin {
     /// The origin of a base URL, and its path without a trailing slash.
     pub fn parse(base_url: &str) -> Result<(Self, String), OriginError> {
-        let (origin, url) = Self::of(base_url)?;
+        let (origin, url) = Self::of(base_url, false)?;
         if url.query().is_some() {
             return Err(OriginError::Extra);
         }
@@ -46,32 +90,44 @@ impl Origin {
 
     /// The origin of an endpoint, and its path and query.
     pub(super) fn endpoint(url: &str) -> Result<(Self, String), OriginError> {
-        let (origin, url) = Self::of(url)?;
+        let (origin, url) = Self::of(url, false)?;
         Ok((origin, url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()))))
     }
 
-    fn of(text: &str) -> Result<(Self, Url), OriginError> {
+    /// The origin of a mail server, and the user name in its URL (RFC 5092: `imaps://user@host:993`).
+    pub(super) fn mail(url: &str) -> Result<(Self, String), OriginError> {
+        let (origin, url) = Self::of(url, true)?;
+        let user =
+            percent_encoding::percent_decode_str(url.username()).decode_utf8().map_err(|_| OriginError::Extra)?;
+        if !matches!(url.path(), "" | "/") || url.query().is_some() {
+            return Err(OriginError::Extra);
+        }
+        Ok((origin, user.into_owned()))
+    }
+
+    fn of(text: &str, mail: bool) -> Result<(Self, Url), OriginError> {
         let not_http = || OriginError::NotHttp(text.to_owned());
         let url = Url::parse(text).map_err(|_| not_http())?;
-        let tls = match url.scheme() {
-            "https" => true,
-            "http" => false,
-            _ => return Err(not_http()),
-        };
-        if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.name() == url.scheme()).ok_or_else(not_http)?;
+        if scheme.is_mail() != mail {
+            return Err(not_http());
+        }
+        if (!mail && !url.username().is_empty()) || url.password().is_some() || url.fragment().is_some() {
             return Err(OriginError::Extra);
         }
         let host = url.host().ok_or_else(not_http)?;
-        let local = match &host {
-            Host::Domain(name) => *name == "localhost",
-            Host::Ipv4(address) => address.is_loopback(),
-            Host::Ipv6(address) => address.is_loopback(),
+        // Only well-known schemes have their IPv4 addresses read by the URL parser.
+        let address = match &host {
+            Host::Domain(name) => name.parse::<IpAddr>().ok(),
+            Host::Ipv4(address) => Some(IpAddr::V4(*address)),
+            Host::Ipv6(address) => Some(IpAddr::V6(*address)),
         };
-        if !tls && !local {
+        let local = address.map_or_else(|| host == Host::Domain("localhost"), |address| address.is_loopback());
+        if !scheme.is_encrypted() && !local {
             return Err(OriginError::Plain(text.to_owned()));
         }
-        let port = url.port_or_known_default().ok_or_else(not_http)?;
-        Ok((Self { tls, host: host.to_string(), port }, url))
+        let port = url.port().unwrap_or_else(|| scheme.port());
+        Ok((Self { scheme, host: host.to_string(), port }, url))
     }
 
     /// `host:port`, for people.
@@ -81,8 +137,7 @@ impl Origin {
 
     /// The `Host` header: without the scheme's default port.
     pub(super) fn host_header(&self) -> String {
-        let default = if self.tls { 443 } else { 80 };
-        if self.port == default { self.host.clone() } else { self.authority() }
+        if self.port == self.scheme.port() { self.host.clone() } else { self.authority() }
     }
 
     /// For name resolution and TLS: IPv6 without brackets.
@@ -92,14 +147,13 @@ impl Origin {
 
     /// A plain origin's address must be on this machine whatever the resolver says.
     pub(super) fn accepts(&self, address: IpAddr) -> bool {
-        self.tls || address.is_loopback()
+        self.scheme.is_encrypted() || address.is_loopback()
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}:{}", self.host, self.port)
+        write!(f, "{}://{}:{}", self.scheme.name(), self.host, self.port)
     }
 }
 
@@ -117,12 +171,21 @@ pub struct AccountTarget {
     pub(super) access: Mutex<Option<Arc<Access>>>,
     pub(super) refreshing: tokio::sync::Mutex<()>,
     pub(super) idle: Arc<Idle>,
+    /// The user name of a mail server.
+    pub(super) user: String,
+    /// Connections to a mail server that wait for the next command.
+    pub(super) wires: Mutex<Vec<super::imap::Wire>>,
 }
 
 impl AccountTarget {
     /// An account at a base URL. The caller opened the credential for exactly this URL's [`Origin`].
     pub fn new(id: impl Into<String>, base_url: &str, credential: Arc<Credential>) -> Result<Self, OriginError> {
-        let (origin, base_path) = Origin::parse(base_url)?;
+        let (origin, base_path, user) = match Origin::parse(base_url) {
+            Err(OriginError::NotHttp(_)) => {
+                Origin::mail(base_url).map(|(origin, user)| (origin, String::new(), user))?
+            }
+            other => other.map(|(origin, path)| (origin, path, String::new()))?,
+        };
         let host = ::http::HeaderValue::from_str(&origin.host_header())
             .map_err(|_| OriginError::NotHttp(base_url.to_owned()))?;
         let (access, refresh_token) = match &*credential {
@@ -143,6 +206,8 @@ impl AccountTarget {
             access: Mutex::new(access.map(Arc::new)),
             refreshing: tokio::sync::Mutex::new(()),
             idle: Arc::default(),
+            user,
+            wires: Mutex::default(),
         })
     }
 
@@ -150,6 +215,12 @@ impl AccountTarget {
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// Whether it is a mail server, spoken to over IMAP.
+    #[must_use]
+    pub fn is_mail(&self) -> bool {
+        self.origin.scheme.is_mail()
     }
 
     pub(super) fn access(&self) -> Option<Arc<Access>> {
@@ -161,6 +232,27 @@ impl AccountTarget {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
+
+    #[test]
+    fn mail_servers() {
+        let check = |url: &str, expected: Option<(&str, &str)>| {
+            let found = Origin::mail(url).ok().map(|(origin, user)| (origin.to_string(), user));
+            assert_eq!(found, expected.map(|(origin, user)| (origin.to_owned(), user.to_owned())), "{url}");
+        };
+        check("imaps://a%40b.example@mail.b.example", Some(("imaps://mail.b.example:993", "a@b.example")));
+        check("imap+starttls://me@mail.b.example:1143", Some(("imap+starttls://mail.b.example:1143", "me")));
+        check("imap://me@127.0.0.1:1143", Some(("imap://127.0.0.1:1143", "me")));
+        check("imap://me@[::1]", Some(("imap://[::1]:143", "me")));
+        for bad in [
+            "imap://me@mail.b.example",
+            "imap://me@127.0.0.1.nip.io",
+            "imaps://me:secret@x",
+            "https://x",
+            "imaps://x/INBOX",
+        ] {
+            check(bad, None);
+        }
+    }
 
     #[test]
     fn base_urls() {

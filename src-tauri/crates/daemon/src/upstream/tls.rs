@@ -16,12 +16,13 @@ use crate::net::CutStream;
 #[derive(Debug)]
 pub(super) struct Tls {
     extra_roots: Vec<CertificateDer<'static>>,
+    protocols: &'static [&'static [u8]],
     config: OnceLock<Arc<ClientConfig>>,
 }
 
 impl Tls {
-    pub(super) fn new(extra_roots: Vec<CertificateDer<'static>>) -> Self {
-        Self { extra_roots, config: OnceLock::new() }
+    pub(super) fn new(extra_roots: Vec<CertificateDer<'static>>, protocols: &'static [&'static [u8]]) -> Self {
+        Self { extra_roots, protocols, config: OnceLock::new() }
     }
 
     pub(super) async fn connect(&self, host: &str, stream: CutStream) -> io::Result<TlsStream<CutStream>> {
@@ -44,7 +45,7 @@ impl Tls {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = self.protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(config)
     }
 }

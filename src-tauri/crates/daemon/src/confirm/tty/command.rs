@@ -4,7 +4,7 @@ use latch_ipc::client::CallError;
 use latch_ipc::contract::{
     AccountAdd, AccountAddParams, AccountList, AccountRemove, AgentConnect, AgentConnectParams, AgentList, AgentRevoke,
     AnswerForget, AnswerList, CredentialParams, Empty, GrantPut, GrantPutParams, GrantRevoke, HoldList, Id,
-    JournalTail, JournalTailParams, JournalVerify, OutboxCancel, OutboxList, Resume, ResumeParams, StatusCall,
+    JournalTail, JournalTailParams, JournalVerify, MailServerParams, MailTls, OutboxCancel, OutboxList, Resume, ResumeParams, StatusCall,
     TokenIssue, TokenIssueParams, UndoList, UndoListParams, UndoRun, UndoRunParams, Unlock, UpstreamParams,
     VaultUnlock,
 };
@@ -102,8 +102,15 @@ async fn account_add(client: &Client, terminal: &mut Terminal) -> Result<String,
 async fn asked_account(terminal: &mut Terminal) -> Option<AccountAddParams> {
     terminal.say("An empty line stops at any point.\n");
     let id = needed(terminal, "A short name for the account (it stands in agents' addresses): ").await?;
-    let provider = needed(terminal, "Provider (gmail): ").await?;
-    let base_url = terminal.ask("Its address, if it is not the provider's own (Enter: the provider's own): ").await?;
+    let provider = needed(terminal, "Provider (gmail, or imap for any mail server): ").await?;
+    let is_mail = provider == "imap";
+    let upstream = if is_mail {
+        UpstreamParams { imap: Some(mail_server(terminal).await?), ..UpstreamParams::default() }
+    } else {
+        let prompt = "Its address, if it is not the provider's own (Enter: the provider's own): ";
+        let base_url = terminal.ask(prompt).await?;
+        UpstreamParams { base_url: (!base_url.is_empty()).then_some(base_url), ..UpstreamParams::default() }
+    };
     let kind = needed(terminal, "Its credential is a token, a password or oauth2: ").await?;
     let credential = match kind.as_str() {
         "token" | "bearer" => CredentialParams::Bearer { token: secret(terminal, "Token (not shown): ").await? },
@@ -122,8 +129,41 @@ async fn asked_account(terminal: &mut Terminal) -> Option<AccountAddParams> {
             return None;
         }
     };
-    let base_url = (!base_url.is_empty()).then_some(base_url);
-    Some(AccountAddParams { id, provider, upstream: UpstreamParams { base_url }, credential })
+    let mut upstream = upstream;
+    if let (Some(server), false) = (&mut upstream.imap, matches!(credential, CredentialParams::Password { .. })) {
+        server.username = Some(needed(terminal, "User name at the mail server: ").await?);
+    }
+    Some(AccountAddParams { id, provider, upstream, credential })
+}
+
+async fn mail_server(terminal: &mut Terminal) -> Option<MailServerParams> {
+    let host = needed(terminal, "Its IMAP server (imap.example.com): ").await?;
+    let tls = match terminal
+        .ask("Encryption: implicit, starttls, or none on this machine (Enter: implicit): ")
+        .await?
+        .as_str()
+    {
+        "" | "implicit" => MailTls::Implicit,
+        "starttls" => MailTls::StartTls,
+        "none" => MailTls::None,
+        _ => {
+            terminal.say("It must be implicit, starttls or none.\n");
+            return None;
+        }
+    };
+    let port = terminal.ask("Its port (Enter: the usual one): ").await?;
+    let port = if port.is_empty() {
+        None
+    } else {
+        match port.parse() {
+            Ok(port) => Some(port),
+            Err(_) => {
+                terminal.say("A port is a number up to 65535.\n");
+                return None;
+            }
+        }
+    };
+    Some(MailServerParams { host, port, tls, username: None })
 }
 
 async fn needed(terminal: &mut Terminal, prompt: &str) -> Option<String> {

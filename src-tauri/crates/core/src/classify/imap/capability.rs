@@ -1,0 +1,63 @@
+//! What an agent is told that the server can do: only what is understood here.
+
+/// Passed on if the upstream has it. Everything else is hidden: NOTIFY, CONTEXT, COMPRESS, URLAUTH, REPLACE, UTF8=ACCEPT, UNAUTHENTICATE, ...
+const KNOWN: [&str; 28] = [
+    "ACL",
+    "BINARY",
+    "CHILDREN",
+    "CONDSTORE",
+    "ESEARCH",
+    "ESORT",
+    "IDLE",
+    "LIST-EXTENDED",
+    "LIST-STATUS",
+    "METADATA",
+    "METADATA-SERVER",
+    "MOVE",
+    "NAMESPACE",
+    "OBJECTID",
+    "PREVIEW",
+    "QRESYNC",
+    "QUOTA",
+    "SAVEDATE",
+    "SEARCHRES",
+    "SORT",
+    "SORT=DISPLAY",
+    "SPECIAL-USE",
+    "STATUS=SIZE",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
+    "UIDPLUS",
+    "WITHIN",
+    "X-GM-EXT-1",
+];
+/// What this side does whatever the upstream can. LITERAL- (RFC 7888): a large literal waits for our word.
+const OURS: [&str; 6] = ["IMAP4rev1", "SASL-IR", "LITERAL-", "ID", "ENABLE", "UNSELECT"];
+
+/// Before a login nothing of the upstream is known.
+#[must_use]
+pub fn before_login() -> String {
+    "IMAP4rev1 SASL-IR LITERAL- ID ENABLE AUTH=PLAIN AUTH=LOGIN AUTH=XOAUTH2 AUTH=OAUTHBEARER".to_owned()
+}
+
+/// After it: what the upstream said, narrowed.
+#[must_use]
+pub fn after_login(upstream: &[String]) -> String {
+    let known = upstream
+        .iter()
+        .map(|one| one.to_ascii_uppercase())
+        .filter(|one| KNOWN.contains(&one.as_str()) || one.starts_with("QUOTA=RES-") || one.starts_with("RIGHTS="));
+    let mut all: Vec<String> = OURS.iter().map(|one| (*one).to_owned()).collect();
+    for one in known {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    all.join(" ")
+}
+
+/// What of an ENABLE is passed on (RFC 5161).
+#[must_use]
+pub fn enabled(asked: &[String]) -> Vec<String> {
+    asked.iter().map(|one| one.to_ascii_uppercase()).filter(|one| one == "CONDSTORE" || one == "QRESYNC").collect()
+}

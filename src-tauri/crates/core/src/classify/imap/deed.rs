@@ -1,0 +1,461 @@
+//! What a change would do: a [`Deed`] on exactly named messages, as an [`Operation`] for the Guard, and as steps for the upstream.
+
+use std::str::FromStr as _;
+
+use bytes::Bytes;
+use http::Method;
+use serde::{Deserialize, Serialize};
+
+use super::command::Mode;
+use super::name::{INBOX, shown};
+use super::set::Set;
+use super::token::{Token, encode};
+use crate::call::{Call, CallBody, Digest};
+use crate::classify::normalise::encode as percent;
+use crate::operation::{Audience, Class, Fact, Member, Meter, Objects, Operation, Part};
+
+/// The provider's id of mailboxes that are reached by IMAP.
+pub const PROVIDER: &str = "imap";
+/// The longest set in one command: RFC 7162 section 4 lets servers refuse lines beyond 8192 bytes.
+const MOST_SET: usize = 4000;
+/// The parameter of a part that names a mailbox: grants can be limited to some.
+pub const MAILBOX: &str = "mailbox";
+/// A deed is not a call that could leave as it is: its steps are.
+const DEED: &str = "IMAP-DEED";
+/// What begins every target of a call that goes over IMAP (RFC 5092).
+const SCHEME: &str = "imap:/";
+/// Verbs that change nothing, whatever their arguments.
+const READING: [&str; 22] = [
+    "NOOP",
+    "EXAMINE",
+    "UNSELECT",
+    "IDLE",
+    "ENABLE",
+    "NAMESPACE",
+    "LIST",
+    "LSUB",
+    "STATUS",
+    "FETCH",
+    "UID-FETCH",
+    "SEARCH",
+    "UID-SEARCH",
+    "SORT",
+    "UID-SORT",
+    "THREAD",
+    "UID-THREAD",
+    "GETACL",
+    "MYRIGHTS",
+    "LISTRIGHTS",
+    "GETQUOTAROOT",
+    "GETQUOTA",
+];
+
+/// What the server is like, as it says itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Server {
+    /// Where deleted mail goes.
+    pub trash: Option<String>,
+    /// Where spam goes.
+    pub junk: Option<String>,
+    /// Between a mailbox and its children.
+    pub delimiter: Option<char>,
+    /// It has MOVE (RFC 6851).
+    pub moves: bool,
+    /// It has UIDPLUS (RFC 4315): it says where copies went, and expunges by UID.
+    pub uidplus: bool,
+}
+
+impl Server {
+    fn lies_in(&self, mailbox: &str, place: Option<&String>) -> bool {
+        place.is_some_and(|place| {
+            let below =
+                |delimiter: char| mailbox.strip_prefix(place.as_str()).is_some_and(|rest| rest.starts_with(delimiter));
+            mailbox == place || self.delimiter.is_some_and(below)
+        })
+    }
+
+    /// Whether a mailbox is the Trash or lies in it.
+    #[must_use]
+    pub fn is_trash(&self, mailbox: &str) -> bool {
+        self.lies_in(mailbox, self.trash.as_ref())
+    }
+
+    /// Whether it is where spam goes.
+    #[must_use]
+    pub fn is_junk(&self, mailbox: &str) -> bool {
+        self.lies_in(mailbox, self.junk.as_ref())
+    }
+}
+
+/// A change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Deed {
+    /// Flags or Gmail labels.
+    Store {
+        /// How.
+        mode: Mode,
+        /// X-GM-LABELS.
+        labels: bool,
+        /// Which.
+        words: Vec<String>,
+        /// Only what did not change since (RFC 7162).
+        unchanged_since: Option<u64>,
+    },
+    /// Copies.
+    Copy {
+        /// Where to.
+        to: String,
+    },
+    /// Moves.
+    Move {
+        /// Where to.
+        to: String,
+    },
+    /// Removes for ever what is marked as deleted.
+    Expunge,
+    /// Makes a mailbox.
+    Create,
+    /// Removes a mailbox with all that is in it.
+    Delete {
+        /// Messages in it when it was looked at.
+        messages: u32,
+    },
+    /// Renames a mailbox.
+    Rename {
+        /// Its new name.
+        to: String,
+    },
+    /// Subscribes to a mailbox.
+    Subscribe {
+        /// Or no longer.
+        off: bool,
+    },
+    /// Lets somebody into a mailbox.
+    SetAcl {
+        /// Who.
+        who: String,
+        /// `None`: no longer.
+        rights: Option<String>,
+    },
+    /// Changes a setting of the server.
+    Setting {
+        /// The verb.
+        verb: String,
+        /// Its arguments as they go over the wire.
+        args: String,
+    },
+}
+
+/// What a deed is done to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct On {
+    /// The mailbox's name on the wire.
+    pub mailbox: String,
+    /// Its UIDVALIDITY when the messages were named; `None` for deeds on the mailbox itself.
+    pub uidvalidity: Option<u32>,
+    /// Exactly these.
+    pub uids: Vec<u32>,
+}
+
+/// A message's id in holds, journal and undo.
+#[must_use]
+pub fn object(mailbox: &str, uidvalidity: u32, uid: u32) -> String {
+    format!("{mailbox};{uidvalidity};{uid}")
+}
+
+/// Mailbox, UIDVALIDITY and UID of such an id.
+#[must_use]
+pub fn place_of(object: &str) -> Option<(&str, u32, u32)> {
+    let mut parts = object.rsplitn(3, ';');
+    let (uid, uidvalidity, mailbox) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((mailbox, uidvalidity.parse().ok()?, uid.parse().ok()?))
+}
+
+/// One command for the upstream: `verb` with its arguments, in a mailbox that is open with this UIDVALIDITY.
+#[must_use]
+pub fn command(verb: &str, mailbox: Option<(&str, Option<u32>)>, args: &[Token]) -> Option<Call> {
+    Some(Call {
+        method: Method::from_str(&verb.replace(' ', "-")).ok()?,
+        target: target(mailbox),
+        headers: Vec::new(),
+        body: CallBody::Bytes(Bytes::from(encode(args))),
+    })
+}
+
+/// The call of an APPEND whose mail passes through: what is known before its literal.
+#[must_use]
+pub fn append_call(mailbox: &str, args: &[Token], size: u64) -> Option<Call> {
+    let args = String::from_utf8(encode(args)).ok().filter(|args| !args.contains('\n'))?;
+    Some(Call {
+        method: Method::from_str("APPEND").ok()?,
+        target: target(Some((mailbox, None))),
+        headers: vec![("args".to_owned(), args), ("size".to_owned(), size.to_string())],
+        body: CallBody::Streamed,
+    })
+}
+
+fn target(mailbox: Option<(&str, Option<u32>)>) -> String {
+    match mailbox {
+        None => SCHEME.to_owned(),
+        Some((name, None)) => format!("{SCHEME}{}", percent(name)),
+        Some((name, Some(uidvalidity))) => format!("{SCHEME}{};UIDVALIDITY={uidvalidity}", percent(name)),
+    }
+}
+
+/// The verb of a call, as on the wire; `None` if the call is no IMAP command.
+#[must_use]
+pub fn verb(call: &Call) -> Option<String> {
+    (call.target.starts_with(SCHEME) && call.method.as_str() != DEED).then(|| call.method.as_str().replace('-', " "))
+}
+
+/// Whether a call goes over IMAP and can change nothing there.
+#[must_use]
+pub fn only_reads(call: &Call) -> bool {
+    call.target.starts_with(SCHEME)
+        && (READING.contains(&call.method.as_str()) || call.method.as_str() == "GETMETADATA")
+}
+
+/// The mailbox that must be open for a call, and its UIDVALIDITY.
+#[must_use]
+pub fn opened(call: &Call) -> Option<(String, u32)> {
+    let (name, uidvalidity) = call.target.strip_prefix(SCHEME)?.rsplit_once(";UIDVALIDITY=")?;
+    let name = percent_encoding::percent_decode_str(name).decode_utf8().ok()?;
+    Some((name.into_owned(), uidvalidity.parse().ok()?))
+}
+
+fn named<'a>(mailboxes: impl IntoIterator<Item = &'a str>) -> Vec<(String, String)> {
+    let named = mailboxes.into_iter().filter(|name| !name.is_empty());
+    named.map(|name| (MAILBOX.to_owned(), name.to_owned())).collect()
+}
+
+/// A read that an agent asks for, in this mailbox if in one. `bodies`: the messages whose texts it would read.
+#[must_use]
+pub fn reading(call: Call, mailbox: Option<&str>, bodies: Vec<String>) -> Part {
+    let meters = if bodies.is_empty() { Vec::new() } else { vec![Meter::Read] };
+    let objects =
+        if bodies.is_empty() { Objects::None } else { Objects::Listed { kind: "message".to_owned(), ids: bodies } };
+    let action = format!("{PROVIDER}.{}", call.method.as_str().to_ascii_lowercase());
+    let content = call.digest();
+    let operation = operation(action, Class::Read, "Read", objects, meters, None, content);
+    Part { operation, call, params: named(mailbox), content_id: None }
+}
+
+/// An APPEND. `nonce` tells it from every other one: its text is not known when it is decided.
+#[must_use]
+pub fn appending(call: Call, mailbox: &str, flags: &[String], size: u64, nonce: u64) -> Part {
+    let content = Digest::of(&[&call.digest().0, &nonce.to_be_bytes()]);
+    let mut operation = operation(
+        format!("{PROVIDER}.append"),
+        Class::Modify,
+        "Store a message",
+        Objects::None,
+        Vec::new(),
+        Some("appended"),
+        content,
+    );
+    operation.facts.push(fact("In", &text(mailbox)));
+    operation.facts.push(fact("Bytes", &size.to_string()));
+    if !flags.is_empty() {
+        operation.facts.push(fact("Flags", &flags.join(" ")));
+    }
+    Part { operation, call, params: named([mailbox]), content_id: None }
+}
+
+fn operation(
+    action: String,
+    class: Class,
+    verb: &str,
+    objects: Objects,
+    meters: Vec<Meter>,
+    undo: Option<&str>,
+    content: Digest,
+) -> Operation {
+    Operation {
+        action,
+        class,
+        verb: verb.to_owned(),
+        objects,
+        meters,
+        audience: None,
+        facts: Vec::new(),
+        undo: undo.map(str::to_owned),
+        soften: None,
+        content,
+        opaque: false,
+    }
+}
+
+fn fact(label: &str, value: &str) -> Fact {
+    Fact { label: label.to_owned(), value: value.to_owned() }
+}
+
+fn text(mailbox: &str) -> String {
+    shown(mailbox).unwrap_or_else(|| mailbox.to_owned())
+}
+
+/// What a part's call says about its deed; `None` for reads and appends.
+#[must_use]
+pub fn deed_of(part: &Part) -> Option<(Deed, On)> {
+    let CallBody::Bytes(body) = &part.call.body else { return None };
+    (part.call.method.as_str() == DEED).then(|| serde_json::from_slice(body).ok())?
+}
+
+impl Deed {
+    /// The operation that the Guard decides, with the deed inside.
+    #[must_use]
+    pub fn part(&self, on: &On, server: &Server) -> Part {
+        let (name, class, verb, undo) = self.kind(on, server);
+        let objects = match (on.uidvalidity, self) {
+            (Some(uidvalidity), _) => Objects::Listed {
+                kind: "message".to_owned(),
+                ids: on.uids.iter().map(|uid| object(&on.mailbox, uidvalidity, *uid)).collect(),
+            },
+            (None, Self::Setting { .. }) => Objects::None,
+            (None, _) => Objects::Listed { kind: "mailbox".to_owned(), ids: vec![on.mailbox.clone()] },
+        };
+        let leaves = matches!(self, Self::Move { .. }) && on.mailbox == INBOX && class == Class::Modify;
+        let leaves = leaves || self.drops_inbox_label();
+        let meters = if leaves { vec![Meter::LeaveInbox] } else { Vec::new() };
+        let said = serde_json::to_vec(&(self, &On { uids: Vec::new(), ..on.clone() })).unwrap_or_default();
+        let mut operation =
+            operation(format!("{PROVIDER}.{name}"), class, verb, objects, meters, undo, Digest::of(&[&said]));
+        operation.facts = self.facts(on, server);
+        operation.audience = self.audience();
+        let softens = match self {
+            Self::Expunge | Self::Delete { .. } => server.trash.is_some() && !server.is_trash(&on.mailbox),
+            _ => false,
+        };
+        operation.soften = softens.then(|| "trash".to_owned());
+        let body = serde_json::to_vec(&(self, on)).unwrap_or_default();
+        let call = Call {
+            method: Method::from_str(DEED).unwrap_or_default(),
+            target: target(Some((&on.mailbox, on.uidvalidity))),
+            headers: Vec::new(),
+            body: CallBody::Bytes(Bytes::from(body)),
+        };
+        let to = match self {
+            Self::Copy { to } | Self::Move { to } | Self::Rename { to } => to.as_str(),
+            _ => "",
+        };
+        Part { operation, call, params: named([on.mailbox.as_str(), to]), content_id: None }
+    }
+
+    fn drops_inbox_label(&self) -> bool {
+        let Self::Store { mode, labels: true, words, .. } = self else { return false };
+        let inbox = words.iter().any(|word| word.eq_ignore_ascii_case("\\Inbox"));
+        (*mode == Mode::Remove && inbox) || (*mode == Mode::Replace && !inbox)
+    }
+
+    fn kind(&self, on: &On, server: &Server) -> (&'static str, Class, &'static str, Option<&'static str>) {
+        let has = |words: &[String], word: &str| words.iter().any(|one| one.eq_ignore_ascii_case(word));
+        let only = |words: &[String], word: &str| matches!(words, [one] if one.eq_ignore_ascii_case(word));
+        match self {
+            Self::Store { labels: true, mode, words, .. } => {
+                let gone = has(words, "\\Trash") || has(words, "\\Spam") || has(words, "\\Junk");
+                if gone && *mode != Mode::Remove {
+                    ("store", Class::Remove, "Trash", Some("labels"))
+                } else {
+                    ("store", Class::Modify, "Change labels", Some("labels"))
+                }
+            }
+            Self::Store { mode, words, .. } => match mode {
+                Mode::Add | Mode::Replace if has(words, "\\Deleted") => {
+                    ("store", Class::Remove, "Mark as deleted", Some("flags"))
+                }
+                Mode::Add if only(words, "\\Seen") => ("store", Class::Modify, "Mark as read", Some("flags")),
+                Mode::Remove if only(words, "\\Seen") => ("store", Class::Modify, "Mark as unread", Some("flags")),
+                Mode::Add if only(words, "\\Flagged") => ("store", Class::Modify, "Star", Some("flags")),
+                Mode::Remove if only(words, "\\Flagged") => ("store", Class::Modify, "Unstar", Some("flags")),
+                Mode::Add | Mode::Remove | Mode::Replace => ("store", Class::Modify, "Change flags", Some("flags")),
+            },
+            Self::Copy { .. } => ("copy", Class::Modify, "Copy", Some("copied")),
+            Self::Move { to } if server.is_trash(to) => ("move", Class::Remove, "Trash", Some("moved")),
+            Self::Move { to } if server.is_junk(to) => ("move", Class::Remove, "Mark as spam", Some("moved")),
+            Self::Move { .. } => ("move", Class::Modify, "Move", Some("moved")),
+            Self::Expunge => ("expunge", Class::Destroy, "Delete for ever", Some("expunged")),
+            Self::Create => ("create", Class::Modify, "Create", Some("created")),
+            Self::Delete { .. } => {
+                ("delete", Class::Destroy, "Delete", (!server.is_trash(&on.mailbox)).then_some("renamed"))
+            }
+            Self::Rename { to } if server.is_trash(to) => ("rename", Class::Remove, "Trash", Some("renamed")),
+            Self::Rename { .. } => ("rename", Class::Modify, "Rename", Some("renamed")),
+            Self::Subscribe { off: false } => ("subscribe", Class::Modify, "Subscribe to", Some("subscribed")),
+            Self::Subscribe { off: true } => ("unsubscribe", Class::Modify, "Unsubscribe from", Some("subscribed")),
+            Self::SetAcl { rights: Some(_), .. } => ("setacl", Class::Share, "Share", Some("acl")),
+            Self::SetAcl { rights: None, .. } => ("deleteacl", Class::Share, "Change access to", Some("acl")),
+            Self::Setting { .. } => ("setting", Class::Divert, "Change a setting of the mail server", None),
+        }
+    }
+
+    fn facts(&self, on: &On, server: &Server) -> Vec<Fact> {
+        match self {
+            Self::Store { mode, words, .. } => {
+                let plain = self.kind(on, server).2 != "Change flags" && words.len() == 1 && *mode != Mode::Replace;
+                if plain {
+                    return Vec::new();
+                }
+                let label = match mode {
+                    Mode::Add => "Add",
+                    Mode::Remove => "Take away",
+                    Mode::Replace => "Replace all by",
+                };
+                let words = if words.is_empty() { "(none)".to_owned() } else { words.join(" ") };
+                vec![fact(label, &words)]
+            }
+            Self::Move { to } if server.is_trash(to) || server.is_junk(to) => Vec::new(),
+            Self::Copy { to } | Self::Move { to } => vec![fact("From", &text(&on.mailbox)), fact("To", &text(to))],
+            Self::Rename { to } => vec![fact("New name", &text(to))],
+            Self::Delete { messages } => vec![fact("Messages in it", &messages.to_string())],
+            Self::SetAcl { rights: Some(rights), .. } => vec![fact("Rights", rights)],
+            Self::Setting { verb, args } => vec![fact("Setting", &format!("{verb} {args}"))],
+            Self::SetAcl { rights: None, .. } | Self::Expunge | Self::Create | Self::Subscribe { .. } => Vec::new(),
+        }
+    }
+
+    fn audience(&self) -> Option<Audience> {
+        let Self::SetAcl { who, rights } = self else { return None };
+        let role = if rights.is_some() { "gains access" } else { "loses access" };
+        let member = Member { address: who.clone(), role: role.to_owned() };
+        Some(Audience { members: vec![member], place: None })
+    }
+}
+
+/// The part on exactly these objects; `None` if it can only be done whole.
+#[must_use]
+pub fn restrict(part: &Part, keep: &[String]) -> Option<Part> {
+    let (deed, mut on) = deed_of(part)?;
+    let uidvalidity = on.uidvalidity?;
+    let keep: std::collections::BTreeSet<&String> = keep.iter().collect();
+    on.uids.retain(|uid| keep.contains(&object(&on.mailbox, uidvalidity, *uid)));
+    let ids: Vec<String> = on.uids.iter().map(|uid| object(&on.mailbox, uidvalidity, *uid)).collect();
+    if ids.is_empty() {
+        return None;
+    }
+    let mut part = part.clone();
+    part.operation.objects = Objects::Listed { kind: "message".to_owned(), ids };
+    part.call.body = CallBody::Bytes(Bytes::from(serde_json::to_vec(&(&deed, &on)).unwrap_or_default()));
+    Some(part)
+}
+
+/// UIDs in as few commands as their lines allow.
+#[must_use]
+pub fn chunks(uids: &[u32]) -> Vec<(Vec<u32>, Set)> {
+    let mut sorted = uids.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut chunks: Vec<(Vec<u32>, Set)> = Vec::new();
+    let mut chunk: Vec<u32> = Vec::new();
+    let mut length = 0;
+    for uid in sorted {
+        let joins = chunk.last().is_some_and(|last| last.checked_add(1) == Some(uid));
+        length += if joins { 0 } else { 22 };
+        if length > MOST_SET {
+            chunks.extend(Set::of(&chunk).map(|set| (std::mem::take(&mut chunk), set)));
+            length = 22;
+        }
+        chunk.push(uid);
+    }
+    chunks.extend(Set::of(&chunk).map(|set| (chunk, set)));
+    chunks
+}

@@ -1,0 +1,318 @@
+//! What an upstream answers, as far as the guard itself must understand it (RFC 9051 section 7).
+
+use std::collections::BTreeSet;
+
+use super::set::Set;
+use super::token::{From, Piece, Token, split_word, tokens};
+use crate::recipe::View;
+use crate::undo::imap::Present;
+
+/// How a command ended, or what a server says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// OK.
+    Ok,
+    /// NO.
+    No,
+    /// BAD.
+    Bad,
+    /// BYE.
+    Bye,
+    /// PREAUTH.
+    Preauth,
+}
+
+/// A status response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// `*` or a tag.
+    pub tag: String,
+    /// Which.
+    pub kind: Kind,
+    /// What stands in brackets, without them.
+    pub code: Option<String>,
+    /// For people.
+    pub text: String,
+}
+
+/// Reads a status response; `None` if the line is something else.
+#[must_use]
+pub fn status(line: &[u8]) -> Option<Status> {
+    let (tag, rest) = split_word(line)?;
+    let (word, rest) = split_word(rest).unwrap_or((rest, b""));
+    let kind = match word.to_ascii_uppercase().as_slice() {
+        b"OK" => Kind::Ok,
+        b"NO" => Kind::No,
+        b"BAD" => Kind::Bad,
+        b"BYE" => Kind::Bye,
+        b"PREAUTH" => Kind::Preauth,
+        _ => return None,
+    };
+    let rest = String::from_utf8_lossy(rest).into_owned();
+    let (code, text) = match rest.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+        Some((code, text)) => (Some(code.to_owned()), text.trim_start().to_owned()),
+        None => (None, rest),
+    };
+    Some(Status { tag: String::from_utf8_lossy(tag).into_owned(), kind, code, text })
+}
+
+impl Status {
+    /// A code's words, if it begins with this one.
+    #[must_use]
+    pub fn code_words(&self, name: &str) -> Option<Vec<&str>> {
+        let mut words = self.code.as_deref()?.split(' ');
+        words.next().filter(|word| word.eq_ignore_ascii_case(name))?;
+        Some(words.collect())
+    }
+
+    /// COPYUID (RFC 4315): UIDVALIDITY there, and old UID to new one.
+    #[must_use]
+    pub fn copied(&self) -> Option<(u32, Vec<(u32, u32)>)> {
+        const MOST: usize = 100_000;
+        let words = self.code_words("COPYUID")?;
+        let [uidvalidity, from, to] = words.as_slice() else { return None };
+        let in_order = |text: &str| match Set::parse(text)? {
+            // The order is the meaning: the first of one set became the first of the other.
+            Set::Ranges(ranges) => {
+                let mut uids = Vec::new();
+                for (low, high) in ranges {
+                    let (low, high) = (low?, high?);
+                    if (high.max(low) - low.min(high)) as usize > MOST.checked_sub(uids.len())? {
+                        return None;
+                    }
+                    if low <= high { uids.extend(low..=high) } else { uids.extend((high..=low).rev()) }
+                }
+                Some(uids)
+            }
+            Set::Saved => None,
+        };
+        let (from, to) = (in_order(from)?, in_order(to)?);
+        (from.len() == to.len())
+            .then(|| (uidvalidity.parse().ok(), from.into_iter().zip(to).collect()))
+            .and_then(|(uidvalidity, pairs): (Option<u32>, Vec<(u32, u32)>)| Some((uidvalidity?, pairs)))
+    }
+
+    /// APPENDUID (RFC 4315): UIDVALIDITY and UID.
+    #[must_use]
+    pub fn appended(&self) -> Option<(u32, u32)> {
+        match self.code_words("APPENDUID")?.as_slice() {
+            [uidvalidity, uid] => Some((uidvalidity.parse().ok()?, uid.parse().ok()?)),
+            _ => None,
+        }
+    }
+
+    /// UIDVALIDITY.
+    #[must_use]
+    pub fn uidvalidity(&self) -> Option<u32> {
+        self.code_words("UIDVALIDITY")?.first()?.parse().ok()
+    }
+}
+
+/// `* 12 EXISTS`, `* 3 EXPUNGE`: number and word.
+#[must_use]
+pub fn numbered(line: &[u8]) -> Option<(u32, String)> {
+    let (star, rest) = split_word(line)?;
+    let (number, rest) = split_word(rest)?;
+    let word = split_word(rest).map_or(rest, |(word, _)| word);
+    if star != b"*" {
+        return None;
+    }
+    let number = std::str::from_utf8(number).ok()?.parse().ok()?;
+    Some((number, String::from_utf8_lossy(word).to_ascii_uppercase()))
+}
+
+/// An untagged response's tokens after `*`.
+#[must_use]
+pub fn untagged(pieces: &[Piece]) -> Option<Vec<Token>> {
+    let mut all = tokens(pieces, From::Upstream)?;
+    match all.first() {
+        Some(Token::Atom(star)) if star == "*" => {
+            all.remove(0);
+            Some(all)
+        }
+        _ => None,
+    }
+}
+
+/// The capabilities in a CAPABILITY response.
+#[must_use]
+pub fn capabilities(tokens: &[Token]) -> Option<Vec<String>> {
+    match tokens {
+        [first, rest @ ..] if first.word()? == "CAPABILITY" => rest.iter().map(Token::word).collect(),
+        _ => None,
+    }
+}
+
+/// The UIDs in a SEARCH response.
+#[must_use]
+pub fn found(tokens: &[Token]) -> Option<Vec<u32>> {
+    match tokens {
+        [first, rest @ ..] if first.word()? == "SEARCH" => {
+            let numbers = rest.iter().take_while(|one| !matches!(one, Token::List(_)));
+            numbers.map(|one| u32::try_from(one.number()?).ok()).collect()
+        }
+        _ => None,
+    }
+}
+
+/// A mailbox of a LIST response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// As on the wire.
+    pub name: String,
+    /// `\Trash`, `\Noselect`, ...
+    pub attributes: Vec<String>,
+    /// Between it and its children.
+    pub delimiter: Option<char>,
+}
+
+/// Reads a LIST response.
+#[must_use]
+pub fn listed(tokens: &[Token]) -> Option<Listed> {
+    match tokens {
+        [first, Token::List(attributes), delimiter, name, ..] if matches!(first.word()?.as_str(), "LIST" | "LSUB") => {
+            Some(Listed {
+                name: String::from_utf8(name.astring()?.to_vec()).ok()?,
+                attributes: attributes.iter().filter_map(Token::word).collect(),
+                delimiter: delimiter.nstring().and_then(|text| text.chars().next()),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// What a FETCH response says of one message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its UID.
+    pub uid: Option<u32>,
+    /// Flags and labels.
+    pub present: Present,
+    /// INTERNALDATE as on the wire.
+    pub date: Option<String>,
+    /// ENVELOPE.
+    pub envelope: Option<Vec<Token>>,
+    /// BODY[].
+    pub body: Option<Vec<u8>>,
+}
+
+/// Reads a FETCH response.
+#[must_use]
+pub fn fetched(tokens: &[Token]) -> Option<Fetched> {
+    let [_, word, Token::List(items)] = tokens else { return None };
+    if word.word()? != "FETCH" {
+        return None;
+    }
+    let mut fetched = Fetched::default();
+    let (pairs, _) = items.as_chunks::<2>();
+    for [name, value] in pairs {
+        let words = |value: &Token| -> BTreeSet<String> {
+            let items = value.items().unwrap_or_default().iter();
+            items.filter_map(|one| one.nstring().map(std::borrow::Cow::into_owned)).collect()
+        };
+        match name.word()?.as_str() {
+            "UID" => fetched.uid = value.number().and_then(|uid| u32::try_from(uid).ok()),
+            "FLAGS" => {
+                fetched.present.flags = words(value);
+                fetched.present.flags.retain(|flag| !flag.eq_ignore_ascii_case("\\Recent"));
+            }
+            "X-GM-LABELS" => fetched.present.labels = words(value),
+            "INTERNALDATE" => fetched.date = value.nstring().map(std::borrow::Cow::into_owned),
+            "ENVELOPE" => fetched.envelope = value.items().map(<[Token]>::to_vec),
+            "BODY[]" => {
+                if let Token::Text(body) = value {
+                    fetched.body = Some(body.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(fetched)
+}
+
+impl Fetched {
+    /// What the dialog shows.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let envelope = self.envelope.as_deref().unwrap_or_default();
+        let text = |at: usize| envelope.get(at).and_then(Token::nstring).map(|text| decoded(&text));
+        let subject = text(1).filter(|subject| !subject.trim().is_empty());
+        View {
+            title: subject.unwrap_or_else(|| "(no subject)".to_owned()),
+            from: envelope.get(2).and_then(Token::items).and_then(<[Token]>::first).and_then(sender),
+            date: self.date.as_deref().and_then(rfc3339),
+            flags: self.words(),
+        }
+    }
+
+    fn words(&self) -> Vec<String> {
+        let has = |flag: &str| self.present.flags.iter().any(|one| one.eq_ignore_ascii_case(flag));
+        let words = [
+            (has("\\Flagged"), "starred"),
+            (!has("\\Seen"), "unread"),
+            (has("$Important") || self.present.labels.contains("\\Important"), "important"),
+            (has("\\Answered"), "answered"),
+            (has("\\Deleted"), "marked as deleted"),
+            (has("\\Draft"), "draft"),
+        ];
+        words.into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned()).collect()
+    }
+}
+
+/// `(name adl mailbox host)`
+fn sender(address: &Token) -> Option<String> {
+    let [name, _, mailbox, host] = address.items()? else { return None };
+    let bare = format!("{}@{}", mailbox.nstring()?, host.nstring().unwrap_or_default());
+    Some(match name.nstring().map(|name| decoded(&name)).filter(|name| !name.trim().is_empty()) {
+        Some(name) => format!("{name} <{bare}>"),
+        None => bare,
+    })
+}
+
+/// RFC 2047 words as text.
+fn decoded(text: &str) -> String {
+    if !text.contains("=?") {
+        return text.to_owned();
+    }
+    let line: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    let mail = format!("Subject: {line}\r\n\r\n");
+    let parsed = mail_parser::MessageParser::default().parse(mail.as_bytes());
+    parsed.and_then(|mail| mail.subject().map(str::to_owned)).unwrap_or(line)
+}
+
+/// ` 2-Jan-2026 10:00:00 +0100` as RFC 3339.
+fn rfc3339(date: &str) -> Option<String> {
+    const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    let mut words = date.split_whitespace();
+    let (day, time, zone) = (words.next()?, words.next()?, words.next()?);
+    let mut parts = day.split('-');
+    let (day, month, year) = (parts.next()?, parts.next()?.to_ascii_lowercase(), parts.next()?);
+    let month = MONTHS.iter().position(|one| *one == month)? + 1;
+    let day: u8 = day.parse().ok()?;
+    let (hours, minutes) = (zone.get(..3)?, zone.get(3..)?);
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if time.len() != 8 || year.len() != 4 || !digits(year) || minutes.len() != 2 || !digits(minutes) {
+        return None;
+    }
+    Some(format!("{year}-{month:02}-{day:02}T{time}{hours}:{minutes}"))
+}
+
+/// Which mailbox is used for what: RFC 6154 attributes first, then names that servers without them use.
+#[must_use]
+pub fn special(mailboxes: &[Listed], attribute: &str, names: &[&str]) -> Option<String> {
+    let marked = mailboxes.iter().find(|one| one.attributes.iter().any(|word| word.eq_ignore_ascii_case(attribute)));
+    let named = || {
+        let is = |listed: &&Listed, name: &str| {
+            let last =
+                listed.delimiter.and_then(|delimiter| listed.name.rsplit(delimiter).next()).unwrap_or(&listed.name);
+            last.eq_ignore_ascii_case(name)
+        };
+        names.iter().find_map(|name| mailboxes.iter().find(|listed| is(listed, name)))
+    };
+    marked.or_else(named).map(|one| one.name.clone())
+}
+
+/// Names of the Trash on servers that do not say which it is.
+pub const TRASH: [&str; 6] = ["Trash", "Deleted Items", "Deleted Messages", "Bin", "Papierkorb", "Corbeille"];
+/// The same for spam.
+pub const JUNK: [&str; 5] = ["Junk", "Spam", "Junk E-mail", "Bulk Mail", "Junk Email"];

@@ -1,0 +1,107 @@
+//! Sequence sets (RFC 9051 section 9, `sequence-set`; RFC 5182 `$`).
+
+use std::fmt;
+
+/// Messages by number or UID, as an agent named them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Set {
+    /// Ranges; `None` is `*`, the last one.
+    Ranges(Vec<(Option<u32>, Option<u32>)>),
+    /// `$`: what the last search saved.
+    Saved,
+}
+
+impl Set {
+    /// Reads one; `None` if it is none. Zero is no number.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "$" {
+            return Some(Self::Saved);
+        }
+        let bound = |text: &str| match text {
+            "*" => Some(None),
+            _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text.parse().ok().filter(|number| *number > 0).map(Some)
+            }
+            _ => None,
+        };
+        let range = |text: &str| match text.split_once(':') {
+            Some((from, to)) => Some((bound(from)?, bound(to)?)),
+            None => bound(text).map(|one| (one, one)),
+        };
+        text.split(',').map(range).collect::<Option<Vec<_>>>().map(Self::Ranges)
+    }
+
+    /// Exactly these UIDs, neighbours joined; `None` for an empty list.
+    #[must_use]
+    pub fn of(uids: &[u32]) -> Option<Self> {
+        let mut sorted = uids.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut ranges: Vec<(Option<u32>, Option<u32>)> = Vec::new();
+        for uid in sorted {
+            match ranges.last_mut() {
+                Some((_, Some(last))) if last.checked_add(1) == Some(uid) => *last = uid,
+                _ => ranges.push((Some(uid), Some(uid))),
+            }
+        }
+        (!ranges.is_empty()).then_some(Self::Ranges(ranges))
+    }
+
+    /// The same without what lies beyond the last message, or arrives later.
+    #[must_use]
+    pub fn bounded(&self, exists: u32) -> Self {
+        match self {
+            Self::Saved => Self::Saved,
+            Self::Ranges(ranges) => {
+                let last = |bound: &Option<u32>| Some(bound.unwrap_or(exists).min(exists).max(1));
+                Self::Ranges(ranges.iter().map(|(from, to)| (last(from), last(to))).collect())
+            }
+        }
+    }
+
+    /// Whether it can name one message at most.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        matches!(self, Self::Ranges(ranges) if matches!(ranges.as_slice(), [(from, to)] if from == to))
+    }
+
+    /// Every number that it lists; `None` if `*` or `$` stands in it or it lists more than `most`.
+    #[must_use]
+    pub fn numbers(&self, most: usize) -> Option<Vec<u32>> {
+        let Self::Ranges(ranges) = self else { return None };
+        let mut numbers = Vec::new();
+        for (from, to) in ranges {
+            let (from, to) = ((*from)?, (*to)?);
+            let (from, to) = (from.min(to), from.max(to));
+            if (to - from) as usize >= most.saturating_sub(numbers.len()) {
+                return None;
+            }
+            numbers.extend(from..=to);
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        Some(numbers)
+    }
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Ranges(ranges) = self else { return f.write_str("$") };
+        let bound = |f: &mut fmt::Formatter<'_>, bound: &Option<u32>| match bound {
+            Some(number) => write!(f, "{number}"),
+            None => f.write_str("*"),
+        };
+        for (index, (from, to)) in ranges.iter().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            bound(f, from)?;
+            if from != to {
+                f.write_str(":")?;
+                bound(f, to)?;
+            }
+        }
+        Ok(())
+    }
+}

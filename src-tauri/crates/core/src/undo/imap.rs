@@ -1,0 +1,326 @@
+//! Taking back what was done over IMAP: what to remember of a deed, and the commands that reverse it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use super::{Change, Difference, Entry};
+use crate::call::Call;
+use crate::classify::imap::command::Mode;
+use crate::classify::imap::deed::{Deed, On, PROVIDER, Server, command, object, place_of};
+use crate::classify::imap::steps::{Step, moving, store};
+use crate::classify::imap::token::Token;
+use crate::operation::Part;
+
+/// What was read of one message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Present {
+    /// Its flags without `\Recent`.
+    pub flags: BTreeSet<String>,
+    /// Its Gmail labels, where the server has them.
+    pub labels: BTreeSet<String>,
+}
+
+/// What a deed is about to change, from what its messages are like before. `gone`: how softened or quarantined removals end.
+#[must_use]
+pub fn entry(part: &Part, deed: &Deed, on: &On, before: &BTreeMap<u32, Present>, end: &End) -> Option<Entry> {
+    let id = |uid: u32| object(&on.mailbox, on.uidvalidity.unwrap_or_default(), uid);
+    let each = |difference: &dyn Fn(u32) -> Option<Difference>| -> Vec<Change> {
+        let one = |uid: &u32| Some(Change { object: id(*uid), difference: difference(*uid)? });
+        on.uids.iter().filter_map(one).collect()
+    };
+    let whole = |difference: Difference| vec![Change { object: on.mailbox.clone(), difference }];
+    let changes = match deed {
+        Deed::Store { mode, labels, words, .. } => each(&|uid| changed(before.get(&uid)?, *mode, *labels, words)),
+        Deed::Copy { .. } => Vec::new(),
+        Deed::Move { .. } => each(&|_| Some(Difference::Moved { to: None, marked: false })),
+        Deed::Expunge => match end {
+            End::Trashed { .. } => each(&|_| Some(Difference::Moved { to: None, marked: true })),
+            End::Copied => each(&|_| Some(Difference::Copied)),
+            End::Plain => Vec::new(),
+        },
+        Deed::Create => whole(Difference::Created { marker: None }),
+        Deed::Delete { .. } => match end {
+            End::Trashed { mailbox } => whole(Difference::Moved { to: mailbox.clone(), marked: false }),
+            End::Copied | End::Plain => Vec::new(),
+        },
+        Deed::Rename { to } => whole(Difference::Moved { to: Some(to.clone()), marked: false }),
+        Deed::Subscribe { .. } => whole(Difference::Done),
+        Deed::SetAcl { who, .. } => match end {
+            End::Trashed { mailbox: rights } => whole(Difference::Fields {
+                before: vec![(who.clone(), rights.as_ref().map_or(serde_json::Value::Null, |rights| json!(rights)))],
+                after: Vec::new(),
+            }),
+            End::Copied | End::Plain => Vec::new(),
+        },
+        Deed::Setting { .. } => Vec::new(),
+    };
+    (!changes.is_empty()).then(|| of(part, changes))
+}
+
+/// An entry with these changes.
+#[must_use]
+pub fn of(part: &Part, changes: Vec<Change>) -> Entry {
+    Entry {
+        provider: PROVIDER.to_owned(),
+        recipe: part.operation.undo.clone().unwrap_or_default(),
+        action: part.operation.action.clone(),
+        params: Vec::new(),
+        changes,
+    }
+}
+
+/// How something ends that is more than a change of flags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// As asked.
+    Plain,
+    /// In the Trash; a mailbox under this name. For rights: what they were.
+    Trashed {
+        /// The mailbox's new name, or the former rights.
+        mailbox: Option<String>,
+    },
+    /// Gone, with a copy in quarantine.
+    Copied,
+}
+
+fn changed(before: &Present, mode: Mode, labels: bool, words: &[String]) -> Option<Difference> {
+    let present = if labels { &before.labels } else { &before.flags };
+    let has = |word: &String| present.iter().any(|one| one.eq_ignore_ascii_case(word));
+    let named = |one: &String| words.iter().any(|word| word.eq_ignore_ascii_case(one));
+    let added: Vec<String> = match mode {
+        Mode::Add | Mode::Replace => words.iter().filter(|word| !has(word)).cloned().collect(),
+        Mode::Remove => Vec::new(),
+    };
+    let removed: Vec<String> = match mode {
+        Mode::Add => Vec::new(),
+        Mode::Remove => present.iter().filter(|one| named(one)).cloned().collect(),
+        Mode::Replace => present.iter().filter(|one| !named(one)).cloned().collect(),
+    };
+    (!added.is_empty() || !removed.is_empty()).then(|| Difference::Set { added, removed, presumed: Vec::new() })
+}
+
+/// The entry once its answers said where the messages went: old UID to new one, in this mailbox with this UIDVALIDITY.
+#[must_use]
+pub fn arrived(
+    entry: Option<Entry>,
+    part: &Part,
+    on: &On,
+    to: &str,
+    uidvalidity: u32,
+    pairs: &[(u32, u32)],
+) -> Option<Entry> {
+    let pairs: BTreeMap<u32, u32> = pairs.iter().copied().collect();
+    let Some(mut entry) = entry else {
+        let made = |uid: &u32| Change {
+            object: object(to, uidvalidity, *uid),
+            difference: Difference::Created { marker: None },
+        };
+        let changes: Vec<Change> = pairs.values().map(made).collect();
+        return (!changes.is_empty()).then(|| of(part, changes));
+    };
+    for change in &mut entry.changes {
+        let Some((mailbox, old, uid)) = place_of(&change.object) else { continue };
+        if mailbox != on.mailbox || Some(old) != on.uidvalidity {
+            continue;
+        }
+        if let (Difference::Moved { to: place, .. }, Some(new)) = (&mut change.difference, pairs.get(&uid)) {
+            *place = Some(object(to, uidvalidity, *new));
+        }
+    }
+    // A copy in several commands: each says what it made.
+    if entry.changes.iter().all(|change| matches!(change.difference, Difference::Created { .. })) {
+        let made = |uid: &u32| Change {
+            object: object(to, uidvalidity, *uid),
+            difference: Difference::Created { marker: None },
+        };
+        entry.changes.extend(pairs.values().map(made));
+    }
+    Some(entry)
+}
+
+/// The messages that must be looked at before an entry is taken back: where they are now, by mailbox and UIDVALIDITY.
+#[must_use]
+pub fn whereabouts(entry: &Entry) -> BTreeMap<(String, u32), Vec<u32>> {
+    let mut places: BTreeMap<(String, u32), Vec<u32>> = BTreeMap::new();
+    for change in &entry.changes {
+        let at = match &change.difference {
+            Difference::Moved { to, .. } => to.as_deref(),
+            Difference::Set { .. } | Difference::Created { .. } => Some(change.object.as_str()),
+            Difference::Fields { .. } | Difference::Deleted { .. } | Difference::Copied | Difference::Done => None,
+        };
+        if let Some((mailbox, uidvalidity, uid)) = at.and_then(place_of) {
+            places.entry((mailbox.to_owned(), uidvalidity)).or_default().push(uid);
+        }
+    }
+    places
+}
+
+/// One command of an undo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackStep {
+    /// The objects as the entry names them.
+    pub objects: Vec<String>,
+    /// What leaves.
+    pub step: Step,
+    /// Whether its success is what puts them back.
+    pub restores: bool,
+    /// Flags to put on the messages where they arrive.
+    pub mark: bool,
+}
+
+/// The commands that take an entry back, and what they can't.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Back {
+    /// In order.
+    pub steps: Vec<BackStep>,
+    /// Object and why.
+    pub not_restored: Vec<(String, String)>,
+}
+
+/// UIDs with their objects.
+type Named = Vec<(u32, String)>;
+/// Mailbox, UIDVALIDITY, item and words of a STORE.
+type Store = (String, u32, &'static str, Vec<String>);
+/// Where messages are, where they belong, and whether they were marked as deleted there.
+type Home = (String, u32, String, bool);
+
+/// Reverses an entry's own difference. `now`: what was found where [`whereabouts`] pointed; a mailbox that is missing there is gone, or not the same.
+#[must_use]
+pub fn inverse(entry: &Entry, now: &BTreeMap<String, Present>, server: &Server) -> Back {
+    let mut back = Back::default();
+    let mut stores: BTreeMap<Store, Named> = BTreeMap::new();
+    let mut moves: BTreeMap<Home, Named> = BTreeMap::new();
+    let mut made: BTreeMap<(String, u32), Named> = BTreeMap::new();
+    let labels = entry.recipe == "labels";
+    for change in &entry.changes {
+        let object = &change.object;
+        let mut leave = |why: &str| back.not_restored.push((object.clone(), why.to_owned()));
+        match (&change.difference, place_of(object)) {
+            (Difference::Set { added, removed, .. }, Some((mailbox, uidvalidity, uid))) => {
+                let Some(present) = now.get(object) else {
+                    leave("it is not there any more");
+                    continue;
+                };
+                let present = if labels { &present.labels } else { &present.flags };
+                let off: Vec<String> = added.iter().filter(|word| present.contains(*word)).cloned().collect();
+                let on: Vec<String> = removed.iter().filter(|word| !present.contains(*word)).cloned().collect();
+                if off.is_empty() && on.is_empty() {
+                    leave("it was changed again since");
+                    continue;
+                }
+                let (minus, plus) = if labels {
+                    ("-X-GM-LABELS.SILENT", "+X-GM-LABELS.SILENT")
+                } else {
+                    ("-FLAGS.SILENT", "+FLAGS.SILENT")
+                };
+                for (item, words) in [(minus, off), (plus, on)] {
+                    if !words.is_empty() {
+                        let key = (mailbox.to_owned(), uidvalidity, item, words);
+                        stores.entry(key).or_default().push((uid, object.clone()));
+                    }
+                }
+            }
+            (Difference::Moved { to, marked }, Some((home, _, _))) => match to.as_deref().and_then(place_of) {
+                None => leave("the mail server did not say where it went: look in the Trash"),
+                Some((mailbox, uidvalidity, uid)) => {
+                    if to.as_ref().is_some_and(|to| now.contains_key(to)) {
+                        let key = (mailbox.to_owned(), uidvalidity, home.to_owned(), *marked);
+                        moves.entry(key).or_default().push((uid, object.clone()));
+                    } else {
+                        leave("it is no longer where it was put");
+                    }
+                }
+            },
+            (Difference::Moved { to: Some(to), .. }, None) => {
+                whole(&mut back, object, "RENAME", &[Token::text(to.as_str()), Token::text(object.as_str())]);
+            }
+            (Difference::Created { .. }, Some((mailbox, uidvalidity, uid))) => {
+                if now.contains_key(object) {
+                    made.entry((mailbox.to_owned(), uidvalidity)).or_default().push((uid, object.clone()));
+                } else {
+                    leave("it is not there any more");
+                }
+            }
+            (Difference::Created { .. }, None) => whole(&mut back, object, "DELETE", &[Token::text(object.as_str())]),
+            (Difference::Done, None) => {
+                let verb = if entry.action.ends_with(".subscribe") { "UNSUBSCRIBE" } else { "SUBSCRIBE" };
+                whole(&mut back, object, verb, &[Token::text(object.as_str())]);
+            }
+            (Difference::Fields { before, .. }, None) => {
+                for (who, rights) in before {
+                    match rights.as_str() {
+                        Some(rights) => {
+                            let args = [Token::text(object.as_str()), Token::text(who.as_str()), Token::text(rights)];
+                            whole(&mut back, object, "SETACL", &args);
+                        }
+                        None => {
+                            whole(
+                                &mut back,
+                                object,
+                                "DELETEACL",
+                                &[Token::text(object.as_str()), Token::text(who.as_str())],
+                            );
+                        }
+                    }
+                }
+            }
+            // Copies are brought back by whoever holds the quarantine.
+            (Difference::Copied, _) => {}
+            _ => leave("it is not known how to put this back"),
+        }
+    }
+    for ((mailbox, uidvalidity, item, words), named) in stores {
+        let words = words
+            .iter()
+            .map(|word| if labels && !word.starts_with('\\') { Token::text(word.as_str()) } else { Token::atom(word) });
+        let on = On { mailbox, uidvalidity: Some(uidvalidity), uids: named.iter().map(|(uid, _)| *uid).collect() };
+        add(&mut back, &named, store(&on, item, words.collect(), None, true), false);
+    }
+    for ((mailbox, uidvalidity, home, marked), named) in moves {
+        let on = On { mailbox, uidvalidity: Some(uidvalidity), uids: named.iter().map(|(uid, _)| *uid).collect() };
+        add(&mut back, &named, moving(&on, server, &home), marked);
+    }
+    for ((mailbox, uidvalidity), named) in made {
+        let on = On { mailbox, uidvalidity: Some(uidvalidity), uids: named.iter().map(|(uid, _)| *uid).collect() };
+        // What an agent made and the person takes back goes to the Trash: the person may have written into it since.
+        match &server.trash {
+            Some(trash) if !server.is_trash(&on.mailbox) => add(&mut back, &named, moving(&on, server, trash), false),
+            _ => {
+                back.not_restored.extend(named.into_iter().map(|(_, object)| (object, "it is in the Trash".to_owned())))
+            }
+        }
+    }
+    back
+}
+
+fn whole(back: &mut Back, object: &str, verb: &str, args: &[Token]) {
+    let call: Option<Call> = command(verb, None, args);
+    match call {
+        Some(call) => back.steps.push(BackStep {
+            objects: vec![object.to_owned()],
+            step: Step { call, uids: Vec::new(), moves_to: None, counts: true },
+            restores: true,
+            mark: false,
+        }),
+        None => back.not_restored.push((object.to_owned(), "its name can't be written".to_owned())),
+    }
+}
+
+fn add(
+    back: &mut Back,
+    named: &[(u32, String)],
+    steps: Result<Vec<Step>, crate::classify::imap::steps::Unable>,
+    mark: bool,
+) {
+    let names: BTreeMap<u32, &String> = named.iter().map(|(uid, object)| (*uid, object)).collect();
+    match steps {
+        Err(why) => back.not_restored.extend(named.iter().map(|(_, object)| (object.clone(), why.to_string()))),
+        Ok(steps) => back.steps.extend(steps.into_iter().map(|step| BackStep {
+            objects: step.uids.iter().filter_map(|uid| names.get(uid).map(|name| (*name).clone())).collect(),
+            restores: step.counts,
+            mark: mark && step.moves_to.is_some(),
+            step,
+        })),
+    }
+}

@@ -1,0 +1,227 @@
+//! What a client says, framed before it is parsed, and what it is told.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use latch_core::classify::imap::command::{self, Command, Refused};
+use latch_core::classify::imap::token::{Announced, Piece, announced};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+
+use crate::net::CutStream;
+
+/// The longest command line.
+const MAX_LINE: usize = 64 * 1024;
+/// The longest command with its literals; the mail of an APPEND passes by.
+const MAX_COMMAND: u64 = 1024 * 1024;
+/// RFC 7888: with LITERAL-, a literal that does not wait is no longer than this.
+const MAX_UNASKED: u64 = 4096;
+/// A larger literal that nobody asked for is not read away: the connection ends.
+const MAX_SKIPPED: u64 = 16 * 1024 * 1024;
+const CHUNK: usize = 64 * 1024;
+/// What may wait to be written before it is flushed.
+const MAX_PENDING: usize = 256 * 1024;
+
+/// A client's connection.
+pub struct Talk {
+    stream: BufReader<CutStream>,
+    out: BytesMut,
+}
+
+/// What was heard.
+#[derive(Debug)]
+pub enum Heard {
+    /// The client hung up.
+    End,
+    /// A command that is understood.
+    Command {
+        /// Its tag.
+        tag: String,
+        /// What it says.
+        command: Box<Command>,
+    },
+    /// Something else: it is answered and forgotten.
+    Refused {
+        /// Its tag, if it had one.
+        tag: Option<String>,
+        /// Why.
+        refused: Refused,
+        /// Where it ends is not known: nothing after it can be read safely.
+        fatal: bool,
+    },
+}
+
+const TOO_LONG: Refused = Refused::Bad("This command is too long.");
+const NO_LINE: Refused = Refused::Bad("This is no line: it is too long, or does not end in CRLF.");
+
+impl Talk {
+    pub(super) fn new(stream: CutStream) -> Self {
+        Self { stream: BufReader::with_capacity(CHUNK, stream), out: BytesMut::new() }
+    }
+
+    /// Queues a line; [`Talk::flush`] sends it.
+    pub fn line(&mut self, text: &str) {
+        // Words of an upstream or an agent must not begin a line of their own.
+        let clean = text.bytes().map(|byte| if byte == b'\r' || byte == b'\n' || byte == 0 { b' ' } else { byte });
+        self.out.extend(clean);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// Queues bytes as they are.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Sends what is queued if it is much.
+    pub async fn drain(&mut self) -> io::Result<()> {
+        if self.out.len() > MAX_PENDING { self.flush().await } else { Ok(()) }
+    }
+
+    /// Sends what is queued.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        let out = self.out.split();
+        self.stream.write_all(&out).await?;
+        self.stream.flush().await
+    }
+
+    /// Resolves when the client hung up; never, as long as something it said waits to be read.
+    pub async fn hung_up(&mut self) {
+        if !self.stream.buffer().is_empty() {
+            std::future::pending::<()>().await;
+        }
+        match self.stream.fill_buf().await {
+            Ok([]) | Err(_) => {}
+            Ok(_) => std::future::pending().await,
+        }
+    }
+
+    /// A line that is no command: DONE, a SASL response.
+    pub async fn bare_line(&mut self) -> io::Result<String> {
+        match self.read_line().await? {
+            Some(line) => Ok(String::from_utf8_lossy(&line).into_owned()),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// `None` at the end. Cancel-safe only before the first byte of a line has come.
+    async fn read_line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        let mut limited = (&mut self.stream).take(MAX_LINE as u64 + 1);
+        if limited.read_until(b'\n', &mut line).await? == 0 {
+            return Ok(None);
+        }
+        if line.len() > MAX_LINE {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is too long"));
+        }
+        // A bare LF ends no line (RFC 9051 section 2.2); taking it for one would let two readers see different commands.
+        match line.strip_suffix(b"\r\n") {
+            Some(text) if !text.contains(&b'\r') => Ok(Some(text.to_vec())),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a line does not end in CRLF")),
+        }
+    }
+
+    /// The next command.
+    pub async fn hear(&mut self) -> io::Result<Heard> {
+        let line = match self.read_line().await {
+            Ok(Some(line)) => line,
+            Ok(None) => return Ok(Heard::End),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Ok(Heard::Refused { tag: None, refused: NO_LINE, fatal: true });
+            }
+            Err(error) => return Err(error),
+        };
+        let tag = command::tag(&line);
+        if let Some(append) = command::append(&line) {
+            return self.heard(tag, append.map(Command::Append), announced(&line)).await;
+        }
+        let is_append =
+            line.split(|byte| *byte == b' ').nth(1).is_some_and(|verb| verb.eq_ignore_ascii_case(b"APPEND"));
+        let (mut pieces, mut line, mut room) = (Vec::new(), line, MAX_COMMAND);
+        loop {
+            let Some(literal) = announced(&line) else {
+                pieces.push(Piece::Text(line));
+                let parsed = if is_append {
+                    Err(Refused::Bad("APPEND needs its mail as a literal."))
+                } else {
+                    command::parse(&pieces)
+                };
+                return self.heard(tag, parsed, None).await;
+            };
+            pieces.push(Piece::Text(line.get(..literal.at).unwrap_or_default().to_vec()));
+            let is_name = pieces.len() == 1;
+            if is_append && !is_name {
+                return self
+                    .heard(tag, command::read_append(&pieces, literal).map(Command::Append), Some(literal))
+                    .await;
+            }
+            if literal.size > room || literal.binary || (!literal.waits && literal.size > MAX_UNASKED) {
+                return self.heard(tag, Err(TOO_LONG), Some(literal)).await;
+            }
+            room -= literal.size;
+            if literal.waits {
+                self.line("+ Go on");
+                self.flush().await?;
+            }
+            let mut bytes = vec![0; usize::try_from(literal.size).unwrap_or_default()];
+            self.stream.read_exact(&mut bytes).await?;
+            pieces.push(Piece::Literal(bytes));
+            line = match self.read_line().await? {
+                Some(line) => line,
+                None => return Ok(Heard::End),
+            };
+        }
+    }
+
+    /// A command with a tag, or a refusal; a literal that comes anyway is read away first.
+    async fn heard(
+        &mut self,
+        tag: Option<String>,
+        parsed: Result<Command, Refused>,
+        literal: Option<Announced>,
+    ) -> io::Result<Heard> {
+        let (tag, refused) = match (tag, parsed) {
+            (Some(tag), Ok(command)) => return Ok(Heard::Command { tag, command: Box::new(command) }),
+            (None, _) => (None, Refused::NoTag),
+            (Some(tag), Err(refused)) => (Some(tag), refused),
+        };
+        let fatal = match literal {
+            Some(literal) if !literal.waits => !self.skip(literal).await?,
+            _ => false,
+        };
+        Ok(Heard::Refused { tag, refused, fatal })
+    }
+
+    /// Reads away a literal that does not wait, with the rest of its line; false if that would be too much.
+    pub async fn skip(&mut self, literal: Announced) -> io::Result<bool> {
+        if literal.size > MAX_SKIPPED {
+            return Ok(false);
+        }
+        let mut left = literal.size;
+        while left > 0 {
+            left -= self.chunk(left).await?.len() as u64;
+        }
+        // A further literal on the rest of the line would need the same again; its sender is not followed that far.
+        Ok(self.read_line().await?.is_some_and(|rest| announced(&rest).is_none()))
+    }
+
+    /// Whether the rest of the line after a literal is empty.
+    pub async fn line_ends(&mut self) -> io::Result<bool> {
+        Ok(self.read_line().await?.is_some_and(|rest| rest.is_empty()))
+    }
+
+    /// Resolves when there is something to read, or the end. Cancel-safe.
+    pub async fn ready(&mut self) -> io::Result<()> {
+        self.stream.fill_buf().await.map(|_| ())
+    }
+
+    /// A piece of a literal of which `left` bytes are to come.
+    pub async fn chunk(&mut self, left: u64) -> io::Result<Bytes> {
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK);
+        let mut bytes = vec![0; most];
+        let count = self.stream.read(&mut bytes).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes.truncate(count);
+        Ok(Bytes::from(bytes))
+    }
+}

@@ -1,0 +1,309 @@
+//! From a permit to what a deed became: snapshot, then step by step intent, lease, command, outcome.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use latch_core::call::Call;
+use latch_core::classify::imap::deed::{Deed, On, Server, command, deed_of, object};
+use latch_core::classify::imap::reply::Status;
+use latch_core::classify::imap::steps::{Step, steps, trashed};
+use latch_core::classify::imap::token::Token;
+use latch_core::journal::Shelf;
+use latch_core::lease::Epoch;
+use latch_core::operation::{Class, Part, Request};
+use latch_core::plan::Permit;
+use latch_core::recipe::Answer;
+use latch_core::undo::imap::{End, Present, arrived, entry};
+use serde::{Deserialize, Serialize};
+
+use crate::runtime::accounts::Account;
+use crate::runtime::execute::Failure;
+use crate::runtime::read::ReadError;
+use crate::runtime::undo::Undo;
+use crate::runtime::{Opened, Runtime};
+use crate::store::Copied;
+use crate::upstream::imap::MailAnswer;
+
+/// What the largest answer to a change may be, in bytes.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
+
+/// A message as the quarantine keeps it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) flags: Vec<String>,
+    pub(super) date: Option<String>,
+    #[serde(with = "text")]
+    pub(super) body: Vec<u8>,
+}
+
+mod text {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        BASE64_STANDARD.decode(text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// What is known before the first step.
+struct Ready {
+    steps: Vec<Step>,
+    undo: Option<Undo>,
+    counter: Option<latch_core::journal::Put>,
+    said: String,
+}
+
+impl Runtime {
+    /// Runs a deed to its end.
+    pub(crate) async fn execute_mail(
+        &self,
+        account: &Account,
+        permit: Permit,
+        request: Request,
+    ) -> Result<Answer, Failure> {
+        let opened = self.opened().ok_or(Failure::Stopped)?;
+        let part = request.parts.into_iter().next().ok_or(Failure::NotDivisible)?;
+        let (deed, on) = deed_of(&part).ok_or(Failure::NotDivisible)?;
+        let Ready { steps, undo, counter, said } = self.ready(opened, account, &permit, &part, &deed, &on).await?;
+        let calls: Vec<Call> = steps.iter().map(|step| step.call.clone()).collect();
+        let mut plan = {
+            let now = opened.now();
+            opened.guard().begin(permit, &calls, now)
+        };
+        let agent = plan.agent().unwrap_or_default().to_owned();
+        let (mut undo, mut counter) = (undo, counter);
+        let mut codes: Vec<String> = Vec::new();
+        let mut last: Option<Status> = None;
+        for (index, step) in steps.into_iter().enumerate() {
+            let mut commit = opened.guard().intent(&mut plan, index, opened.now());
+            if index == 0
+                && let Some(undo) = &undo
+            {
+                commit.puts.push(undo.put());
+                commit.puts.extend(counter.take());
+            }
+            crate::fail::point("before-intent");
+            let receipt = opened.store.commit(commit).await?;
+            crate::fail::point("after-intent");
+            if let Some(undo) = &undo {
+                crate::runtime::lock(&opened.undos).insert(undo.number(), undo.clone());
+            }
+            let lease = opened.guard().lease(&mut plan, index)?;
+            let sent = opened.upstream.mail(lease, &account.target, &step.call, MAX_ANSWER).await;
+            crate::fail::point("before-outcome");
+            let text = match &sent {
+                Ok(answer) if answer.is_ok() => "done".to_owned(),
+                Ok(answer) => format!("the mail server said no: {}", answer.status.text),
+                Err(error) if error.sent => format!("unknown: {error}"),
+                Err(error) => format!("not done: {error}"),
+            };
+            let mut commit = opened.guard().outcome(
+                &plan,
+                receipt.seq,
+                undo.as_ref().map(|undo| undo.id.clone()),
+                text,
+                opened.now(),
+            );
+            if let Ok(answer) = &sent {
+                codes.extend(answer.codes.iter().filter_map(|status| status.code.clone()));
+                if let Some(grown) = arrival(answer, &step, &part, &on, undo.as_ref()) {
+                    let known = match undo.take() {
+                        Some(known) => Undo { entry: grown, ..known },
+                        None => {
+                            let (id, put) = opened.guard().next_undo();
+                            commit.puts.push(put);
+                            Undo::new(&id, &agent, &account.id, &part, grown, opened.now())
+                        }
+                    };
+                    for record in &mut commit.records {
+                        record.undo = Some(known.id.clone());
+                    }
+                    commit.puts.push(known.put());
+                    crate::runtime::lock(&opened.undos).insert(known.number(), known.clone());
+                    undo = Some(known);
+                }
+            }
+            let refused = matches!(&sent, Ok(answer) if !answer.is_ok()) || matches!(&sent, Err(error) if !error.sent);
+            if refused
+                && index == 0
+                && let Some(nothing) = undo.take()
+            {
+                commit.deletes.push((Shelf::Undo, nothing.id.clone()));
+                for record in &mut commit.records {
+                    record.undo = None;
+                }
+                crate::runtime::lock(&opened.undos).remove(&nothing.number());
+            }
+            opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
+            let answer = sent.map_err(|error| Failure::Upstream(Arc::new(error)))?;
+            let ok = answer.is_ok();
+            if step.counts || !ok {
+                last = Some(answer.status);
+            }
+            if !ok {
+                break;
+            }
+        }
+        let last = last.ok_or(Failure::NotDivisible)?;
+        Ok(answered(&last, codes, &said, on.uids.len()))
+    }
+
+    async fn ready(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        permit: &Permit,
+        part: &Part,
+        deed: &Deed,
+        on: &On,
+    ) -> Result<Ready, Failure> {
+        let epoch = permit.epoch();
+        let server = self.mail_server_now(opened, account, epoch).await.map_err(Failure::Snapshot)?;
+        let soft = part.operation.soften.is_some() && !permit.forever();
+        let (undo_id, counter) = opened.guard().next_undo();
+        let destroys = part.operation.class == Class::Destroy && !soft;
+        if destroys {
+            self.keep_mail(opened, account, epoch, deed, on, &undo_id).await?;
+        }
+        let before = match deed {
+            Deed::Store { labels, .. } => {
+                let items: &[&str] = if *labels { &["UID", "FLAGS", "X-GM-LABELS"] } else { &["UID", "FLAGS"] };
+                let found = self.mail_fetch(account, epoch, on, items).await.map_err(Failure::Snapshot)?;
+                found.into_iter().map(|(uid, fetched)| (uid, fetched.present)).collect()
+            }
+            _ => BTreeMap::<u32, Present>::new(),
+        };
+        let end = match deed {
+            Deed::Expunge if soft => End::Trashed { mailbox: server.trash.clone() },
+            Deed::Expunge => End::Copied,
+            Deed::Delete { .. } if soft => End::Trashed { mailbox: trashed(&on.mailbox, &server, &undo_id) },
+            Deed::SetAcl { who, .. } => End::Trashed {
+                mailbox: self.rights(account, epoch, &on.mailbox, who).await.map_err(Failure::Snapshot)?,
+            },
+            _ => End::Plain,
+        };
+        let steps = steps(deed, on, &server, soft, &undo_id)
+            .map_err(|why| Failure::Snapshot(ReadError::Answer(why.to_string())))?;
+        let agent = permit.agent().to_owned();
+        let entry = entry(part, deed, on, &before, &end);
+        let undo = entry.map(|entry| Undo::new(&undo_id, &agent, &account.id, part, entry, opened.now()));
+        let said = match (deed, soft) {
+            (Deed::Expunge, true) => "Moved to the Trash instead of being removed for ever",
+            (Deed::Delete { .. }, true) => "The mailbox was moved to the Trash instead of being removed for ever",
+            _ => "",
+        };
+        Ok(Ready { steps, undo, counter: Some(counter), said: said.to_owned() })
+    }
+
+    /// The server, on a connection whose capabilities are known.
+    pub(super) async fn mail_server_now(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        epoch: Epoch,
+    ) -> Result<Server, ReadError> {
+        let call = command("NOOP", None, &[]).ok_or(ReadError::Stopped)?;
+        let lease = opened.guard().lease_preview(&account.id, &call, epoch).map_err(|_| ReadError::Stopped)?;
+        let can = opened
+            .upstream
+            .mail_capabilities(lease, &account.target, &call)
+            .await
+            .map_err(|error| ReadError::Upstream(Arc::new(error)))?;
+        self.mail_server(opened, account, epoch, &can).await
+    }
+
+    /// What somebody may do in a mailbox now (RFC 4314).
+    async fn rights(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        mailbox: &str,
+        who: &str,
+    ) -> Result<Option<String>, ReadError> {
+        let call = command("GETACL", None, &[Token::text(mailbox)]).ok_or(ReadError::Stopped)?;
+        let answer = self.mail_read(account, epoch, &call).await?;
+        let listed =
+            answer.untagged.iter().find(|tokens| tokens.first().and_then(Token::word).as_deref() == Some("ACL"));
+        let (pairs, _) = listed.and_then(|tokens| tokens.get(2..)).unwrap_or_default().as_chunks::<2>();
+        let own = pairs.iter().find(|[name, _]| name.nstring().as_deref() == Some(who));
+        Ok(own.and_then(|[_, rights]| rights.nstring()).map(std::borrow::Cow::into_owned))
+    }
+
+    /// Copies of what will be gone for ever; an error means that nothing may go.
+    async fn keep_mail(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        epoch: Epoch,
+        deed: &Deed,
+        on: &On,
+        entry: &str,
+    ) -> Result<(), Failure> {
+        let (Deed::Expunge, Some(uidvalidity)) = (deed, on.uidvalidity) else {
+            return Err(Failure::Quarantine("a mailbox is not copied: move it to the Trash instead".to_owned()));
+        };
+        for uid in &on.uids {
+            let one = On { uids: vec![*uid], ..on.clone() };
+            let items = ["UID", "FLAGS", "INTERNALDATE", "BODY.PEEK[]"];
+            let found = self.mail_fetch(account, epoch, &one, &items).await.map_err(Failure::Snapshot)?;
+            // One that is gone by now needs no copy.
+            let Some(fetched) = found.into_values().next() else { continue };
+            let Some(body) = fetched.body else {
+                return Err(Failure::Quarantine("the mail server did not send a whole message".to_owned()));
+            };
+            let kept = Kept { flags: fetched.present.flags.into_iter().collect(), date: fetched.date, body };
+            let content = serde_json::to_vec(&kept).map_err(|error| Failure::Quarantine(error.to_string()))?;
+            let copy = Copied { entry: entry.to_owned(), object: object(&on.mailbox, uidvalidity, *uid), content };
+            let put = opened.store.quarantine_put(vec![copy]).await;
+            put.map_err(|error| Failure::Quarantine(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// What a step's answer says about where the messages are now.
+fn arrival(
+    answer: &MailAnswer,
+    step: &Step,
+    part: &Part,
+    on: &On,
+    undo: Option<&Undo>,
+) -> Option<latch_core::undo::Entry> {
+    let to = step.moves_to.as_deref().filter(|_| answer.is_ok())?;
+    let (uidvalidity, pairs) = answer.statuses().find_map(Status::copied)?;
+    arrived(undo.map(|undo| undo.entry.clone()), part, on, to, uidvalidity, &pairs)
+}
+
+fn answered(last: &Status, codes: Vec<String>, said: &str, done: usize) -> Answer {
+    let ok = last.kind == latch_core::classify::imap::reply::Kind::Ok;
+    let mut headers: Vec<(String, String)> = Vec::new();
+    let shown = |code: &str| !code.to_ascii_uppercase().starts_with("CAPABILITY");
+    // Where softened messages went is nothing that the client asked for.
+    if said.is_empty() {
+        headers.extend(
+            codes.into_iter().filter(|code| code.starts_with("COPYUID")).map(|code| ("untagged".to_owned(), code)),
+        );
+        headers.extend(last.code.clone().filter(|code| shown(code)).map(|code| ("code".to_owned(), code)));
+    }
+    if ok {
+        headers.push(("done".to_owned(), done.to_string()));
+    }
+    let text = if said.is_empty() || !ok { last.text.clone() } else { said.to_owned() };
+    Answer { status: if ok { 200 } else { 409 }, headers, body: Bytes::from(text) }
+}
+
+/// The answer to what did not run.
+pub(crate) fn refused(failure: &Failure) -> Answer {
+    let code = match failure {
+        Failure::Quarantine(_) | Failure::NotDivisible => "CANNOT",
+        _ => "UNAVAILABLE",
+    };
+    Answer { status: 502, headers: vec![("code".to_owned(), code.to_owned())], body: Bytes::from(failure.to_string()) }
+}

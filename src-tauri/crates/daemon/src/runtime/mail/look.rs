@@ -1,0 +1,180 @@
+//! The guard's own reading over IMAP: for decisions, the dialog and undo.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use latch_core::call::Call;
+use latch_core::classify::imap::deed::{On, Server, chunks, command, place_of};
+use latch_core::classify::imap::name::shown;
+use latch_core::classify::imap::reply::{self, Fetched, Listed};
+use latch_core::classify::imap::token::Token;
+use latch_core::lease::Epoch;
+use latch_core::recipe::View;
+
+use super::MailSession;
+use crate::runtime::accounts::Account;
+use crate::runtime::read::ReadError;
+use crate::runtime::{Opened, Runtime};
+use crate::upstream::imap::MailAnswer;
+
+/// The largest answer to one read, in bytes: envelopes of some thousand messages, or one mail.
+const MAX_ANSWER: usize = 96 * 1024 * 1024;
+/// Messages that are shown before the rest has been read.
+const FIRST_PAGE: usize = 50;
+
+impl Runtime {
+    /// One read.
+    pub(crate) async fn mail_read(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        call: &Call,
+    ) -> Result<MailAnswer, ReadError> {
+        let opened = self.opened().ok_or(ReadError::Stopped)?;
+        let lease = opened.guard().lease_preview(&account.id, call, epoch).map_err(|_| ReadError::Stopped)?;
+        let answer = opened
+            .upstream
+            .mail(lease, &account.target, call, MAX_ANSWER)
+            .await
+            .map_err(|error| ReadError::Upstream(Arc::new(error)))?;
+        if answer.is_ok() { Ok(answer) } else { Err(ReadError::Answer(answer.status.text)) }
+    }
+
+    /// What the server is like.
+    pub(crate) async fn mail_server(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        epoch: Epoch,
+        capabilities: &[String],
+    ) -> Result<Server, ReadError> {
+        let _ = opened;
+        let has = |one: &str| capabilities.iter().any(|known| known == one);
+        let mut args = vec![Token::text(""), Token::text("*")];
+        if has("SPECIAL-USE") && has("LIST-EXTENDED") {
+            args.extend([Token::atom("RETURN"), Token::atoms(["SPECIAL-USE"])]);
+        }
+        let call = command("LIST", None, &args).ok_or(ReadError::Stopped)?;
+        let answer = self.mail_read(account, epoch, &call).await?;
+        let listed: Vec<Listed> = answer.untagged.iter().filter_map(|tokens| reply::listed(tokens)).collect();
+        let special = |attribute: &str, names: &[&str]| reply::special(&listed, attribute, names);
+        Ok(Server {
+            trash: special("\\Trash", &reply::TRASH),
+            junk: special("\\Junk", &reply::JUNK),
+            delimiter: listed.iter().find_map(|one| one.delimiter),
+            moves: has("MOVE") || has("IMAP4REV2"),
+            uidplus: has("UIDPLUS") || has("IMAP4REV2"),
+        })
+    }
+
+    /// Messages with these items, chunk by chunk.
+    pub(crate) async fn mail_fetch(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        on: &On,
+        items: &[&str],
+    ) -> Result<BTreeMap<u32, Fetched>, ReadError> {
+        let wanted: BTreeSet<u32> = on.uids.iter().copied().collect();
+        let mut found = BTreeMap::new();
+        for (_, set) in chunks(&on.uids) {
+            let args = [Token::atom(set.to_string()), Token::atoms(items.iter().copied())];
+            let place = Some((on.mailbox.as_str(), on.uidvalidity));
+            let call = command("UID FETCH", place, &args).ok_or(ReadError::Stopped)?;
+            let answer = self.mail_read(account, epoch, &call).await?;
+            let fetched = answer.untagged.iter().filter_map(|tokens| reply::fetched(tokens));
+            found.extend(fetched.filter_map(|one| Some((one.uid?, one))).filter(|(uid, _)| wanted.contains(uid)));
+        }
+        Ok(found)
+    }
+
+    /// Messages in a mailbox.
+    pub(crate) async fn mail_count(&self, account: &Account, epoch: Epoch, mailbox: &str) -> Result<u32, ReadError> {
+        let call =
+            command("STATUS", None, &[Token::text(mailbox), Token::atoms(["MESSAGES"])]).ok_or(ReadError::Stopped)?;
+        let answer = self.mail_read(account, epoch, &call).await?;
+        let count = answer.untagged.iter().find_map(|tokens| match tokens.as_slice() {
+            [word, _, Token::List(items)] if word.word()? == "STATUS" => {
+                let (pairs, _) = items.as_chunks::<2>();
+                pairs.iter().find(|[name, _]| name.word().is_some_and(|name| name == "MESSAGES"))?.get(1)?.number()
+            }
+            _ => None,
+        });
+        count
+            .and_then(|count| u32::try_from(count).ok())
+            .ok_or_else(|| ReadError::Answer("the mail server does not say how many messages are in it".to_owned()))
+    }
+
+    /// Reads what the dialog shows of a hold's messages and mailboxes.
+    pub(crate) async fn prepare_mail(&self, account: &Account, id: &str) {
+        let Some(opened) = self.opened() else { return };
+        let Some((epoch, objects)) = opened
+            .guard()
+            .hold(id)
+            .map(|hold| (hold.epoch, hold.objects.iter().map(|held| held.id.clone()).collect::<Vec<_>>()))
+        else {
+            return;
+        };
+        let mut places: BTreeMap<(String, u32), Vec<u32>> = BTreeMap::new();
+        let mut mailboxes = Vec::new();
+        for object in &objects {
+            match place_of(object) {
+                Some((mailbox, uidvalidity, uid)) => {
+                    places.entry((mailbox.to_owned(), uidvalidity)).or_default().push(uid);
+                }
+                None => mailboxes.push(object.clone()),
+            }
+        }
+        let mut failed = None;
+        for mailbox in mailboxes {
+            let name = shown(&mailbox).unwrap_or_else(|| mailbox.clone());
+            let title = match self.mail_count(account, epoch, &mailbox).await {
+                Ok(1) => format!("{name} (1 message)"),
+                Ok(count) => format!("{name} ({count} messages)"),
+                // It does not exist yet, or can't be counted: its name says what it is about.
+                Err(ReadError::Answer(_)) => name,
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            };
+            opened.guard().handle_views(id, vec![(mailbox, View { title, ..View::default() })]);
+        }
+        for ((mailbox, uidvalidity), uids) in places {
+            let (first, rest) = uids.split_at(uids.len().min(FIRST_PAGE));
+            for uids in [first, rest].into_iter().filter(|uids| !uids.is_empty()) {
+                let on = On { mailbox: mailbox.clone(), uidvalidity: Some(uidvalidity), uids: uids.to_vec() };
+                match self.mail_fetch(account, epoch, &on, &["UID", "FLAGS", "INTERNALDATE", "ENVELOPE"]).await {
+                    Ok(found) => {
+                        let view = |uid: &u32| match found.get(uid) {
+                            Some(fetched) => fetched.view(),
+                            None => View { title: "(not there any more)".to_owned(), ..View::default() },
+                        };
+                        let views = uids.iter().map(|uid| {
+                            (latch_core::classify::imap::deed::object(&mailbox, uidvalidity, *uid), view(uid))
+                        });
+                        opened.guard().handle_views(id, views.collect());
+                        self.settle(opened);
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        match failed {
+            None | Some(ReadError::Stopped) => {}
+            Some(error) => {
+                let why = format!("could not be read, so nothing runs: {error}");
+                let commit = opened.guard().handle_unreadable(id, &why, opened.now());
+                let _ = opened.store.commit(commit).await;
+            }
+        }
+        self.settle(opened);
+    }
+}
+
+impl MailSession {
+    /// Messages in a mailbox, or why that is not known.
+    pub(super) async fn count(&self, mailbox: &str) -> Result<u32, String> {
+        self.runtime.mail_count(&self.account, self.session.epoch, mailbox).await.map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,142 @@
+//! What stands behind the IMAP door.
+//!
+//! ```text
+//!   Session ── reads ──> the agent's own connection: every mailbox opened by EXAMINE, so the server itself refuses changes there
+//!           └─ changes ──> resolve to UIDs ── Guard ── Plan ──> connections that no agent shares; then NOOP on its own one shows it what became of it
+//! ```
+
+mod act;
+mod append;
+mod execute;
+mod look;
+mod relay;
+mod session;
+mod undo;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use latch_core::call::Digest;
+use latch_core::classify::imap::capability;
+use latch_core::classify::imap::command::Command;
+use latch_core::classify::imap::deed::{Server, command};
+use latch_core::grant::Preset;
+use latch_core::guard::Session;
+
+pub(super) use execute::refused;
+
+use super::accounts::Account;
+use super::{Runtime, inside};
+use crate::door::imap::{Denied, Inside, Next, Talk};
+use crate::upstream::imap::Wire;
+use crate::upstream::{Fault, UpstreamError};
+
+/// One answer for an account that does not exist and for a token that does not fit: an agent can't find out which accounts there are.
+const WRONG: &str = "No such account for this access token, or the token is over. The person at this machine issues tokens; 'latch token' hands them out";
+
+/// A client that is logged in.
+pub struct MailSession {
+    runtime: Arc<Runtime>,
+    account: Arc<Account>,
+    token: Digest,
+    session: Session,
+    peer: SocketAddr,
+    wire: Wire,
+    server: Server,
+    selected: Option<Selected>,
+    /// Tells one APPEND from the next.
+    appended: u64,
+}
+
+/// The mailbox that a client has open.
+#[derive(Debug, Clone)]
+struct Selected {
+    mailbox: String,
+    uidvalidity: u32,
+    exists: u32,
+    read_only: bool,
+}
+
+impl Inside for Runtime {
+    type Session = MailSession;
+
+    async fn enter(self: &Arc<Self>, user: &str, token: &str, peer: SocketAddr) -> Result<MailSession, Denied> {
+        let opened = self.opened().ok_or_else(|| {
+            Denied::Unavailable("Latchstring's vault is locked: the person must unlock it first".to_owned())
+        })?;
+        let token = inside::hash(token);
+        let now = opened.now();
+        let wrong = || Denied::Credentials(WRONG.to_owned());
+        let session = opened.guard().authenticate(&token, now).map_err(|error| match error {
+            latch_core::guard::TokenError::Stopped => Denied::Unavailable(error.to_string()),
+            _ => wrong(),
+        })?;
+        let account = opened.account(user).filter(|account| account.target.is_mail()).ok_or_else(wrong)?;
+        if opened.guard().granted(&session, &account.id, now).is_none() {
+            return Err(wrong());
+        }
+        let unavailable = |error: UpstreamError| {
+            let failing = matches!(error.fault, Fault::SignIn { .. } | Fault::Refresh(_));
+            let words = "Remove the account and add it again with the present password.";
+            self.note_account(opened, &account.id, failing.then(|| format!("{error}. {words}")));
+            // The person hears what the mail server said; the agent only that it is not its own fault.
+            Denied::Unavailable(match error.fault {
+                Fault::SignIn { .. } | Fault::Refresh(_) => {
+                    "The mail server does not accept the person's own login at present. Your token is fine; ask the person to look".to_owned()
+                }
+                fault => format!("{fault}. Your token is fine; try again later"),
+            })
+        };
+        let stopped = || Denied::Unavailable("stopped by the person".to_owned());
+        let call = command("NOOP", None, &[]).ok_or_else(stopped)?;
+        let lease = opened.guard().lease_preview(&account.id, &call, session.epoch).map_err(|_| stopped())?;
+        let wire = opened.upstream.mail_open(lease, &account.target, &call).await.map_err(unavailable)?;
+        self.note_account(opened, &account.id, None);
+        let server = self
+            .mail_server(opened, &account, session.epoch, &wire.capabilities)
+            .await
+            .map_err(|error| Denied::Unavailable(error.to_string()))?;
+        let runtime = Arc::clone(self);
+        Ok(MailSession { runtime, account, token, session, peer, wire, server, selected: None, appended: 0 })
+    }
+
+    fn capabilities(session: &MailSession) -> String {
+        capability::after_login(&session.wire.capabilities)
+    }
+
+    async fn command(session: &mut MailSession, tag: &str, command: Command, talk: &mut Talk) -> io::Result<Next> {
+        session.take(tag, command, talk).await
+    }
+
+    async fn over(session: &MailSession) {
+        session.over().await;
+    }
+}
+
+impl MailSession {
+    /// Ends when the token does.
+    async fn over(&self) {
+        let left = self.runtime.opened().map(|opened| self.session.expires_at.since(opened.clock.now()).0);
+        tokio::time::sleep(Duration::from_millis(left.unwrap_or_default())).await;
+    }
+
+    /// Whether the token still stands: revoked ones end here.
+    fn stands(&self) -> bool {
+        self.runtime.opened().is_some_and(|opened| {
+            let now = opened.now();
+            let guard = opened.guard();
+            guard.authenticate(&self.token, now).is_ok()
+                && guard.granted(&self.session, &self.account.id, now).is_some()
+        })
+    }
+
+    fn is_read_only(&self) -> bool {
+        let preset = self.runtime.opened().and_then(|opened| {
+            let now = opened.now();
+            opened.guard().granted(&self.session, &self.account.id, now)
+        });
+        preset.is_none_or(|preset| preset == Preset::ReadOnly)
+    }
+}

@@ -1,0 +1,399 @@
+//! Command by command.
+
+use std::io;
+
+use latch_core::classify::imap::capability;
+use latch_core::classify::imap::command::Command;
+use latch_core::classify::imap::deed::{Deed, On, command, object, reading};
+use latch_core::classify::imap::name::INBOX;
+use latch_core::classify::imap::reply::{Kind, Status};
+use latch_core::classify::imap::set::Set;
+use latch_core::classify::imap::steps::written;
+use latch_core::classify::imap::token::Token;
+
+use super::act::Ruled;
+use super::relay::{Broken, Ended, Opening, Through, tagged};
+use super::{MailSession, Selected};
+use crate::door::imap::{Next, Talk};
+use crate::upstream::{Fault, UpstreamError};
+
+/// One command may name so many messages.
+const MOST: usize = 10_000;
+const TOO_MANY: &str = "NO [LIMIT] More than 10000 messages at once: ask for fewer at a time";
+const NOT_OPEN: &str = "BAD Open a mailbox first: SELECT or EXAMINE";
+
+impl MailSession {
+    pub(super) async fn take(&mut self, tag: &str, command: Command, talk: &mut Talk) -> io::Result<Next> {
+        if !self.stands() {
+            talk.line(&format!("{tag} NO [UNAVAILABLE] The access token is over, or the person stopped this"));
+            talk.line("* BYE [UNAVAILABLE] Log in again with a new access token");
+            return Ok(Next::Close);
+        }
+        match command {
+            Command::Capability => {
+                talk.line(&format!("* CAPABILITY {}", capability::after_login(&self.wire.capabilities)));
+                Self::told(talk, tag, "OK That is all")
+            }
+            Command::Id => {
+                talk.line("* ID (\"name\" \"Latchstring\")");
+                Self::told(talk, tag, "OK Pleased to meet you")
+            }
+            Command::Logout => {
+                talk.line("* BYE See you");
+                talk.line(&format!("{tag} OK Logged out"));
+                Ok(Next::Close)
+            }
+            Command::Login { .. } | Command::Authenticate { .. } => {
+                Self::told(talk, tag, "BAD You are logged in already")
+            }
+            Command::Noop => {
+                let ended = self.sync(talk).await?;
+                Ok(Self::end(tag, ended, talk))
+            }
+            Command::Enable(asked) => self.enable(tag, &asked, talk).await,
+            Command::Select { mailbox, examine, options } => self.select(tag, mailbox, examine, options, talk).await,
+            // CLOSE would remove for ever, and silently, what is marked as deleted: by this agent or by anybody else.
+            Command::Close if self.selected.is_some() => {
+                self.leave(tag, "Closed. What is marked as deleted stays; EXPUNGE asks for its removal", talk).await
+            }
+            Command::Unselect if self.selected.is_some() => self.leave(tag, "Closed", talk).await,
+            Command::Close | Command::Unselect => Self::told(talk, tag, NOT_OPEN),
+            Command::Idle => self.idle(tag, talk).await,
+            Command::Look { verb, mailbox, args } => {
+                self.read(tag, &verb, &args, (mailbox.as_deref(), Vec::new()), talk).await
+            }
+            Command::Search { verb, args } => match self.selected {
+                None => Self::told(talk, tag, NOT_OPEN),
+                Some(ref selected) => {
+                    let mailbox = selected.mailbox.clone();
+                    self.read(tag, &verb, &args, (Some(&mailbox), Vec::new()), talk).await
+                }
+            },
+            Command::Fetch { uid, set, items, modifiers, bodies } => {
+                self.fetch(tag, (uid, set), items, modifiers, bodies, talk).await
+            }
+            Command::Store { uid, set, mode, silent, labels, words, unchanged_since } => {
+                let deed = Deed::Store { mode, labels, words, unchanged_since };
+                self.on_messages(tag, deed, (uid, Some(set)), silent, talk).await
+            }
+            Command::Copy { uid, set, to } => {
+                self.on_messages(tag, Deed::Copy { to }, (uid, Some(set)), true, talk).await
+            }
+            Command::Move { uid, set, to } => {
+                self.on_messages(tag, Deed::Move { to }, (uid, Some(set)), true, talk).await
+            }
+            Command::Expunge { set } => self.on_messages(tag, Deed::Expunge, (true, set), true, talk).await,
+            Command::Append(append) => self.append(tag, append, talk).await,
+            Command::Rename { mailbox, .. } if mailbox == INBOX => Self::told(
+                talk,
+                tag,
+                "NO [CANNOT] Renaming INBOX would move all mail out of it at once: use MOVE for the messages that you mean",
+            ),
+            Command::Create { mailbox } => self.on_mailbox(tag, Deed::Create, mailbox, talk).await,
+            Command::Delete { mailbox } if mailbox == INBOX => {
+                Self::told(talk, tag, "NO [CANNOT] INBOX can't be deleted")
+            }
+            Command::Delete { mailbox } => match self.count(&mailbox).await {
+                Ok(messages) => self.on_mailbox(tag, Deed::Delete { messages }, mailbox, talk).await,
+                Err(text) => Self::told(talk, tag, &format!("NO [NONEXISTENT] {text}")),
+            },
+            Command::Rename { mailbox, to } => self.on_mailbox(tag, Deed::Rename { to }, mailbox, talk).await,
+            Command::Subscribe { mailbox, off } => self.on_mailbox(tag, Deed::Subscribe { off }, mailbox, talk).await,
+            Command::SetAcl { mailbox, who, rights } => {
+                self.on_mailbox(tag, Deed::SetAcl { who, rights }, mailbox, talk).await
+            }
+            Command::Setting { verb, args } => {
+                let args = written(&args);
+                if args.contains('\n') {
+                    return Self::told(
+                        talk,
+                        tag,
+                        "BAD Latchstring does not understand this command, so it went nowhere",
+                    );
+                }
+                self.on_mailbox(tag, Deed::Setting { verb, args }, String::new(), talk).await
+            }
+        }
+    }
+
+    pub(super) fn told(talk: &mut Talk, tag: &str, text: &str) -> io::Result<Next> {
+        talk.line(&format!("{tag} {text}"));
+        Ok(Next::Command)
+    }
+
+    async fn enable(&mut self, tag: &str, asked: &[String], talk: &mut Talk) -> io::Result<Next> {
+        let enabled: Vec<Token> = capability::enabled(asked)
+            .into_iter()
+            .filter(|one| self.wire.capabilities.contains(one))
+            .map(Token::Atom)
+            .collect();
+        match command("ENABLE", None, &enabled) {
+            Some(call) if !enabled.is_empty() => {
+                let ended = self.ask(&call, talk, Through::All).await?;
+                Ok(Self::end(tag, ended, talk))
+            }
+            _ => {
+                talk.line("* ENABLED");
+                Self::told(talk, tag, "OK Nothing of this is offered")
+            }
+        }
+    }
+
+    /// A read that the Guard decides, and its answer as the server gives it.
+    async fn read(
+        &mut self,
+        tag: &str,
+        verb: &str,
+        args: &[Token],
+        (mailbox, bodies): (Option<&str>, Vec<String>),
+        talk: &mut Talk,
+    ) -> io::Result<Next> {
+        let Some(call) = command(verb, None, args) else { return Self::told(talk, tag, "BAD This can't be written") };
+        match self.ruled(tag, reading(call.clone(), mailbox, bodies), talk).await? {
+            Ruled::Told(next) => Ok(next),
+            Ruled::Done(answer) => self.finish(tag, &answer, None, talk),
+            Ruled::Go { permit, hold } => {
+                let ended = match self.pass(permit, &call).await {
+                    Ok(redeemed) => self.relay(&redeemed, &call, Some(tag), talk, Through::All).await?,
+                    Err(error) => Self::failed(&error, talk),
+                };
+                self.settled(hold.as_deref());
+                Ok(Self::end(tag, ended, talk))
+            }
+        }
+    }
+
+    pub(super) fn failed(error: &UpstreamError, talk: &mut Talk) -> Ended {
+        talk.line(&format!("* BYE [UNAVAILABLE] {error}"));
+        Ended::Gone
+    }
+
+    /// SELECT and EXAMINE: always EXAMINE upstream.
+    async fn select(
+        &mut self,
+        tag: &str,
+        mailbox: String,
+        examine: bool,
+        options: Option<Token>,
+        talk: &mut Talk,
+    ) -> io::Result<Next> {
+        let args: Vec<Token> = std::iter::once(Token::text(mailbox.as_str())).chain(options).collect();
+        let Some(call) = command("EXAMINE", None, &args) else {
+            return Self::told(talk, tag, "BAD This can't be written");
+        };
+        let (permit, hold) = match self.ruled(tag, reading(call.clone(), Some(&mailbox), Vec::new()), talk).await? {
+            Ruled::Go { permit, hold } => (permit, hold),
+            Ruled::Told(next) => return Ok(next),
+            Ruled::Done(answer) => return self.finish(tag, &answer, None, talk),
+        };
+        // From here on the former mailbox is closed, whatever becomes of this (RFC 9051 section 6.3.2).
+        self.selected = None;
+        let read_only = examine || self.is_read_only();
+        let mut found = Opening::default();
+        let ended = match self.pass(permit, &call).await {
+            Ok(redeemed) => {
+                self.relay(&redeemed, &call, Some(tag), talk, Through::Opening { found: &mut found, read_only }).await?
+            }
+            Err(error) => Self::failed(&error, talk),
+        };
+        self.settled(hold.as_deref());
+        let Ended::Status(mut status) = ended else { return Ok(Self::end(tag, ended, talk)) };
+        if status.kind == Kind::Ok {
+            let Some(uidvalidity) = found.uidvalidity.filter(|uidvalidity| *uidvalidity > 0) else {
+                return Self::told(
+                    talk,
+                    tag,
+                    "NO [UNAVAILABLE] The mail server gives this mailbox no UIDVALIDITY, so nothing in it can be named safely",
+                );
+            };
+            self.selected = Some(Selected { mailbox, uidvalidity, exists: found.exists, read_only });
+            status.code = Some(if read_only { "READ-ONLY" } else { "READ-WRITE" }.to_owned());
+        }
+        talk.line(&tagged(tag, &status));
+        Ok(Next::Command)
+    }
+
+    /// Leaves the mailbox without removing anything.
+    async fn leave(&mut self, tag: &str, text: &str, talk: &mut Talk) -> io::Result<Next> {
+        self.selected = None;
+        if !self.wire.capabilities.iter().any(|one| one == "UNSELECT" || one == "IMAP4REV2") {
+            return Self::told(talk, tag, &format!("OK {text}"));
+        }
+        let Some(call) = command("UNSELECT", None, &[]) else { return Ok(Next::Close) };
+        match self.ask(&call, talk, Through::All).await? {
+            Ended::Status(status) if status.kind == Kind::Ok => Self::told(talk, tag, &format!("OK {text}")),
+            ended => Ok(Self::end(tag, ended, talk)),
+        }
+    }
+
+    async fn fetch(
+        &mut self,
+        tag: &str,
+        (uid, set): (bool, Set),
+        items: Vec<Token>,
+        modifiers: Option<Token>,
+        bodies: bool,
+        talk: &mut Talk,
+    ) -> io::Result<Next> {
+        let Some(selected) = self.selected.clone() else { return Self::told(talk, tag, NOT_OPEN) };
+        let mut named = set;
+        let mut read = Vec::new();
+        if bodies {
+            let uids = match self.resolve(uid, Some(&named), false, talk).await? {
+                Ok(uids) => uids,
+                Err(ended) => return Ok(Self::end(tag, ended, talk)),
+            };
+            if uids.len() > MOST {
+                return Self::told(talk, tag, TOO_MANY);
+            }
+            let Some(exact) = Set::of(&uids) else { return Self::told(talk, tag, "OK There is none of these") };
+            read = uids.iter().map(|uid| object(&selected.mailbox, selected.uidvalidity, *uid)).collect();
+            // What arrives meanwhile was not decided.
+            named = if uid { exact } else { named.bounded(selected.exists) };
+        }
+        let what = match items.as_slice() {
+            [one] => one.clone(),
+            _ => Token::List(items),
+        };
+        let args: Vec<Token> = [Token::atom(named.to_string()), what].into_iter().chain(modifiers).collect();
+        self.read(tag, if uid { "UID FETCH" } else { "FETCH" }, &args, (Some(&selected.mailbox), read), talk).await
+    }
+
+    /// A change of messages in the open mailbox: named one by one first.
+    async fn on_messages(
+        &mut self,
+        tag: &str,
+        deed: Deed,
+        (uid, set): (bool, Option<Set>),
+        silent: bool,
+        talk: &mut Talk,
+    ) -> io::Result<Next> {
+        let Some(selected) = self.selected.clone() else { return Self::told(talk, tag, NOT_OPEN) };
+        let copies = matches!(deed, Deed::Copy { .. });
+        if selected.read_only && !copies {
+            return Self::told(talk, tag, "NO [NOPERM] This mailbox is open for reading only");
+        }
+        let uids = match self.resolve(uid, set.as_ref(), deed == Deed::Expunge, talk).await? {
+            Ok(uids) => uids,
+            Err(ended) => return Ok(Self::end(tag, ended, talk)),
+        };
+        if uids.is_empty() {
+            return Self::told(talk, tag, "OK There is none of these, so nothing was changed");
+        }
+        if uids.len() > MOST {
+            return Self::told(talk, tag, TOO_MANY);
+        }
+        let on = On { mailbox: selected.mailbox, uidvalidity: Some(selected.uidvalidity), uids };
+        let part = deed.part(&on, &self.server);
+        let answer = match self.ruled(tag, part, talk).await? {
+            Ruled::Told(next) => return Ok(next),
+            Ruled::Done(answer) => answer,
+            Ruled::Go { .. } => return Self::told(talk, tag, "NO [SERVERBUG] Latchstring did not run this"),
+        };
+        super::act::untagged(&answer, talk);
+        if let Ended::Gone = self.sync(talk).await? {
+            return Ok(Self::end(tag, Ended::Gone, talk));
+        }
+        if !silent
+            && answer.status == 200
+            && let Some(set) = Set::of(&on.uids)
+            && let Some(call) = command("UID FETCH", None, &[Token::atom(set.to_string()), Token::atoms(["FLAGS"])])
+            && let Ended::Gone = self.ask(&call, talk, Through::All).await?
+        {
+            return Ok(Self::end(tag, Ended::Gone, talk));
+        }
+        self.finish(tag, &answer, Some(on.uids.len()), talk)
+    }
+
+    /// A change of a mailbox itself.
+    async fn on_mailbox(&mut self, tag: &str, deed: Deed, mailbox: String, talk: &mut Talk) -> io::Result<Next> {
+        let on = On { mailbox, uidvalidity: None, uids: Vec::new() };
+        let part = deed.part(&on, &self.server);
+        match self.ruled(tag, part, talk).await? {
+            Ruled::Told(next) => Ok(next),
+            Ruled::Done(answer) => self.finish(tag, &answer, None, talk),
+            Ruled::Go { .. } => Self::told(talk, tag, "NO [SERVERBUG] Latchstring did not run this"),
+        }
+    }
+
+    /// RFC 2177.
+    async fn idle(&mut self, tag: &str, talk: &mut Talk) -> io::Result<Next> {
+        let Some(call) = command("IDLE", None, &[]).filter(|_| self.wire.capabilities.iter().any(|one| one == "IDLE"))
+        else {
+            return Self::told(talk, tag, "BAD The mail server has no IDLE: use NOOP");
+        };
+        let started = match self.own(&call) {
+            Ok(redeemed) => match self.wire.send(&redeemed, &call, Some(tag)).await {
+                Ok(ours) => self.wire.go_ahead(&ours).await.map(|refused| (redeemed, ours, refused)),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        let (redeemed, ours) = match started {
+            Ok((redeemed, ours, None)) => (redeemed, ours),
+            Ok((_, _, Some(refused))) => {
+                talk.line(&tagged(tag, &refused));
+                return Ok(Next::Command);
+            }
+            Err(error) => return Ok(Self::end(tag, Self::failed(&error, talk), talk)),
+        };
+        talk.line("+ idling");
+        talk.flush().await?;
+        let ended = self.idling(&redeemed, &ours, talk).await;
+        let ended = match ended {
+            Ok(status) => Ended::Status(status),
+            Err(Broken::Agent(error)) => return Err(error),
+            Err(Broken::Upstream(error)) => Self::failed(&error, talk),
+        };
+        Ok(Self::end(tag, ended, talk))
+    }
+
+    async fn idling(
+        &mut self,
+        redeemed: &latch_core::lease::Redeemed,
+        ours: &str,
+        talk: &mut Talk,
+    ) -> Result<Status, Broken> {
+        enum Woken {
+            Server,
+            Agent,
+            Over,
+        }
+        let expires = self.session.expires_at;
+        let runtime = std::sync::Arc::clone(&self.runtime);
+        let over = async move {
+            let left = runtime.opened().map(|opened| expires.since(opened.clock.now()).0);
+            tokio::time::sleep(std::time::Duration::from_millis(left.unwrap_or_default())).await;
+        };
+        tokio::pin!(over);
+        loop {
+            let woken = tokio::select! {
+                () = self.wire.ready() => Woken::Server,
+                ready = talk.ready() => { ready?; Woken::Agent }
+                () = &mut over => Woken::Over,
+            };
+            match woken {
+                Woken::Server => {
+                    if let Some(status) = self.one(redeemed, Some(ours), talk, &mut Through::All).await? {
+                        return Ok(status);
+                    }
+                    talk.flush().await?;
+                }
+                Woken::Agent => {
+                    let line = talk.bare_line().await?;
+                    if !line.eq_ignore_ascii_case("DONE") {
+                        let error = io::Error::new(io::ErrorKind::InvalidData, "only DONE ends IDLE");
+                        return Err(error.into());
+                    }
+                    self.wire.write(redeemed, b"DONE\r\n").await?;
+                    loop {
+                        if let Some(status) = self.one(redeemed, Some(ours), talk, &mut Through::All).await? {
+                            return Ok(status);
+                        }
+                    }
+                }
+                Woken::Over => return Err(UpstreamError { fault: Fault::Stopped, sent: false }.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Putting back over IMAP (I9).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use latch_core::classify::imap::deed::{On, append_call, object, place_of};
+use latch_core::classify::imap::reply::Status;
+use latch_core::classify::imap::steps::store;
+use latch_core::classify::imap::token::Token;
+use latch_core::journal::Commit;
+use latch_core::operation::Class;
+use latch_core::undo::imap::{BackStep, Present, inverse, whereabouts};
+use latch_core::undo::{Change, Difference};
+use latch_ipc::contract::{NotRestored, UndoResult};
+use latch_ipc::rpc::{ErrorCode, RpcError};
+
+use super::execute::Kept;
+use crate::runtime::accounts::Account;
+use crate::runtime::read::ReadError;
+use crate::runtime::stop::storage;
+use crate::runtime::undo::{Undo, rest};
+use crate::runtime::{Opened, Runtime};
+use crate::upstream::imap::{MailAnswer, Source};
+
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
+const NEW_UIDS: &str =
+    "Messages that were moved or copied back have new UIDs; their text, flags and dates are as before.";
+
+impl Runtime {
+    pub(crate) async fn put_back_mail(
+        &self,
+        opened: &Opened,
+        undo: Undo,
+        account: &Account,
+    ) -> Result<UndoResult, RpcError> {
+        let failed = |error: ReadError| RpcError::new(ErrorCode::Upstream, format!("nothing was put back: {error}"));
+        let epoch = opened.gate.current();
+        let server = self.mail_server_now(opened, account, epoch).await.map_err(failed)?;
+        let now = self.present(account, epoch, &undo).await.map_err(failed)?;
+        let back = inverse(&undo.entry, &now, &server);
+        let mut result = UndoResult::default();
+        let told = |(object, why): (String, String)| NotRestored { object, why };
+        result.not_restored.extend(back.not_restored.into_iter().map(told));
+        let mut restored: BTreeSet<String> = BTreeSet::new();
+        let mut failing: BTreeSet<String> = BTreeSet::new();
+        let mut renamed: BTreeMap<String, String> = BTreeMap::new();
+        for one in back.steps {
+            if one.objects.iter().any(|object| failing.contains(object)) {
+                continue;
+            }
+            if let Some(why) = self.is_not_empty(account, epoch, &undo, &one).await {
+                result
+                    .not_restored
+                    .extend(one.objects.into_iter().map(|object| NotRestored { object, why: why.clone() }));
+                continue;
+            }
+            let (why, answer) = self.back_step(opened, account, &undo, &one).await?;
+            match (why, answer) {
+                (None, Some(answer)) => {
+                    let arrived = arrived(&one, &answer);
+                    if one.mark && !arrived.is_empty() {
+                        self.mark(opened, account, &undo, &arrived).await?;
+                    }
+                    renamed.extend(arrived);
+                    if one.restores {
+                        restored.extend(one.objects);
+                    }
+                }
+                (why, _) => {
+                    let why = why.unwrap_or_default();
+                    failing.extend(one.objects.iter().cloned());
+                    result
+                        .not_restored
+                        .extend(one.objects.into_iter().map(|object| NotRestored { object, why: why.clone() }));
+                }
+            }
+        }
+        for (object, new) in self.reinsert_mail(opened, account, &undo, &mut result).await? {
+            restored.insert(object.clone());
+            renamed.insert(object, new);
+        }
+        result.restored = u32::try_from(restored.len()).unwrap_or(u32::MAX);
+        if !renamed.is_empty() {
+            result.notes.push(NEW_UIDS.to_owned());
+        }
+        let failing: Vec<String> = failing.into_iter().collect();
+        let mut commit = Commit { puts: self.follow(opened, &undo, &renamed), ..Commit::default() };
+        let done = rest(undo, &failing);
+        commit.puts.push(done.put());
+        opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        opened.guard().forget_answers(&done.account);
+        let copies: Vec<String> = renamed
+            .into_keys()
+            .filter(|object| {
+                done.entry
+                    .changes
+                    .iter()
+                    .any(|change| change.object == *object && change.difference == Difference::Copied)
+            })
+            .collect();
+        if !copies.is_empty()
+            && let Err(error) = opened.store.quarantine_forget(&done.id, copies).await
+        {
+            tracing::warn!(%error, "copies of what is back stay in the quarantine");
+        }
+        crate::runtime::lock(&opened.undos).insert(done.number(), done);
+        Ok(result)
+    }
+
+    /// What is where the entry says that it went.
+    async fn present(
+        &self,
+        account: &Account,
+        epoch: latch_core::lease::Epoch,
+        undo: &Undo,
+    ) -> Result<BTreeMap<String, Present>, ReadError> {
+        let labels = undo.entry.recipe == "labels";
+        let items: &[&str] = if labels { &["UID", "FLAGS", "X-GM-LABELS"] } else { &["UID", "FLAGS"] };
+        let mut now = BTreeMap::new();
+        for ((mailbox, uidvalidity), uids) in whereabouts(&undo.entry) {
+            let on = On { mailbox: mailbox.clone(), uidvalidity: Some(uidvalidity), uids };
+            match self.mail_fetch(account, epoch, &on, items).await {
+                Ok(found) => {
+                    now.extend(found.into_iter().map(|(uid, one)| (object(&mailbox, uidvalidity, uid), one.present)));
+                }
+                // A mailbox that is gone, or was made anew, holds none of them.
+                Err(ReadError::Upstream(error)) if is_gone(&error.fault) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(now)
+    }
+
+    /// A mailbox that an agent made and somebody has filled since is not taken away.
+    async fn is_not_empty(
+        &self,
+        account: &Account,
+        epoch: latch_core::lease::Epoch,
+        undo: &Undo,
+        one: &BackStep,
+    ) -> Option<String> {
+        let created = undo.entry.recipe == "created" && one.step.uids.is_empty();
+        let mailbox = one.objects.first().filter(|_| created)?;
+        match self.mail_count(account, epoch, mailbox).await {
+            Ok(0) => None,
+            Ok(count) => Some(format!("{count} messages are in it by now")),
+            Err(error) => Some(format!("it can't be looked at: {error}")),
+        }
+    }
+
+    async fn back_step(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        undo: &Undo,
+        one: &BackStep,
+    ) -> Result<(Option<String>, Option<MailAnswer>), RpcError> {
+        let call = &one.step.call;
+        let count = u32::try_from(one.objects.len()).unwrap_or(u32::MAX);
+        let mut plan = opened.guard().begin_undo(
+            &undo.account,
+            &undo.entry.action,
+            Class::Modify,
+            count,
+            std::slice::from_ref(call),
+        );
+        let commit = opened.guard().intent(&mut plan, 0, opened.now());
+        let intent = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
+        let lease = opened.guard().lease(&mut plan, 0);
+        let sent = match lease {
+            Ok(lease) => {
+                opened.upstream.mail(lease, &account.target, call, MAX_ANSWER).await.map_err(|error| error.to_string())
+            }
+            Err(stopped) => Err(stopped.to_string()),
+        };
+        let (why, answer) = match sent {
+            Ok(answer) if answer.is_ok() => (None, Some(answer)),
+            Ok(answer) => (Some(format!("the mail server said no: {}", answer.status.text)), None),
+            Err(error) => (Some(error), None),
+        };
+        let text = why.clone().map_or_else(|| "put back".to_owned(), |why| format!("not put back: {why}"));
+        let commit = opened.guard().outcome(&plan, intent, Some(undo.id.clone()), text, opened.now());
+        opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        Ok((why, answer))
+    }
+
+    /// Messages that were marked as deleted before are so again.
+    async fn mark(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        undo: &Undo,
+        arrived: &BTreeMap<String, String>,
+    ) -> Result<(), RpcError> {
+        let mut places: BTreeMap<(String, u32), Vec<u32>> = BTreeMap::new();
+        for (mailbox, uidvalidity, uid) in arrived.values().filter_map(|new| place_of(new)) {
+            places.entry((mailbox.to_owned(), uidvalidity)).or_default().push(uid);
+        }
+        for ((mailbox, uidvalidity), uids) in places {
+            let on = On { mailbox, uidvalidity: Some(uidvalidity), uids };
+            let steps = store(&on, "+FLAGS.SILENT", vec![Token::atom("\\Deleted")], None, true).unwrap_or_default();
+            for step in steps {
+                let one = BackStep { objects: Vec::new(), step, restores: false, mark: false };
+                self.back_step(opened, account, undo, &one).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Quarantined copies go back into their mailbox; old object and new one.
+    async fn reinsert_mail(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        undo: &Undo,
+        result: &mut UndoResult,
+    ) -> Result<Vec<(String, String)>, RpcError> {
+        let mut back = Vec::new();
+        let copied = undo.entry.changes.iter().filter(|change| change.difference == Difference::Copied);
+        for Change { object: name, .. } in copied {
+            let copy = opened.store.quarantine_take(&undo.id, name).await;
+            let copy = copy.map_err(|error| RpcError::new(ErrorCode::Storage, error.to_string()))?;
+            let kept = copy.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
+            let mut left =
+                |why: &str| result.not_restored.push(NotRestored { object: name.clone(), why: why.to_owned() });
+            let (Some(kept), Some((mailbox, _, _))) = (kept, place_of(name)) else {
+                left("its copy is not there any more");
+                continue;
+            };
+            let mut args = vec![Token::text(mailbox), Token::atoms(kept.flags)];
+            args.extend(kept.date.map(Token::text));
+            let Some(call) = append_call(mailbox, &args, kept.body.len() as u64) else {
+                left("its mailbox can't be written");
+                continue;
+            };
+            let mut plan = opened.guard().begin_undo(
+                &undo.account,
+                &undo.entry.action,
+                Class::Modify,
+                1,
+                std::slice::from_ref(&call),
+            );
+            let commit = opened.guard().intent(&mut plan, 0, opened.now());
+            let intent = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
+            let lease = opened.guard().lease(&mut plan, 0);
+            let mut whole = Whole(bytes::Bytes::from(kept.body));
+            let sent = match lease {
+                Ok(lease) => {
+                    let sent = opened.upstream.mail_append(lease, &account.target, &call, &mut whole).await;
+                    sent.map_err(|error| error.to_string())
+                }
+                Err(stopped) => Err(stopped.to_string()),
+            };
+            let text = match &sent {
+                Ok(answer) if answer.is_ok() => "put back".to_owned(),
+                Ok(answer) => format!("the mail server said no: {}", answer.status.text),
+                Err(error) => error.clone(),
+            };
+            let commit = opened.guard().outcome(&plan, intent, Some(undo.id.clone()), text.clone(), opened.now());
+            opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+            match sent {
+                Ok(answer) if answer.is_ok() => {
+                    let new = answer.statuses().find_map(Status::appended);
+                    let new = new.map_or_else(|| name.clone(), |(uidvalidity, uid)| object(mailbox, uidvalidity, uid));
+                    back.push((name.clone(), new));
+                }
+                _ => left(&text),
+            }
+        }
+        Ok(back)
+    }
+
+    /// Earlier entries know messages by UIDs that are no longer theirs: they learn the new ones.
+    fn follow(
+        &self,
+        opened: &Opened,
+        undone: &Undo,
+        renamed: &BTreeMap<String, String>,
+    ) -> Vec<latch_core::journal::Put> {
+        let mut puts = Vec::new();
+        for undo in crate::runtime::lock(&opened.undos).values_mut() {
+            if undo.account != undone.account || undo.id == undone.id || undo.undone {
+                continue;
+            }
+            let mut touched = false;
+            for change in &mut undo.entry.changes {
+                if let Some(new) = renamed.get(&change.object) {
+                    change.object.clone_from(new);
+                    touched = true;
+                }
+                if let Difference::Moved { to: Some(to), .. } = &mut change.difference
+                    && let Some(new) = renamed.get(to)
+                {
+                    to.clone_from(new);
+                    touched = true;
+                }
+            }
+            if touched {
+                puts.push(undo.put());
+            }
+        }
+        puts
+    }
+}
+
+/// A mailbox that can't hold what is looked for.
+fn is_gone(fault: &crate::upstream::Fault) -> bool {
+    matches!(fault, crate::upstream::Fault::Changed { .. } | crate::upstream::Fault::NotThere { .. })
+}
+
+/// Old object and new one, for messages that a step brought home.
+fn arrived(one: &BackStep, answer: &MailAnswer) -> BTreeMap<String, String> {
+    let (Some(home), Some((uidvalidity, pairs))) = (&one.step.moves_to, answer.statuses().find_map(Status::copied))
+    else {
+        return BTreeMap::new();
+    };
+    let pairs: BTreeMap<u32, u32> = pairs.into_iter().collect();
+    let named = one.step.uids.iter().zip(&one.objects);
+    named.filter_map(|(uid, name)| Some((name.clone(), object(home, uidvalidity, *pairs.get(uid)?)))).collect()
+}
+
+/// A mail that is there already.
+struct Whole(bytes::Bytes);
+
+impl Source for Whole {
+    fn next(&mut self, left: u64) -> futures_util::future::BoxFuture<'_, Option<bytes::Bytes>> {
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.0.len());
+        let piece = self.0.split_to(most);
+        Box::pin(std::future::ready((!piece.is_empty()).then_some(piece)))
+    }
+
+    fn ended(&mut self) -> futures_util::future::BoxFuture<'_, bool> {
+        Box::pin(std::future::ready(self.0.is_empty()))
+    }
+}

@@ -1,0 +1,222 @@
+//! From a TCP connection to one that is logged in.
+
+use std::io;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use latch_core::classify::imap::reply::{Kind, Status, capabilities, status, untagged};
+use latch_core::classify::imap::token::{Piece, Token, encode, pieces};
+use latch_core::lease::Redeemed;
+use zeroize::Zeroizing;
+
+use super::wire::Wire;
+use crate::upstream::http::{dial, resolve};
+use crate::upstream::origin::Scheme;
+use crate::upstream::pool::Stream;
+use crate::upstream::{AccountTarget, Fault, Upstream, UpstreamError};
+use crate::vault::Credential;
+
+const GREETING: usize = 64 * 1024;
+
+impl Upstream {
+    pub(super) async fn mail_connect(
+        &self,
+        account: &AccountTarget,
+        redeemed: &Redeemed,
+    ) -> Result<Wire, UpstreamError> {
+        if !account.is_mail() {
+            return Err(Fault::Unsendable("the account has no mail server".to_owned()).unsent());
+        }
+        let host = account.origin.authority();
+        let connected = tokio::time::timeout(self.options.connect, self.mail_dial(account, redeemed)).await;
+        let mut wire = connected
+            .unwrap_or_else(|_| Err(Fault::Timeout { host, doing: "connecting" }.unsent()))
+            .map_err(|error| UpstreamError { sent: false, ..error })?;
+        self.sign_in(account, redeemed, &mut wire).await.map_err(|error| UpstreamError { sent: false, ..error })?;
+        Ok(wire)
+    }
+
+    async fn mail_dial(&self, account: &AccountTarget, redeemed: &Redeemed) -> Result<Wire, UpstreamError> {
+        let origin = &account.origin;
+        let host = origin.authority();
+        let unreachable =
+            |error: io::Error| Fault::Unreachable { host: host.clone(), reason: error.to_string() }.unsent();
+        let opening = self.connections.open(&self.gate);
+        let epoch = opening.epoch();
+        let socket = dial(resolve(origin).await.map_err(unreachable)?).await.map_err(unreachable)?;
+        let _ = socket.set_nodelay(true);
+        let stream = opening.connected(socket).map_err(|_| Fault::Stopped.unsent())?;
+        let tls = async |stream| {
+            let agreed = self.mail_tls.connect(origin.bare_host(), stream).await;
+            let fault = |error: io::Error| {
+                if self.gate.admits(epoch) {
+                    Fault::Tls { host: host.clone(), reason: error.to_string() }.unsent()
+                } else {
+                    Fault::Stopped.unsent()
+                }
+            };
+            agreed.map(|stream| Stream::Tls(Box::new(stream))).map_err(fault)
+        };
+        let scrub = account.access();
+        match origin.scheme {
+            Scheme::Imaps => {
+                let mut wire = Wire::new(tls(stream).await?, host.clone(), self.options.silence, scrub);
+                greeted(&mut wire).await?;
+                Ok(wire)
+            }
+            Scheme::ImapStartTls => {
+                let mut plain = Wire::new(Stream::Plain(stream), host.clone(), self.options.silence, None);
+                greeted(&mut plain).await?;
+                plain.write(redeemed, b"s STARTTLS\r\n").await?;
+                let answer = plain.answer("s", GREETING).await?;
+                if !answer.is_ok() {
+                    let reason = format!("it does not start TLS: {}", answer.status.text);
+                    return Err(Fault::Tls { host, reason }.unsent());
+                }
+                // What somebody in between put behind the answer would be taken for the server's words inside TLS (CVE-2011-0411).
+                let Some(Stream::Plain(stream)) = plain.into_stream() else {
+                    return Err(malformed(&host, "it said more than that TLS begins"));
+                };
+                Ok(Wire::new(tls(stream).await?, host.clone(), self.options.silence, scrub))
+            }
+            Scheme::Imap => {
+                let mut wire = Wire::new(Stream::Plain(stream), host, self.options.silence, scrub);
+                greeted(&mut wire).await?;
+                Ok(wire)
+            }
+            Scheme::Http | Scheme::Https => Err(Fault::NotPermitted.unsent()),
+        }
+    }
+
+    async fn sign_in(
+        &self,
+        account: &AccountTarget,
+        redeemed: &Redeemed,
+        wire: &mut Wire,
+    ) -> Result<(), UpstreamError> {
+        // Whatever was said of capabilities before TLS and login is forgotten.
+        wire.write(redeemed, b"c CAPABILITY\r\n").await?;
+        let can = said(&wire.answer("c", GREETING).await?.untagged);
+        let has = |one: &str| can.iter().any(|known| known == one);
+        let host = wire.host().to_owned();
+        let mut status = match &*account.credential {
+            Credential::Password { username, password } => {
+                if has("AUTH=PLAIN") {
+                    let plain = Zeroizing::new(format!("\0{username}\0{}", password.expose()));
+                    authenticate(wire, redeemed, "PLAIN", &plain, has("SASL-IR")).await?
+                } else {
+                    let args =
+                        Zeroizing::new(encode(&[Token::text(username.as_str()), Token::text(password.expose())]));
+                    login(wire, redeemed, &args).await?
+                }
+            }
+            Credential::Bearer { .. } | Credential::OAuth2 { .. } => {
+                let access = self.fresh(account).await?;
+                let status = oauth(wire, redeemed, account, &access, &can).await?;
+                wire.scrub_with(access);
+                status
+            }
+        };
+        if status.kind != Kind::Ok {
+            // Never with what we sent: servers have been seen to repeat it.
+            let secrets = account.credential.secrets().any(|secret| status.text.contains(secret));
+            let text =
+                if secrets { "(its words held the credential)".to_owned() } else { std::mem::take(&mut status.text) };
+            return Err(Fault::SignIn { host, text }.unsent());
+        }
+        wire.write(redeemed, b"c CAPABILITY\r\n").await?;
+        let can = said(&wire.answer("c", GREETING).await?.untagged);
+        if !can.iter().any(|one| one == "IMAP4REV1" || one == "IMAP4REV2") {
+            return Err(malformed(&host, "it does not speak IMAP4rev1"));
+        }
+        wire.capabilities = can;
+        Ok(())
+    }
+}
+
+fn malformed(host: &str, reason: &str) -> UpstreamError {
+    Fault::Malformed { host: host.to_owned(), reason: reason.to_owned() }.unsent()
+}
+
+fn said(untagged: &[Vec<Token>]) -> Vec<String> {
+    untagged.iter().rev().find_map(|tokens| capabilities(tokens)).unwrap_or_default()
+}
+
+async fn greeted(wire: &mut Wire) -> Result<(), UpstreamError> {
+    let greeting = wire.response(GREETING).await?;
+    let [Piece::Text(line)] = greeting.as_slice() else {
+        return Err(malformed(wire.host(), "its greeting is none"));
+    };
+    match status(line).filter(|status| status.tag == "*").map(|status| (status.kind, status.text)) {
+        Some((Kind::Ok, _)) => Ok(()),
+        Some((Kind::Preauth, _)) => {
+            Err(malformed(wire.host(), "it lets everybody in without a login (PREAUTH), so it is not trusted"))
+        }
+        Some((Kind::Bye, text)) => Err(malformed(wire.host(), &format!("it turns us away: {text}"))),
+        _ => Err(malformed(wire.host(), "its greeting is none")),
+    }
+}
+
+async fn authenticate(
+    wire: &mut Wire,
+    redeemed: &Redeemed,
+    mechanism: &str,
+    response: &str,
+    at_once: bool,
+) -> Result<Status, UpstreamError> {
+    let encoded = Zeroizing::new(BASE64_STANDARD.encode(response));
+    if at_once {
+        let line = Zeroizing::new(format!("a AUTHENTICATE {mechanism} {}\r\n", *encoded));
+        wire.write(redeemed, line.as_bytes()).await?;
+    } else {
+        wire.write(redeemed, format!("a AUTHENTICATE {mechanism}\r\n").as_bytes()).await?;
+        if let Some(refused) = wire.go_ahead("a").await? {
+            return Ok(refused);
+        }
+        let line = Zeroizing::new(format!("{}\r\n", *encoded));
+        wire.write(redeemed, line.as_bytes()).await?;
+    }
+    // RFC 7628 section 3.2.3: a failure is explained in a challenge, which must be answered before the tagged NO comes.
+    let empty: &[u8] = if mechanism == "OAUTHBEARER" { b"AQ==\r\n" } else { b"\r\n" };
+    match wire.go_ahead("a").await? {
+        Some(status) => Ok(status),
+        None => {
+            wire.write(redeemed, empty).await?;
+            Ok(wire.answer("a", GREETING).await?.status)
+        }
+    }
+}
+
+async fn oauth(
+    wire: &mut Wire,
+    redeemed: &Redeemed,
+    account: &AccountTarget,
+    access: &crate::upstream::oauth::Access,
+    can: &[String],
+) -> Result<Status, UpstreamError> {
+    let bearer = access.header().to_str().map_err(|_| Fault::NotPermitted.unsent())?;
+    let user = &account.user;
+    let has = |one: &str| can.iter().any(|known| known == one);
+    let at_once = has("SASL-IR");
+    if has("AUTH=OAUTHBEARER") {
+        let (host, port) = (account.origin.bare_host(), account.origin.port);
+        let text = Zeroizing::new(format!("n,a={user},\x01host={host}\x01port={port}\x01auth={bearer}\x01\x01"));
+        authenticate(wire, redeemed, "OAUTHBEARER", &text, at_once).await
+    } else {
+        let text = Zeroizing::new(format!("user={user}\x01auth={bearer}\x01\x01"));
+        authenticate(wire, redeemed, "XOAUTH2", &text, at_once).await
+    }
+}
+
+async fn login(wire: &mut Wire, redeemed: &Redeemed, args: &[u8]) -> Result<Status, UpstreamError> {
+    let parts = pieces(args).ok_or_else(|| Fault::NotPermitted.unsent())?;
+    if let Some(refused) = wire.write_command(redeemed, "a", "LOGIN", &parts).await? {
+        return Ok(refused);
+    }
+    Ok(wire.answer("a", GREETING).await?.status)
+}
+
+/// The tokens of an untagged response.
+pub(super) fn tokens(pieces: &[Piece]) -> Option<Vec<Token>> {
+    untagged(pieces)
+}

@@ -1,0 +1,188 @@
+//! Calls to mail servers over IMAP.
+//!
+//! ```text
+//!   Lease + AccountTarget + Call ── mail ──> redeem ── connection of this epoch, logged in ── mailbox open, UIDVALIDITY as named ── answer
+//!                                └─ mail_open ──> a connection of an agent's own, on which only what reads is sent
+//! ```
+//! A connection that says anything unexpected before the login is over (PREAUTH, bytes between STARTTLS and TLS) is dropped.
+
+mod login;
+mod wire;
+
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use latch_core::call::Call;
+use latch_core::classify::imap::deed;
+use latch_core::classify::imap::reply::{Kind, Status, status};
+use latch_core::classify::imap::token::Token;
+use latch_core::lease::{Lease, Redeemed};
+
+pub use wire::{Line, Wire};
+
+use super::http::not_permitted;
+use super::{AccountTarget, Fault, Upstream, UpstreamError};
+
+/// Connections that wait for the next command of an account.
+const MOST_IDLE: usize = 3;
+
+/// A mail server's answer to one command.
+#[derive(Debug, Clone)]
+pub struct MailAnswer {
+    /// How it ended.
+    pub status: Status,
+    /// What was said before, without `*`.
+    pub untagged: Vec<Vec<Token>>,
+    /// Codes of untagged OKs, such as COPYUID of a MOVE (RFC 6851 section 4.3).
+    pub codes: Vec<Status>,
+}
+
+/// A mail on its way through.
+pub trait Source: Send {
+    /// The next piece, not empty; `left` bytes are to come. `None`: it broke off.
+    fn next(&mut self, left: u64) -> BoxFuture<'_, Option<Bytes>>;
+
+    /// Whether the command ends with it.
+    fn ended(&mut self) -> BoxFuture<'_, bool>;
+}
+
+impl MailAnswer {
+    /// Whether it was done.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.status.kind == Kind::Ok
+    }
+
+    /// Every status that carries a code, the last one last.
+    pub fn statuses(&self) -> impl Iterator<Item = &Status> {
+        self.codes.iter().chain(std::iter::once(&self.status))
+    }
+}
+
+impl Upstream {
+    /// Makes the call that the lease permits, on a connection that no agent shares.
+    pub async fn mail(
+        &self,
+        lease: Lease,
+        account: &AccountTarget,
+        call: &Call,
+        limit: usize,
+    ) -> Result<MailAnswer, UpstreamError> {
+        let redeemed = lease.redeem(&account.id, call, &self.gate).map_err(not_permitted)?;
+        let mut wire = self.mail_wire(account, &redeemed).await?;
+        let answer = self.mail_on(&mut wire, &redeemed, call, limit).await?;
+        self.mail_done(account, wire);
+        Ok(answer)
+    }
+
+    /// The same with a mail that passes through.
+    pub async fn mail_append(
+        &self,
+        lease: Lease,
+        account: &AccountTarget,
+        call: &Call,
+        source: &mut dyn Source,
+    ) -> Result<MailAnswer, UpstreamError> {
+        let redeemed = lease.redeem(&account.id, call, &self.gate).map_err(not_permitted)?;
+        let header = |name: &str| call.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let (Some(args), Some(size)) = (header("args"), header("size").and_then(|size| size.parse::<u64>().ok()))
+        else {
+            return Err(Fault::NotPermitted.unsent());
+        };
+        let mut wire = self.mail_wire(account, &redeemed).await?;
+        let tag = wire.tag();
+        wire.write(&redeemed, format!("{tag} APPEND {args} {{{size}}}\r\n").as_bytes()).await?;
+        if let Some(refused) = wire.go_ahead(&tag).await? {
+            self.mail_done(account, wire);
+            return Ok(MailAnswer { status: refused, untagged: Vec::new(), codes: Vec::new() });
+        }
+        // Until the line's end is written the server keeps nothing of it: a connection that ends before has stored nothing.
+        let broken = || Fault::AgentBody("it broke off, or something followed it".to_owned()).unsent();
+        let mut left = size;
+        while left > 0 {
+            let chunk = source.next(left).await.ok_or_else(broken)?;
+            left = left.checked_sub(chunk.len() as u64).ok_or_else(broken)?;
+            wire.write(&redeemed, &chunk).await.map_err(|error| UpstreamError { sent: false, ..error })?;
+        }
+        if !source.ended().await {
+            return Err(broken());
+        }
+        wire.write(&redeemed, b"\r\n").await?;
+        let answer = wire.answer(&tag, 1024 * 1024).await?;
+        self.mail_done(account, wire);
+        Ok(answer)
+    }
+
+    /// What the server can, as it said after the login.
+    pub async fn mail_capabilities(
+        &self,
+        lease: Lease,
+        account: &AccountTarget,
+        call: &Call,
+    ) -> Result<Vec<String>, UpstreamError> {
+        let redeemed = lease.redeem(&account.id, call, &self.gate).map_err(not_permitted)?;
+        let wire = self.mail_wire(account, &redeemed).await?;
+        let can = wire.capabilities.clone();
+        self.mail_done(account, wire);
+        Ok(can)
+    }
+
+    /// A connection for one agent's own reading.
+    pub async fn mail_open(&self, lease: Lease, account: &AccountTarget, call: &Call) -> Result<Wire, UpstreamError> {
+        let redeemed = lease.redeem(&account.id, call, &self.gate).map_err(not_permitted)?;
+        self.mail_connect(account, &redeemed).await
+    }
+
+    /// Redeems the lease of a command on an agent's own connection. Only what reads passes.
+    pub fn mail_redeem(&self, lease: Lease, account: &AccountTarget, call: &Call) -> Result<Redeemed, UpstreamError> {
+        if !deed::only_reads(call) {
+            return Err(Fault::NotPermitted.unsent());
+        }
+        lease.redeem(&account.id, call, &self.gate).map_err(not_permitted)
+    }
+
+    async fn mail_wire(&self, account: &AccountTarget, redeemed: &Redeemed) -> Result<Wire, UpstreamError> {
+        loop {
+            let idle = account.wires.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            match idle {
+                Some(wire) if wire.is_usable() => return Ok(wire),
+                Some(_) => {}
+                None => return self.mail_connect(account, redeemed).await,
+            }
+        }
+    }
+
+    fn mail_done(&self, account: &AccountTarget, mut wire: Wire) {
+        wire.rest();
+        let mut idle = account.wires.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(Wire::is_usable);
+        if idle.len() < MOST_IDLE {
+            idle.push(wire);
+        }
+    }
+
+    /// Opens the mailbox that the call is about, and makes the call.
+    async fn mail_on(
+        &self,
+        wire: &mut Wire,
+        redeemed: &Redeemed,
+        call: &Call,
+        limit: usize,
+    ) -> Result<MailAnswer, UpstreamError> {
+        if let Some((mailbox, uidvalidity)) = deed::opened(call) {
+            wire.open(redeemed, &mailbox, uidvalidity, !deed::only_reads(call)).await?;
+        } else if wire.has_open() {
+            // RENAME and DELETE of an open mailbox end badly on some servers.
+            wire.unselect(redeemed).await?;
+        }
+        let tag = wire.send(redeemed, call, None).await?;
+        wire.answer(&tag, limit).await
+    }
+}
+
+/// Whether a line ends the command with this tag.
+#[must_use]
+pub fn ends(line: &[u8], tag: &str) -> Option<Status> {
+    status(line).filter(|status| status.tag == tag)
+}

@@ -1,0 +1,383 @@
+//! One connection to a mail server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use latch_core::call::{Call, CallBody};
+use latch_core::classify::imap::deed;
+use latch_core::classify::imap::reply::{Kind, Status, status};
+use latch_core::classify::imap::token::{Announced, Piece, Token, announced, encode, may_announce, pieces};
+use latch_core::lease::Redeemed;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::time::Instant;
+
+use super::login::tokens;
+use super::{MailAnswer, ends};
+use crate::upstream::oauth::Access;
+use crate::upstream::pool::Stream;
+use crate::upstream::{Fault, UpstreamError};
+
+/// The longest line that a server may send; a line holds no mail text, that comes in literals.
+const MAX_LINE: usize = 1024 * 1024;
+/// A chunk of a literal on its way through.
+const CHUNK: usize = 64 * 1024;
+/// How long a connection is kept without use: servers close after 30 minutes, and some networks much sooner.
+const KEEP: Duration = Duration::from_secs(120);
+
+/// A line of a server, with its CRLF.
+#[derive(Debug)]
+pub struct Line {
+    /// Scrubbed of the credential.
+    pub bytes: Vec<u8>,
+    /// The literal that follows.
+    pub literal: Option<Announced>,
+}
+
+/// A logged-in connection.
+pub struct Wire {
+    stream: BufReader<Stream>,
+    host: String,
+    silence: Duration,
+    scrub: Option<Arc<Access>>,
+    /// In capitals, after the login.
+    pub capabilities: Vec<String>,
+    /// Name, UIDVALIDITY, and whether changes can be made in it.
+    open: Option<(String, u32, bool)>,
+    tags: u64,
+    since: Instant,
+    broken: bool,
+    /// The line that is being read goes on after a literal.
+    continues: bool,
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    pub(super) fn new(stream: Stream, host: String, silence: Duration, scrub: Option<Arc<Access>>) -> Self {
+        Self {
+            stream: BufReader::with_capacity(CHUNK, stream),
+            host,
+            silence,
+            scrub,
+            capabilities: Vec::new(),
+            open: None,
+            tags: 0,
+            since: Instant::now(),
+            broken: false,
+            continues: false,
+        }
+    }
+
+    /// Host and port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn scrub_with(&mut self, access: Arc<Access>) {
+        self.scrub = Some(access);
+    }
+
+    /// The bare connection, if nothing was read beyond what was asked for.
+    pub(super) fn into_stream(self) -> Option<Stream> {
+        self.stream.buffer().is_empty().then(|| self.stream.into_inner())
+    }
+
+    pub(super) fn rest(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// Whether it can take a further command.
+    pub(super) fn is_usable(&self) -> bool {
+        let stream = match self.stream.get_ref() {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref().0,
+        };
+        let kept = !self.broken && self.stream.buffer().is_empty() && self.since.elapsed() < KEEP;
+        // What the server said meanwhile, most likely goodbye, has not been read.
+        kept && stream.stands() && stream.shears().is_quiet()
+    }
+
+    pub(super) fn has_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// A new tag.
+    pub fn tag(&mut self) -> String {
+        self.tags = self.tags.wrapping_add(1);
+        format!("L{}", self.tags)
+    }
+
+    fn lost(&mut self) -> UpstreamError {
+        self.broken = true;
+        Fault::Lost { host: self.host.clone() }.sent()
+    }
+
+    fn malformed(&mut self, reason: &str) -> UpstreamError {
+        self.broken = true;
+        Fault::Malformed { host: self.host.clone(), reason: reason.to_owned() }.sent()
+    }
+
+    /// Writes bytes under a lease that was redeemed; checked before each piece.
+    pub async fn write(&mut self, redeemed: &Redeemed, bytes: &[u8]) -> Result<(), UpstreamError> {
+        for chunk in bytes.chunks(CHUNK) {
+            if !redeemed.stands() {
+                self.broken = true;
+                return Err(Fault::Stopped.sent());
+            }
+            let written = tokio::time::timeout(self.silence, async {
+                self.stream.write_all(chunk).await?;
+                self.stream.flush().await
+            });
+            match written.await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) if !redeemed.stands() => {
+                    self.broken = true;
+                    return Err(Fault::Stopped.sent());
+                }
+                Ok(Err(_)) => return Err(self.lost()),
+                Err(_) => {
+                    self.broken = true;
+                    return Err(Fault::Timeout { host: self.host.clone(), doing: "taking a command" }.sent());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a call's command and returns its tag; what answers it is still to be read. `tag`: the agent's own, where answers repeat it (RFC 4731).
+    pub async fn send(&mut self, redeemed: &Redeemed, call: &Call, tag: Option<&str>) -> Result<String, UpstreamError> {
+        let (Some(verb), CallBody::Bytes(body)) = (deed::verb(call), &call.body) else {
+            return Err(Fault::NotPermitted.unsent());
+        };
+        let parts = pieces(body).ok_or_else(|| Fault::NotPermitted.unsent())?;
+        let tag = tag.map_or_else(|| self.tag(), str::to_owned);
+        match self.write_command(redeemed, &tag, &verb, &parts).await? {
+            None => Ok(tag),
+            Some(refused) => Err(self.malformed(&format!("it took no literal: {}", refused.text))),
+        }
+    }
+
+    /// Writes a command; `Some`: the server refused it at a literal.
+    pub(super) async fn write_command(
+        &mut self,
+        redeemed: &Redeemed,
+        tag: &str,
+        verb: &str,
+        parts: &[Piece],
+    ) -> Result<Option<Status>, UpstreamError> {
+        let mut line = format!("{tag} {verb}").into_bytes();
+        let mut first = true;
+        for part in parts {
+            match part {
+                Piece::Text(text) => {
+                    if first && !(text.is_empty() && parts.len() == 1) {
+                        line.push(b' ');
+                    }
+                    line.extend_from_slice(text);
+                    first = false;
+                }
+                Piece::Literal(bytes) => {
+                    line.extend_from_slice(format!("{{{}}}\r\n", bytes.len()).as_bytes());
+                    self.write(redeemed, &line).await?;
+                    if let Some(refused) = self.go_ahead(tag).await? {
+                        return Ok(Some(refused));
+                    }
+                    line.clone_from(bytes);
+                }
+            }
+        }
+        line.extend_from_slice(b"\r\n");
+        self.write(redeemed, &line).await?;
+        Ok(None)
+    }
+
+    /// Waits for `+`. `Some`: the command ended instead.
+    pub async fn go_ahead(&mut self, tag: &str) -> Result<Option<Status>, UpstreamError> {
+        loop {
+            let response = self.response(MAX_LINE).await?;
+            let Some(Piece::Text(line)) = response.first() else { continue };
+            if line.first() == Some(&b'+') {
+                return Ok(None);
+            }
+            if let Some(status) = ends(line, tag) {
+                return Ok(Some(status));
+            }
+        }
+    }
+
+    /// Resolves when there is something to read, or the end. Cancel-safe.
+    pub async fn ready(&mut self) {
+        let _ = self.stream.fill_buf().await;
+    }
+
+    /// One line, at most a mebibyte. Not cancel-safe.
+    pub async fn line(&mut self) -> Result<Line, UpstreamError> {
+        let mut bytes = Vec::new();
+        let read = async {
+            let mut limited = (&mut self.stream).take(MAX_LINE as u64 + 1);
+            limited.read_until(b'\n', &mut bytes).await
+        };
+        match tokio::time::timeout(self.silence, read).await {
+            Err(_) => {
+                self.broken = true;
+                return Err(Fault::Timeout { host: self.host.clone(), doing: "waiting for its answer" }.sent());
+            }
+            Ok(Err(_) | Ok(0)) => return Err(self.lost()),
+            Ok(Ok(_)) => {}
+        }
+        if bytes.len() > MAX_LINE {
+            return Err(self.malformed("a line is too long"));
+        }
+        let Some(text) = bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n")) else {
+            return Err(self.lost());
+        };
+        let literal = if self.continues || may_announce(text) { announced(text) } else { None };
+        self.continues = literal.is_some();
+        if let Some(clean) = self.scrub.as_ref().and_then(|access| access.scrub().text(&bytes)) {
+            bytes = clean;
+        }
+        Ok(Line { bytes, literal })
+    }
+
+    /// A piece of a literal of which `left` bytes are to come.
+    pub async fn chunk(&mut self, left: u64) -> Result<Bytes, UpstreamError> {
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK);
+        let mut bytes = vec![0; most];
+        let read = tokio::time::timeout(self.silence, self.stream.read(&mut bytes)).await;
+        match read {
+            Err(_) => {
+                self.broken = true;
+                Err(Fault::Timeout { host: self.host.clone(), doing: "sending its answer" }.sent())
+            }
+            Ok(Err(_) | Ok(0)) => Err(self.lost()),
+            Ok(Ok(count)) => {
+                bytes.truncate(count);
+                Ok(Bytes::from(bytes))
+            }
+        }
+    }
+
+    /// What must be taken out of an answer's literals while they stream.
+    pub fn scrub(&self, held: &mut Bytes, chunk: Bytes, last: bool) -> Bytes {
+        match &self.scrub {
+            Some(access) => access.scrub().chunk(held, chunk, last),
+            None => chunk,
+        }
+    }
+
+    /// One whole response, at most `limit` bytes with its literals.
+    pub(super) async fn response(&mut self, limit: usize) -> Result<Vec<Piece>, UpstreamError> {
+        let mut pieces = Vec::new();
+        let mut room = limit as u64;
+        loop {
+            let line = self.line().await?;
+            let text =
+                line.bytes.strip_suffix(b"\r\n").or_else(|| line.bytes.strip_suffix(b"\n")).unwrap_or(&line.bytes);
+            room = room.saturating_sub(text.len() as u64);
+            let Some(literal) = line.literal else {
+                pieces.push(Piece::Text(text.to_vec()));
+                return Ok(pieces);
+            };
+            if literal.size > room {
+                self.broken = true;
+                return Err(Fault::TooLarge { host: self.host.clone(), limit }.sent());
+            }
+            room -= literal.size;
+            pieces.push(Piece::Text(text.get(..literal.at).unwrap_or_default().to_vec()));
+            let mut bytes = Vec::new();
+            let mut left = literal.size;
+            while left > 0 {
+                let chunk = self.chunk(left).await?;
+                left -= chunk.len() as u64;
+                bytes.extend_from_slice(&chunk);
+            }
+            pieces.push(Piece::Literal(bytes));
+        }
+    }
+
+    /// Everything up to the end of the command with this tag.
+    pub async fn answer(&mut self, tag: &str, limit: usize) -> Result<MailAnswer, UpstreamError> {
+        let (mut untagged, mut codes) = (Vec::new(), Vec::new());
+        let mut room = limit;
+        loop {
+            let response = self.response(room).await?;
+            let size: usize = response
+                .iter()
+                .map(|piece| match piece {
+                    Piece::Text(bytes) | Piece::Literal(bytes) => bytes.len(),
+                })
+                .sum();
+            room = room.saturating_sub(size);
+            let Some(Piece::Text(first)) = response.first() else { continue };
+            if let Some(status) = status(first) {
+                match status.kind {
+                    _ if status.tag == tag => return Ok(MailAnswer { status, untagged, codes }),
+                    Kind::Bye => return Err(self.lost()),
+                    Kind::Preauth => return Err(self.malformed("it lets everybody in although a login is over")),
+                    Kind::Ok | Kind::No | Kind::Bad if status.tag == "*" => codes.push(status),
+                    Kind::Ok | Kind::No | Kind::Bad => return Err(self.malformed("it answers what was not asked")),
+                }
+                continue;
+            }
+            if first.first() == Some(&b'+') {
+                return Err(self.malformed("it asks for more than the command has"));
+            }
+            if room == 0 {
+                self.broken = true;
+                return Err(Fault::TooLarge { host: self.host.clone(), limit }.sent());
+            }
+            untagged.extend(tokens(&response));
+        }
+    }
+
+    /// Opens a mailbox, for reading or for changes, unless it is open; refused where it is no longer the one that was looked at.
+    pub(super) async fn open(
+        &mut self,
+        redeemed: &Redeemed,
+        mailbox: &str,
+        uidvalidity: u32,
+        changes: bool,
+    ) -> Result<(), UpstreamError> {
+        let fits = |(name, known, write): &(String, u32, bool)| {
+            name == mailbox && *known == uidvalidity && (*write || !changes)
+        };
+        if self.open.as_ref().is_some_and(fits) {
+            return Ok(());
+        }
+        self.open = None;
+        let tag = self.tag();
+        let select = pieces(&encode(&[Token::text(mailbox)])).unwrap_or_default();
+        if let Some(refused) =
+            self.write_command(redeemed, &tag, if changes { "SELECT" } else { "EXAMINE" }, &select).await?
+        {
+            return Err(Fault::NotThere { mailbox: mailbox.to_owned(), text: refused.text }.unsent());
+        }
+        let answer = self.answer(&tag, MAX_LINE).await?;
+        if !answer.is_ok() {
+            return Err(Fault::NotThere { mailbox: mailbox.to_owned(), text: answer.status.text }.unsent());
+        }
+        let found = answer.statuses().find_map(Status::uidvalidity);
+        if found != Some(uidvalidity) {
+            self.broken = true;
+            return Err(Fault::Changed { mailbox: mailbox.to_owned() }.unsent());
+        }
+        self.open = Some((mailbox.to_owned(), uidvalidity, changes));
+        Ok(())
+    }
+
+    pub(super) async fn unselect(&mut self, redeemed: &Redeemed) -> Result<(), UpstreamError> {
+        self.open = None;
+        let tag = self.tag();
+        // A server without UNSELECT is left with a mailbox that is opened read-only instead.
+        let known = self.capabilities.iter().any(|one| one == "UNSELECT" || one == "IMAP4REV2");
+        let command = if known { format!("{tag} UNSELECT\r\n") } else { format!("{tag} EXAMINE INBOX\r\n") };
+        self.write(redeemed, command.as_bytes()).await?;
+        self.answer(&tag, MAX_LINE).await.map(|_| ())
+    }
+}

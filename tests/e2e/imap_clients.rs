@@ -1,0 +1,127 @@
+//! Mail programs that people use, unmodified: Python's imapclient, curl, mbsync.
+
+use std::path::Path;
+use std::process::Output;
+
+use latch_tests::mail::Post;
+use latch_tests::paths;
+use latch_tests::scene::{ACCOUNT, AGENT, issue};
+use tokio::process::Command;
+
+const IMAPCLIENT: &str = r#"
+import imapclient, json, sys
+host, port, token = sys.argv[1:]
+client = imapclient.IMAPClient(host, port=int(port), ssl=False)
+client.login('mail', token)
+said = {'move': client.has_capability('MOVE'), 'notify': client.has_capability('NOTIFY')}
+said['exists'] = client.select_folder('INBOX')[b'EXISTS']
+said['folders'] = sorted(name for _, _, name in client.list_folders())
+said['subject'] = client.fetch([2], ['ENVELOPE'])[2][b'ENVELOPE'].subject.decode()
+said['body'] = client.fetch([2], ['BODY[TEXT]'])[2][b'BODY[TEXT]'].decode()
+said['flagged'] = client.add_flags([2], ['\\Flagged'])[2][-1].decode()
+said['sorted'] = client.sort(['REVERSE DATE'])[:2]
+client.move([1], 'Archive')
+said['after'] = client.search(['ALL'])
+said['appended'] = client.append('Sent', b'Subject: mine\r\n\r\nx\r\n', ['\\Seen']).decode().split()[0]
+try:
+    client.move(said['after'][:5], 'Trash')
+    said['denied'] = False
+except imapclient.exceptions.IMAPClientError as error:
+    said['denied'] = str(error)
+client.logout()
+print(json.dumps(said))
+"#;
+
+async fn run(command: &mut Command) -> Output {
+    command.kill_on_drop(true).env("HOME", std::env::temp_dir());
+    let output = tokio::time::timeout(std::time::Duration::from_secs(90), command.output());
+    output.await.expect("it ends").expect("it is installed: run `cargo xtask setup`")
+}
+
+#[tokio::test]
+async fn imapclient_works_unchanged_and_is_told_of_a_denial() {
+    let post = Post::new(8, "organize").await;
+    let token = issue(&post.engine, AGENT).await;
+    let door = post.door();
+    let (host, port) = door.split_once(':').expect("an address");
+    let mut command = Command::new(paths::python());
+    command.args(["-c", IMAPCLIENT, host, port, &token]);
+    let client = async { run(&mut command).await };
+    let person = async {
+        let hold = post.engine.hold().await;
+        assert_eq!((hold.count, hold.verb.as_str()), (5, "Trash"));
+        post.engine.deny(&hold).await;
+    };
+    let (output, ()) = tokio::join!(client, person);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said: serde_json::Value =
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!((&said["move"], &said["notify"], &said["exists"]), (&true.into(), &false.into(), &8.into()));
+    assert_eq!(said["folders"], serde_json::json!(["Archive", "INBOX", "Junk", "Sent", "Trash"]));
+    assert_eq!((said["subject"].as_str(), said["body"].as_str()), (Some("Mail number 2"), Some("Grüße 2\r\n")));
+    assert_eq!(said["after"], serde_json::json!([2, 3, 4, 5, 6, 7, 8]));
+    assert_eq!(said["appended"], "[APPENDUID");
+    assert!(said["denied"].as_str().is_some_and(|why| why.contains("The person said no")), "{said}");
+    assert_eq!((post.dovecot.messages("INBOX").len(), post.dovecot.messages("Trash").len()), (7, 0));
+}
+
+#[tokio::test]
+async fn curl_reads_by_login_and_by_bearer_token() {
+    let post = Post::new(3, "read-only").await;
+    let token = issue(&post.engine, AGENT).await;
+    let url = |below: &str| format!("imap://{}/{below}", post.door());
+    let mail = run(Command::new("curl").args(["-sS", "-u", &format!("{ACCOUNT}:{token}"), &url("INBOX;UID=2")])).await;
+    assert!(String::from_utf8_lossy(&mail.stdout).contains("Subject: Mail number 2"), "{mail:?}");
+    let bearer = ["-sS", "--oauth2-bearer", &token, "-u", &format!("{ACCOUNT}:"), &url("INBOX?ALL")];
+    let found = run(Command::new("curl").args(bearer)).await;
+    assert_eq!(String::from_utf8_lossy(&found.stdout).trim(), "* SEARCH 1 2 3", "{found:?}");
+    let delete = ["-sS", "-u", &format!("{ACCOUNT}:{token}"), &url("INBOX"), "-X", "STORE 1:* +FLAGS \\Deleted"];
+    let refused = run(Command::new("curl").args(delete)).await;
+    assert!(!refused.status.success(), "{refused:?}");
+    assert_eq!(post.dovecot.marked("INBOX"), 0);
+}
+
+async fn mbsync(folder: &Path) -> Output {
+    run(Command::new("mbsync").args(["-a", "-c"]).arg(folder.join("mbsyncrc"))).await
+}
+
+#[tokio::test]
+async fn mbsync_copies_a_mailbox_and_its_deletions_are_asked_about() {
+    let post = Post::new(6, "organize").await;
+    let token = issue(&post.engine, AGENT).await;
+    let door = post.door();
+    let (host, port) = door.split_once(':').expect("an address");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let near = folder.path().join("near");
+    std::fs::create_dir(&near).expect("a folder");
+    let near_text = near.display();
+    let config = format!(
+        "IMAPAccount door\nHost {host}\nPort {port}\nUser {ACCOUNT}\nPass \"{token}\"\nSSLType None\nAuthMechs LOGIN\n\n\
+         IMAPStore far\nAccount door\n\nMaildirStore near\nPath {near_text}/\nInbox {near_text}/INBOX\n\n\
+         Channel all\nFar :far:\nNear :near:\nPatterns INBOX\nCreate Near\nExpunge Both\nSync All\nSyncState *\n"
+    );
+    std::fs::write(folder.path().join("mbsyncrc"), config).expect("a file");
+    let copied = mbsync(folder.path()).await;
+    assert!(copied.status.success(), "{copied:?}");
+    let mails = || -> Vec<std::path::PathBuf> {
+        let of = |part: &str| std::fs::read_dir(near.join("INBOX").join(part)).into_iter().flatten();
+        let mut found: Vec<_> = of("cur").chain(of("new")).filter_map(|entry| Some(entry.ok()?.path())).collect();
+        found.sort();
+        found
+    };
+    assert_eq!(mails().len(), 6);
+    for mail in mails().into_iter().take(5) {
+        std::fs::remove_file(mail).expect("removed");
+    }
+    // It marks one by one: three are within the budget, the fourth is asked about, and its denial answers nothing but itself.
+    let person = async {
+        for _ in 0..2 {
+            let hold = post.engine.hold().await;
+            assert_eq!((hold.count, hold.verb.as_str()), (1, "Mark as deleted"));
+            post.engine.deny(&hold).await;
+            post.engine.no_holds().await;
+        }
+    };
+    let (_, ()) = tokio::join!(mbsync(folder.path()), person);
+    assert_eq!((post.dovecot.messages("INBOX").len(), post.dovecot.marked("INBOX")), (6, 3));
+}

@@ -1,0 +1,281 @@
+//! Dovecot as the mail server: unmodified, unprivileged, on this machine only. Its mailboxes are Maildirs that a test reads for itself.
+
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// Its only password, for whoever logs in.
+pub const PASSWORD: &str = "canary-imap-7c9e1d";
+/// Whose mailbox it is.
+pub const USER: &str = "erin";
+
+/// A running server; ends with the test.
+pub struct Dovecot {
+    /// Where it listens.
+    pub port: u16,
+    folder: TempDir,
+}
+
+/// A message in a Maildir.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stored {
+    /// Its subject, for tests to know it by.
+    pub subject: String,
+    /// Its Maildir flags, such as `FS`.
+    pub flags: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its file's time, which is its INTERNALDATE, in seconds.
+    pub date: i64,
+}
+
+impl Dovecot {
+    /// Starts with so many messages in INBOX: every third unread, every tenth starred.
+    pub async fn start(mails: usize) -> Self {
+        let folder = tempfile::Builder::new().prefix("latch-dovecot").tempdir().expect("a temporary folder");
+        let (user, group) = account();
+        let root = folder.path();
+        std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o755)).expect("permissions");
+        for below in ["run", "state", "mail"] {
+            std::fs::create_dir(root.join(below)).expect("a folder");
+        }
+        let port = free_port();
+        std::fs::write(root.join("dovecot.conf"), config(root, port, &user, &group)).expect("a file");
+        fill(&root.join("mail").join(USER), mails);
+        own(root, &user);
+        let config = root.join("dovecot.conf");
+        let mut command = if rustix::process::geteuid().is_root() {
+            let mut command = Command::new("setpriv");
+            command.arg(format!("--reuid={user}")).arg(format!("--regid={group}")).args(["--clear-groups", "dovecot"]);
+            command
+        } else {
+            Command::new("dovecot")
+        };
+        command.arg("-c").arg(config).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        // It keeps what it inherits: a pipe would never end.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let status = command.status().expect("dovecot is installed: run `cargo xtask setup`");
+        let server = Self { port, folder };
+        assert!(status.success(), "dovecot: {}", server.log());
+        for _ in 0..200 {
+            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                return server;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("dovecot does not listen: {}", server.log());
+    }
+
+    /// What it wrote to its log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("dovecot.log")).unwrap_or_default()
+    }
+
+    /// The messages of a mailbox as they lie on the disk, sorted.
+    #[must_use]
+    pub fn messages(&self, mailbox: &str) -> Vec<Stored> {
+        let home = self.folder.path().join("mail").join(USER);
+        let maildir = if mailbox == "INBOX" { home } else { home.join(mailbox) };
+        let mut found: Vec<Stored> = ["cur", "new"]
+            .iter()
+            .filter_map(|part| std::fs::read_dir(maildir.join(part)).ok())
+            .flat_map(|entries| entries.filter_map(Result::ok))
+            .map(|entry| {
+                use std::os::unix::fs::MetadataExt;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let bytes = std::fs::read(entry.path()).expect("a message");
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let subject =
+                    text.lines().find_map(|line| line.strip_prefix("Subject: ")).unwrap_or_default().to_owned();
+                let flags = name.split_once(":2,").map(|(_, flags)| flags.to_owned()).unwrap_or_default();
+                Stored { subject, flags, bytes, date: entry.metadata().expect("metadata").mtime() }
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// How many messages of a mailbox are marked as deleted.
+    #[must_use]
+    pub fn marked(&self, mailbox: &str) -> usize {
+        self.messages(mailbox).iter().filter(|one| one.flags.contains('T')).count()
+    }
+
+    /// Names of the mailboxes beside INBOX.
+    #[must_use]
+    pub fn mailboxes(&self) -> Vec<String> {
+        let home = self.folder.path().join("mail").join(USER);
+        let mut names: Vec<String> = std::fs::read_dir(home)
+            .expect("a Maildir")
+            .filter_map(Result::ok)
+            .filter(|entry| entry.path().join("cur").is_dir())
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Dovecot {
+    fn drop(&mut self) {
+        let pid = std::fs::read_to_string(self.folder.path().join("run/master.pid"));
+        let pid = pid.ok().and_then(|pid| pid.trim().parse().ok()).and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+    }
+}
+
+/// Under whom it runs: never as root.
+fn account() -> (String, String) {
+    if rustix::process::geteuid().is_root() {
+        return ("nobody".to_owned(), "nogroup".to_owned());
+    }
+    let id = |flag: &str| {
+        let out = Command::new("id").arg(flag).output().expect("id");
+        String::from_utf8_lossy(&out.stdout).trim().to_owned()
+    };
+    (id("-un"), id("-gn"))
+}
+
+fn own(root: &Path, user: &str) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let id = |flag: &str| -> u32 {
+        let out = Command::new("id").args([flag, user]).output().expect("id");
+        String::from_utf8_lossy(&out.stdout).trim().parse().expect("a number")
+    };
+    let (uid, gid) = (id("-u"), id("-g"));
+    let mut folders: Vec<PathBuf> = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        chown(&folder, Some(uid), Some(gid)).expect("owned");
+        for entry in std::fs::read_dir(&folder).expect("a folder").filter_map(Result::ok) {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                chown(entry.path(), Some(uid), Some(gid)).expect("owned");
+            }
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port()
+}
+
+/// The n-th message of INBOX as Dovecot would store it, with 8-bit text.
+#[must_use]
+pub fn mail(n: usize) -> String {
+    let senders = ["Alice <alice@example.org>", "Your bank <notice@bank.example>", "Bob <bob@example.net>"];
+    let from = senders.get(n % senders.len()).copied().unwrap_or_default();
+    format!(
+        "Return-Path: <x@example.org>\nDate: Fri, 2 Jan 2026 10:00:{:02} +0545\nFrom: {from}\nTo: erin@example.com\nSubject: Mail number {n}\nMessage-ID: <{n}@example.org>\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\nGr\u{fc}\u{df}e {n}\n",
+        n % 60
+    )
+}
+
+fn fill(home: &Path, mails: usize) {
+    for part in ["cur", "new", "tmp"] {
+        std::fs::create_dir_all(home.join(part)).expect("a Maildir");
+    }
+    for n in 1..=mails {
+        let mut flags = String::new();
+        if n.is_multiple_of(10) {
+            flags.push('F');
+        }
+        if !n.is_multiple_of(3) {
+            flags.push('S');
+        }
+        let file = home.join("cur").join(format!("{}.M{n}P1.host:2,{flags}", 1_700_000_000 + n));
+        std::fs::write(&file, mail(n)).expect("a message");
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + n as u64);
+        let times = std::fs::FileTimes::new().set_modified(time).set_accessed(time);
+        std::fs::File::options().write(true).open(&file).and_then(|file| file.set_times(times)).expect("a date");
+    }
+}
+
+fn config(root: &Path, port: u16, user: &str, group: &str) -> String {
+    let root = root.display();
+    format!(
+        "protocols = imap
+listen = 127.0.0.1
+base_dir = {root}/run
+state_dir = {root}/state
+log_path = {root}/dovecot.log
+ssl = no
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+default_internal_user = {user}
+default_internal_group = {group}
+default_login_user = {user}
+mail_location = maildir:{root}/mail/%u:LAYOUT=fs
+mail_plugins = acl quota
+first_valid_uid = 1
+mail_uid = {user}
+mail_gid = {group}
+first_valid_gid = 1
+protocol imap {{
+  mail_plugins = $mail_plugins imap_acl imap_quota
+  mail_max_userip_connections = 100
+}}
+plugin {{
+  acl = vfile
+  quota = maildir:User quota
+  quota_rule = *:storage=1G
+}}
+passdb {{
+  driver = static
+  args = password={PASSWORD}
+}}
+userdb {{
+  driver = static
+  args = uid={user} gid={group} home={root}/mail/%u
+}}
+namespace inbox {{
+  inbox = yes
+  separator = /
+  mailbox Trash {{
+    auto = subscribe
+    special_use = \\Trash
+  }}
+  mailbox Sent {{
+    auto = subscribe
+    special_use = \\Sent
+  }}
+  mailbox Junk {{
+    auto = subscribe
+    special_use = \\Junk
+  }}
+  mailbox Archive {{
+    auto = subscribe
+    special_use = \\Archive
+  }}
+}}
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    address = 127.0.0.1
+    port = {port}
+  }}
+  inet_listener imaps {{
+    port = 0
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+service imap {{
+  chroot =
+}}
+service stats {{
+  chroot =
+}}
+"
+    )
+}
