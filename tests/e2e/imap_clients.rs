@@ -119,7 +119,6 @@ async fn mbsync_copies_a_mailbox_and_its_deletions_are_asked_about() {
             let hold = post.engine.hold().await;
             assert_eq!((hold.count, hold.verb.as_str()), (1, "Mark as deleted"));
             post.engine.deny(&hold).await;
-            post.engine.no_holds().await;
         }
     };
     let (_, ()) = tokio::join!(mbsync(folder.path()), person);

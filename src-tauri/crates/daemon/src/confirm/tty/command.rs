@@ -4,9 +4,9 @@ use latch_ipc::client::CallError;
 use latch_ipc::contract::{
     AccountAdd, AccountAddParams, AccountList, AccountRemove, AgentConnect, AgentConnectParams, AgentList, AgentRevoke,
     AnswerForget, AnswerList, CredentialParams, Empty, GrantPut, GrantPutParams, GrantRevoke, HoldList, Id,
-    JournalTail, JournalTailParams, JournalVerify, MailServerParams, MailTls, OutboxCancel, OutboxList, Resume, ResumeParams, StatusCall,
-    TokenIssue, TokenIssueParams, UndoList, UndoListParams, UndoRun, UndoRunParams, Unlock, UpstreamParams,
-    VaultUnlock,
+    JournalTail, JournalTailParams, JournalVerify, MailServerParams, MailTls, OutboxCancel, OutboxList, Resume,
+    ResumeParams, StatusCall, TokenIssue, TokenIssueParams, UndoList, UndoListParams, UndoRun, UndoRunParams, Unlock,
+    UpstreamParams, VaultUnlock,
 };
 use latch_ipc::{Client, Secret};
 

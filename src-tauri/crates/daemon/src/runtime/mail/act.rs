@@ -62,7 +62,9 @@ impl MailSession {
                 Ok(_) => told(talk, &format!("[NOPERM] {why} {instead}")),
                 Err(_) => told(talk, "[UNAVAILABLE] It could not be recorded, so nothing was done"),
             },
-            Ruling::Resolve => told(talk, "[SERVERBUG] It is not known which messages are meant, so nothing was done"),
+            Ruling::Resolve | Ruling::LookUp(_) | Ruling::View => {
+                told(talk, "[SERVERBUG] It is not known which messages are meant, so nothing was done")
+            }
             Ruling::Permit(permit) if runs_here => Ok(Ruled::Go { permit, hold: None }),
             Ruling::Permit(permit) => {
                 // In a task of its own: a client that hangs up does not cut a change in half.
