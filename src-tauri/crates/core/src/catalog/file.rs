@@ -475,6 +475,9 @@ pub(crate) struct File {
     /// The fields that may stand beside a mail.
     #[serde(default)]
     pub mail_fields: Vec<String>,
+    /// Fields, however deep, that hold a list: anything else there is refused, because a provider may take it for another list, or for an error.
+    #[serde(default)]
+    pub lists: Vec<String>,
     /// Prefixes before `base` for routes with `upload`.
     #[serde(default)]
     pub upload_prefixes: Vec<String>,

@@ -164,6 +164,7 @@ pub(super) fn streamed(provider: &Provider, route: &Route, asked: &Asked) -> Res
 /// A request that is wholly known.
 pub(super) fn part(provider: &Provider, route: &Route, asked: &Asked, body: &Bytes) -> Result<Part, Refusal> {
     let mut value = read(provider, route, asked, body)?;
+    check_lists(provider, &value)?;
     let mut operation = operation(provider, route, asked, &value)?;
     operation.facts = facts(provider, &route.facts, asked, &value);
     operation.audience = audience(route, asked, &value);
@@ -296,7 +297,7 @@ fn objects(route: &Route, asked: &Asked, value: &Value) -> Result<Objects, Refus
         ids.extend(asked.param(param).map(str::to_owned));
     }
     if let Some(at) = &rule.at {
-        let named = listed(value.pointer(at), at)?;
+        let named = listed(value.pointer(at), at, rule.most == Some(1))?;
         if let Some(most) = rule.most.filter(|most| named.len() > *most) {
             let detail = format!("{} ids were named, the provider takes {most}. Ask in smaller parts.", named.len());
             return Err(Refusal::new(400, "Too many ids", detail));
@@ -320,13 +321,34 @@ fn objects(route: &Route, asked: &Asked, value: &Value) -> Result<Objects, Refus
     })
 }
 
-fn listed(value: Option<&Value>, at: &str) -> Result<Vec<String>, Refusal> {
-    let wrong = || Refusal::new(400, "The ids can't be read", format!("{at} must be text, or a list of texts."));
+/// The ids at a pointer: a text where the provider takes one id, a list of texts everywhere else.
+fn listed(value: Option<&Value>, at: &str, single: bool) -> Result<Vec<String>, Refusal> {
+    let wrong = || {
+        let detail = format!("{at} must be {}. Nothing was sent.", if single { "one text" } else { "a list of texts" });
+        Refusal::new(400, "The ids can't be read", detail)
+    };
     match value {
         None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::String(id)) => Ok(vec![id.clone()]),
-        Some(Value::Array(ids)) => ids.iter().map(|id| id.as_str().map(str::to_owned).ok_or_else(wrong)).collect(),
-        Some(Value::Bool(_) | Value::Number(_) | Value::Object(_)) => Err(wrong()),
+        Some(Value::String(id)) if single => Ok(vec![id.clone()]),
+        Some(Value::Array(ids)) if !single => {
+            ids.iter().map(|id| id.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// Refuses anything but a list where the provider file says that there is one.
+fn check_lists(provider: &Provider, value: &Value) -> Result<(), Refusal> {
+    match value {
+        Value::Object(map) => map.iter().try_for_each(|(name, inner)| {
+            if provider.file.lists.contains(name) && !matches!(inner, Value::Array(_) | Value::Null) {
+                let detail = format!("{name} holds a list: write [...], also around a single value. Nothing was sent.");
+                return Err(Refusal::new(400, "The body can't be understood", detail));
+            }
+            check_lists(provider, inner)
+        }),
+        Value::Array(values) => values.iter().try_for_each(|inner| check_lists(provider, inner)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
 }
 

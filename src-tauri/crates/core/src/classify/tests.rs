@@ -101,6 +101,28 @@ fn a24_a_path_has_one_spelling_or_none() {
 }
 
 #[test]
+fn a_list_is_a_list_and_one_id_is_one() {
+    for body in [
+        json!({ "ids": "m0001", "addLabelIds": ["TRASH"] }),
+        json!({ "ids": ["m1"], "addLabelIds": "TRASH" }),
+        json!({ "ids": ["m1"], "removeLabelIds": { "0": "INBOX" } }),
+        json!({ "ids": 1 }),
+        json!({ "ids": [["m1"]], "addLabelIds": ["TRASH"] }),
+    ] {
+        let target = "/gmail/v1/users/me/messages/batchModify";
+        assert_eq!(refused("POST", target, &JSON, body.to_string().as_bytes()).status, 400, "{body}");
+    }
+    refused("POST", "/gmail/v1/users/me/messages/batchDelete", &JSON, br#"{"ids":"m0001"}"#);
+    refused("POST", "/gmail/v1/users/me/messages/m1/modify", &JSON, br#"{"add_label_ids":"TRASH"}"#);
+    refused("POST", "/gmail/v1/users/me/drafts/send", &JSON, br#"{"id":["d1"]}"#);
+    let filter = br#"{"criteria":{"from":"a@b.c"},"action":{"addLabelIds":"TRASH"}}"#;
+    refused("POST", "/gmail/v1/users/me/settings/filters", &JSON, filter);
+    let draft = post("/drafts/send", &json!({ "id": "d1" }));
+    assert!(matches!(draft.operation.objects, Objects::Within { .. }));
+    post("/messages/batchModify", &json!({ "ids": ["m1"], "addLabelIds": null, "removeLabelIds": ["INBOX"] }));
+}
+
+#[test]
 fn the_user_may_be_an_address_and_ids_keep_their_letters() {
     let part = one("POST", "/gmail/v1/users/a%2Bb%40example.com/messages/M-1_x/trash", &[], b"{}");
     assert_eq!(part.call.target, "/gmail/v1/users/a%2Bb@example.com/messages/M-1_x/trash");
