@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::gmail;
 
-fn post(agent: &Agent, path: &str, body: Value) -> JoinHandle<Answer> {
+pub(crate) fn post(agent: &Agent, path: &str, body: Value) -> JoinHandle<Answer> {
     let (agent, path) = (agent.clone(), gmail(path));
     tokio::spawn(async move { agent.post(&path, &body).await })
 }
@@ -129,7 +129,7 @@ async fn a_thread_counts_its_messages() {
     assert_eq!(scene.gmail.labels_of("m0006").await, ["INBOX", "Label_1", "UNREAD"]);
 }
 
-fn raw(to: &str, subject: &str) -> String {
+pub(crate) fn raw(to: &str, subject: &str) -> String {
     URL_SAFE_NO_PAD.encode(format!(
         "From: me@example.com\r\nTo: {to}\r\nBcc: hidden@example.net\r\nSubject: {subject}\r\n\r\nThe text.\r\n"
     ))
@@ -223,7 +223,7 @@ async fn an_allowed_mail_waits_in_the_outbox_and_can_be_taken_back() {
     assert_eq!(sends, 1, "{:?}", scene.gmail.changes().await);
 }
 
-async fn wait_until<F: Future<Output = bool>>(what: impl Fn() -> F) {
+pub(crate) async fn wait_until<F: Future<Output = bool>>(what: impl Fn() -> F) {
     let wait = async {
         while !what().await {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;

@@ -117,10 +117,38 @@ async fn another_agents_token_opens_only_what_that_agent_was_granted() {
     connect(&scene.engine, "other", "work", "organize").await;
     let token = issue(&scene.engine, "other").await;
     Agent::new(&format!("{}/work", scene.engine.door()), &token).get(&gmail("messages")).await.expect(200);
-    let foreign = Agent::new(&format!("{}/mail", scene.engine.door()), &token).get(&gmail("messages")).await;
-    let nowhere = Agent::new(&format!("{}/nosuch", scene.engine.door()), &token).get(&gmail("messages")).await;
-    for refused in [foreign, nowhere] {
-        assert!(matches!(refused.status, 403 | 404), "{}", refused.text());
+    let foreign = Agent::new(&format!("{}/mail", scene.engine.door()), &token);
+    let nowhere = Agent::new(&format!("{}/nosu", scene.engine.door()), &token);
+    let anonymous = ["mail", "nosu"].map(|account| Agent::anonymous(&format!("{}/{account}", scene.engine.door())));
+    let told = |answer: &latch_tests::Answer| {
+        let mut headers = answer.headers.clone();
+        headers.remove("date");
+        (answer.status, headers, answer.text())
+    };
+    for (method, path, body) in [
+        (Method::GET, gmail("messages"), String::new()),
+        (Method::GET, "/".to_owned(), String::new()),
+        (Method::GET, "/nothing/of/the/kind?x=1".to_owned(), String::new()),
+        (Method::HEAD, gmail("messages"), String::new()),
+        (Method::PUT, gmail("drafts/d1"), "{".to_owned()),
+        (Method::DELETE, gmail("messages/m0001"), String::new()),
+        (Method::POST, gmail("messages/batchModify"), "not json".to_owned()),
+        (Method::POST, "/batch".to_owned(), String::new()),
+    ] {
+        let headers: &[(&str, &str)] = &[("content-type", "application/json"), ("x-http-method", "GET")];
+        for headers in [&headers[..1], headers] {
+            let one = foreign.send(method.clone(), &path, headers, body.clone()).await;
+            let other = nowhere.send(method.clone(), &path, headers, body.clone()).await;
+            assert_eq!(told(&one), told(&other), "{method} {path}");
+            one.expect(403);
+        }
+        let [one, other] = &anonymous;
+        let one = one.send(method.clone(), &path, headers, body.clone()).await;
+        assert_eq!(
+            told(&one),
+            told(&other.send(method.clone(), &path, headers, body.clone()).await),
+            "{method} {path}"
+        );
     }
     assert_eq!(scene.gmail.asked().await.len(), 1);
 }

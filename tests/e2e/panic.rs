@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use latch_ipc::contract::{Empty, Hello, HelloCall, PanicCall, Resume, ResumeParams, StatusCall};
+use latch_ipc::contract::{AccountAdd, Empty, Hello, HelloCall, PanicCall, Resume, ResumeParams, StatusCall};
 use latch_tests::engine::Start;
 use latch_tests::scene::{add_account, connect, issue};
 use latch_tests::upstream::{Reply, Upstream};
@@ -72,6 +72,41 @@ async fn with_64_busy_connections_nothing_leaves_after_panic_returned() {
     let late: Vec<_> = upstream.seen().into_iter().filter(|seen| seen.at > returned).collect();
     assert!(late.is_empty(), "{} requests arrived after panic had returned: {late:?}", late.len());
     println!("panic took {took:?} and cut {:?}", panicked.cut);
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_a_sign_in_ask_for_none_after_panic() {
+    let upstream = Upstream::start(|seen| {
+        if seen.target == "/token" {
+            let token = json!({ "access_token": "at-1", "token_type": "Bearer", "expires_in": 3600 });
+            return Reply::json(200, &token).after(Duration::from_secs(2));
+        }
+        Reply::json(200, &json!({}))
+    });
+    let home = tempfile::tempdir().unwrap();
+    let engine = Start::at(home.path()).in_memory().start().await;
+    engine.call(AccountAdd, crate::upstreams::signed_in(&upstream.url)).await;
+    connect(&engine, "claw", "mail", "organize").await;
+    let agent = Agent::new(&format!("{}/mail", engine.door()), &issue(&engine, "claw").await);
+    let asking: Vec<_> = (0..8)
+        .map(|n| {
+            let agent = agent.clone();
+            tokio::spawn(async move { agent.get(&gmail(&format!("messages?q={n}"))).await.status })
+        })
+        .collect();
+    let wait = async {
+        while upstream.asked().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("a token is asked for");
+    engine.call(PanicCall, Empty {}).await;
+    for task in asking {
+        let status = tokio::time::timeout(Duration::from_secs(20), task).await.expect("it is cut off").unwrap();
+        assert!(matches!(status, 0 | 403), "{status}");
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(upstream.asked(), ["POST /token"], "what was asked for before panic, and nothing after it");
 }
 
 #[tokio::test]

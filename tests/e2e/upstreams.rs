@@ -27,6 +27,21 @@ pub(crate) async fn house(
     (upstream, engine, agent, home)
 }
 
+/// An account with an OAuth sign-in whose token endpoint is `/token` of the same upstream.
+pub(crate) fn signed_in(url: &str) -> AccountAddParams {
+    AccountAddParams {
+        id: "mail".to_owned(),
+        provider: "gmail".to_owned(),
+        upstream: UpstreamParams { base_url: Some(url.to_owned()), ..UpstreamParams::default() },
+        credential: CredentialParams::OAuth2 {
+            client_id: "client".to_owned(),
+            client_secret: Some(Secret::new("client-secret-canary-77".to_owned())),
+            refresh_token: Secret::new("refresh-canary-88".to_owned()),
+            token_endpoint: format!("{url}/token"),
+        },
+    }
+}
+
 pub(crate) const CREDENTIAL: &str = "ya29.A0canary-credential-4f1c9e77";
 
 #[tokio::test]
@@ -99,18 +114,7 @@ async fn a_401_refreshes_once() {
     });
     let home = tempfile::tempdir().unwrap();
     let engine = Start::at(home.path()).in_memory().start().await;
-    let params = AccountAddParams {
-        id: "mail".to_owned(),
-        provider: "gmail".to_owned(),
-        upstream: UpstreamParams { base_url: Some(upstream.url.clone()), ..UpstreamParams::default() },
-        credential: CredentialParams::OAuth2 {
-            client_id: "client".to_owned(),
-            client_secret: Some(Secret::new("client-secret-canary-77".to_owned())),
-            refresh_token: Secret::new("refresh-canary-88".to_owned()),
-            token_endpoint: format!("{}/token", upstream.url),
-        },
-    };
-    engine.call(AccountAdd, params).await;
+    engine.call(AccountAdd, signed_in(&upstream.url)).await;
     connect(&engine, "claw", "mail", "organize").await;
     let agent = Agent::new(&format!("{}/mail", engine.door()), &issue(&engine, "claw").await);
     agent.get(&gmail("messages?q=first")).await.expect(200);

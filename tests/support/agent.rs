@@ -75,7 +75,7 @@ impl Agent {
             let body = body.collect().await.ok()?.to_bytes();
             Some(Answer { status: head.status.as_u16(), headers: head.headers, body })
         };
-        let answer = tokio::time::timeout(Duration::from_secs(90), exchange).await.expect("an answer within 90 s");
+        let answer = tokio::time::timeout(Duration::from_secs(240), exchange).await.expect("an answer within 240 s");
         answer.unwrap_or(Answer { status: 0, headers: HeaderMap::new(), body: Bytes::new() })
     }
 }

@@ -217,8 +217,18 @@ impl Engine {
         self.holds(1).await.remove(0)
     }
 
+    /// The same for one that takes long to open.
+    pub async fn hold_within(&self, patience: Duration) -> HoldView {
+        self.holds_within(1, patience).await.remove(0)
+    }
+
     /// Waits until so many holds can be decided, and returns them whole.
     pub async fn holds(&self, count: usize) -> Vec<HoldView> {
+        self.holds_within(count, SOON).await
+    }
+
+    /// The same for many.
+    pub async fn holds_within(&self, count: usize, patience: Duration) -> Vec<HoldView> {
         let wait = async {
             loop {
                 let holds = self.call(HoldList, Empty {}).await;
@@ -236,7 +246,7 @@ impl Engine {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        match tokio::time::timeout(SOON, wait).await {
+        match tokio::time::timeout(patience, wait).await {
             Ok(holds) => holds,
             Err(_) => panic!("{count} holds did not open\n{}", self.log()),
         }

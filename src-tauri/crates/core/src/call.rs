@@ -1,5 +1,8 @@
 //! One upstream call, as it will be sent.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Method;
 use serde::{Deserialize, Serialize};
@@ -89,8 +92,64 @@ pub struct Call {
 pub enum CallBody {
     /// Fully known; covered by the digest.
     Bytes(Bytes),
+    /// Put aside by the daemon while the call waits; it must be read again before the call can be leased.
+    Aside(Aside),
     /// Passed through from the agent while it arrives: only for routes whose Class ignores the body. Not covered by the digest.
     Streamed,
+}
+
+/// A body that somebody else keeps. It lives as long as this, or a clone of it.
+#[derive(Clone)]
+pub struct Aside {
+    keeper: Arc<dyn Any + Send + Sync>,
+    length: usize,
+    digest: Digest,
+}
+
+impl Aside {
+    /// What stands for these bytes from now on.
+    #[must_use]
+    pub fn new(bytes: &[u8], keeper: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { keeper, length: bytes.len(), digest: Digest::of(&[bytes]) }
+    }
+
+    /// In bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Whoever keeps it, to be asked for it.
+    #[must_use]
+    pub fn keeper<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.keeper.downcast_ref()
+    }
+}
+
+impl PartialEq for Aside {
+    fn eq(&self, other: &Self) -> bool {
+        self.length == other.length && self.digest == other.digest
+    }
+}
+
+impl Eq for Aside {}
+
+impl std::fmt::Debug for Aside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Aside({} bytes)", self.length)
+    }
+}
+
+impl CallBody {
+    /// In bytes; 0 for one that passes through.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Aside(aside) => aside.length(),
+            Self::Streamed => 0,
+        }
+    }
 }
 
 impl Call {
@@ -123,6 +182,10 @@ impl Call {
             CallBody::Bytes(bytes) => {
                 fields.push(b"bytes");
                 fields.push(bytes);
+            }
+            CallBody::Aside(aside) => {
+                fields.push(b"aside");
+                fields.push(&aside.digest.0);
             }
             CallBody::Streamed => fields.push(b"streamed"),
         }

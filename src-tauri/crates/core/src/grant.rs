@@ -3,6 +3,10 @@
 //! ```text
 //!   Grant { agent, AuthorizationDetail { account, preset, narrowed to .., named .., budgets .. }, created_at, expires_at }
 //! ```
+//! `locations` narrows a detail to the addresses that it names: the account's own (`https://gmail.googleapis.com`), the door's (`http://127.0.0.1:8600`)
+//! or the account's at the door (`http://127.0.0.1:8600/work`). When the account moves to another origin, or the door to another port, nothing is
+//! allowed any more.
+//!
 //! A detail is RFC 9396 JSON of type `latchstring_account`. One that contradicts itself can't be made: parsing refuses it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +18,8 @@ use serde_json::Value;
 use crate::classify::imap::name::{canonical, shown, wire_name};
 use crate::operation::{Class, Meter, Operation};
 use crate::time::{Span, Time};
+
+pub mod location;
 
 /// A detail's `type`.
 pub const DETAIL_TYPE: &str = "latchstring_account";
@@ -269,6 +275,12 @@ impl TryFrom<Json> for AuthorizationDetail {
             name.ok_or(GrantError::BadMailbox(text))
         };
         let mailboxes = mailboxes.map(|all| all.into_iter().map(wire).collect::<Result<_, _>>()).transpose()?;
+        let locations = locations
+            .map(|all| {
+                let normal = |text: String| location::normal(&text).ok_or(GrantError::BadLocation(text));
+                all.into_iter().map(normal).collect::<Result<BTreeSet<_>, _>>()
+            })
+            .transpose()?;
         if let Some(family) = named.iter().find(|pattern| pattern.is_family()) {
             return Err(GrantError::NamedFamily(family.as_str().to_owned()));
         }
@@ -382,13 +394,14 @@ impl AuthorizationDetail {
         self.preset
     }
 
-    /// Whether the operation is among the actions and Classes, and all its places among the locations. Places that nobody knows are outside.
+    /// Whether the operation is among the actions and Classes, and one of the account's addresses among the locations. `places` are those addresses as
+    /// [`location::normal`] spells them; an account whose addresses nobody knows is outside.
     #[must_use]
     pub fn covers(&self, operation: &Operation, places: Option<&[String]>) -> bool {
         let action =
             |patterns: &BTreeSet<ActionPattern>| patterns.iter().any(|pattern| pattern.matches(&operation.action));
         let place = |allowed: &BTreeSet<String>| {
-            places.is_some_and(|places| places.iter().all(|place| allowed.contains(place)))
+            places.is_some_and(|places| places.iter().any(|place| allowed.contains(place)))
         };
         self.actions.as_ref().is_none_or(action)
             && self.classes.as_ref().is_none_or(|classes| classes.contains(&operation.class))
@@ -436,7 +449,7 @@ impl AuthorizationDetail {
             add("Only to", classes.iter().map(|class| class.name()).collect());
         }
         if let Some(locations) = &self.locations {
-            add("Only in", locations.iter().map(String::as_str).collect());
+            add("Only at", locations.iter().map(String::as_str).collect());
         }
         let mailboxes: Option<Vec<String>> = self
             .mailboxes
@@ -532,6 +545,11 @@ pub enum GrantError {
     /// Not the name of a mailbox.
     #[error("`{0}` can't be the name of a mailbox; write it as your mail program shows it, such as INBOX or Work/Old")]
     BadMailbox(String),
+    /// Not an address.
+    #[error(
+        "`{0}` is no location; write the account's own address, such as https://gmail.googleapis.com, or its address at this door, such as http://127.0.0.1:8600/ACCOUNT"
+    )]
+    BadLocation(String),
     /// A family where an exact name is needed.
     #[error("`{0}` names a family; what redirects mail or costs money must be named one by one")]
     NamedFamily(String),

@@ -29,6 +29,16 @@ pub const KEEP: Span = Span::minutes(10);
 pub const ALLOWANCE: Span = Span::minutes(15);
 /// The most holds that one agent may have waiting; one more pauses it.
 pub const MAX_WAITING: usize = 32;
+/// A body above this many bytes is put aside while its hold waits, and is not stored: a crash forgets such a hold.
+pub const LARGE_BODY: usize = 1024 * 1024;
+/// What one agent's holds may take in memory: bodies that are not large, ids, texts. In bytes.
+pub const MAX_MEMORY_EACH: usize = 16 * 1024 * 1024;
+/// The same for all agents.
+pub const MAX_MEMORY: usize = 64 * 1024 * 1024;
+/// What the large bodies of one agent's holds may take, in bytes.
+pub const MAX_ASIDE_EACH: usize = 128 * 1024 * 1024;
+/// The same for all agents.
+pub const MAX_ASIDE: usize = 256 * 1024 * 1024;
 /// Denials in a row that pause an agent.
 pub const DENIALS_TO_PAUSE: u32 = 3;
 /// How long such a pause lasts.
@@ -64,6 +74,12 @@ impl State {
     pub const fn waits(self) -> bool {
         matches!(self, Self::Preparing | Self::Open | Self::Proposal)
     }
+
+    /// Whether it may still run: it waits, or was allowed and has not started.
+    #[must_use]
+    pub const fn can_run(self) -> bool {
+        self.waits() || matches!(self, Self::Allowed)
+    }
 }
 
 /// One object as the person sees it.
@@ -73,6 +89,37 @@ pub struct HeldObject {
     pub id: String,
     /// What the guard itself read; `None` while it reads.
     pub view: Option<View>,
+}
+
+/// How much a request takes while it waits, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Weight {
+    /// In memory.
+    pub memory: usize,
+    /// Large bodies.
+    pub aside: usize,
+}
+
+impl Weight {
+    /// What a request would take.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        request.parts.iter().fold(Self::default(), |sum, part| {
+            let body = part.call.body.length();
+            let (small, large) = if body > LARGE_BODY { (0, body) } else { (body, 0) };
+            let texts: usize = part.operation.facts.iter().map(|fact| fact.value.len()).sum();
+            let ids: usize = part.operation.objects.ids().iter().map(String::len).sum();
+            sum + Self { memory: small.saturating_add(texts).saturating_add(ids), aside: large }
+        })
+    }
+}
+
+impl std::ops::Add for Weight {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { memory: self.memory.saturating_add(other.memory), aside: self.aside.saturating_add(other.aside) }
+    }
 }
 
 /// How an Allow was given.
@@ -155,6 +202,13 @@ impl Hold {
         u32::try_from(self.objects.len() + bare).unwrap_or(u32::MAX)
     }
 
+    /// Lets go of the bodies: what is over, or has been handed on, needs none.
+    pub(crate) fn drop_bodies(&mut self) {
+        for part in &mut self.request.parts {
+            part.call.body = CallBody::Bytes(bytes::Bytes::new());
+        }
+    }
+
     /// Whether the objects can be ticked one by one.
     #[must_use]
     pub fn is_divisible(&self) -> bool {
@@ -235,9 +289,12 @@ pub struct StoredPart {
 }
 
 impl Stored {
-    /// `None` if a part streams: such a request can't be kept.
+    /// `None` if a part streams or has a large body: such a request is not kept.
     #[must_use]
     pub fn of(hold: &Hold) -> Option<Self> {
+        if hold.request.parts.iter().any(|part| part.call.body.length() > LARGE_BODY) {
+            return None;
+        }
         let parts = hold.request.parts.iter().map(StoredPart::of).collect::<Option<Vec<_>>>()?;
         Some(Self {
             id: hold.id.clone(),
@@ -286,7 +343,7 @@ impl Stored {
 }
 
 impl StoredPart {
-    /// `None` if the part streams: such a part can't be kept.
+    /// `None` if the part streams, or its body was put aside: such a part can't be kept.
     #[must_use]
     pub fn of(part: &Part) -> Option<Self> {
         let CallBody::Bytes(body) = &part.call.body else { return None };

@@ -124,6 +124,12 @@ impl Redeemed {
         self.purpose
     }
 
+    /// The epoch that it was minted in; what its call needs besides, such as a fresh access token, is leased in the same one.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// Asked before every chunk that leaves.
     #[must_use]
     pub fn stands(&self) -> bool {

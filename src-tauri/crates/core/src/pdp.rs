@@ -35,7 +35,7 @@ pub struct Question<'a> {
     pub room: Room,
     /// Whether the person's own mail, or an allowed send, went to everyone of the audience before.
     pub known_recipients: bool,
-    /// The mailboxes or labels that it happens in, where the door can tell.
+    /// The account's addresses, see [`AuthorizationDetail::covers`].
     pub places: Option<&'a [String]>,
     /// When.
     pub now: Time,

@@ -180,7 +180,7 @@ fn carry(provider: &Provider, call: &Call, mut value: Value, pointer: &str) -> O
 pub(crate) fn body(call: &Call) -> Option<Value> {
     match &call.body {
         CallBody::Bytes(bytes) => serde_json::from_slice(bytes).ok(),
-        CallBody::Streamed => None,
+        CallBody::Aside(_) | CallBody::Streamed => None,
     }
 }
 
@@ -437,14 +437,14 @@ pub fn send_stored(provider: &Provider, part: &Part) -> Option<(Call, Option<Cal
     let message = value.get_mut(&outbox.message)?.take();
     let target = provider.target(&outbox.send.path, &part.params, "")?;
     let call = Call { method: outbox.send.method.clone(), target, ..part.call.clone() };
-    let draft = part.operation.objects.ids().first().and_then(|draft| cancel_draft(provider, part, draft));
+    let draft = part.operation.objects.ids().first().and_then(|draft| cancel_draft(provider, &part.params, draft));
     Some((carry(provider, &call, message, inner)?, draft))
 }
 
-/// Deletes a draft that [`divert_to_draft`] made.
+/// Deletes a draft that [`divert_to_draft`] made; `params` are those of the part that it was made from.
 #[must_use]
-pub fn cancel_draft(provider: &Provider, part: &Part, draft: &str) -> Option<Call> {
+pub fn cancel_draft(provider: &Provider, params: &[(String, String)], draft: &str) -> Option<Call> {
     let outbox = provider.file.outbox.as_ref()?;
-    let target = provider.target(&outbox.cancel.path, &part.params, draft)?;
+    let target = provider.target(&outbox.cancel.path, params, draft)?;
     Some(Call { method: outbox.cancel.method.clone(), ..Call::get(target) })
 }

@@ -1,7 +1,7 @@
 //! The home folder: everything that an engine keeps, for one engine at a time.
 //!
 //! ```text
-//!   home/ 0700   lock  pid  latchstring.db(-wal,-shm)  vault.json  anchor  panic.flag  reserve  quarantine/
+//!   home/ 0700   lock  pid  latchstring.db(-wal,-shm)  vault.json  anchor  panic.flag  reserve  quarantine.db  spool/
 //! ```
 
 use std::fs::{File, OpenOptions, TryLockError};

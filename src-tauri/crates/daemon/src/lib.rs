@@ -9,6 +9,7 @@ pub mod home;
 pub mod net;
 pub mod runtime;
 pub mod seal;
+pub mod spool;
 pub mod store;
 pub mod upstream;
 pub mod vault;

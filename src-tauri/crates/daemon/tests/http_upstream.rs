@@ -14,7 +14,7 @@ use http::Method;
 use http_body_util::{BodyExt, Full, StreamBody};
 use latch_core::call::{Call, CallBody};
 use latch_core::guard::{Guard, Lifetimes, Loaded};
-use latch_core::lease::Lease;
+use latch_core::lease::{Epoch, Lease};
 use latch_core::pdp::Pdp;
 use latch_daemon::net::Connections;
 use latch_daemon::upstream::oauth::{self, RefreshError};
@@ -457,12 +457,12 @@ struct Mint {
 }
 
 impl Hooks for Mint {
-    fn mint_refresh<'a>(&'a self, account: &'a str, call: &'a Call) -> BoxFuture<'a, Option<Lease>> {
+    fn mint_refresh<'a>(&'a self, account: &'a str, call: &'a Call, epoch: Epoch) -> BoxFuture<'a, Option<Lease>> {
         Box::pin(async move {
             self.minted.fetch_add(1, Ordering::SeqCst);
             let guard = self.guard.lock().unwrap();
             assert!(!format!("{call:?}").contains("rt-"), "a lease's call holds no secret");
-            if self.open { guard.lease_refresh(account, call, guard.gate().current()).ok() } else { None }
+            if self.open { guard.lease_refresh(account, call, epoch).ok() } else { None }
         })
     }
 

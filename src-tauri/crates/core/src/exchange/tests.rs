@@ -24,7 +24,7 @@ const PATTERNS: [&str; 7] = [
     "gmail.users.settings.*",
     "gmail.users.settings.filters.create",
 ];
-const PLACES: [&str; 3] = ["INBOX", "Work", "Archive"];
+const PLACES: [&str; 3] = ["https://inbox.example", "https://work.example", "https://archive.example"];
 
 fn operation(action: &str, class: Class) -> Operation {
     Operation {
@@ -121,7 +121,8 @@ fn exceeds_somewhere(child: &Authority, parent: &Authority, first: usize, step: 
 
 /// Every action as every Class in some places.
 static COMBINATIONS: std::sync::LazyLock<Vec<(Operation, Option<Vec<String>>)>> = std::sync::LazyLock::new(|| {
-    let places = [None, Some(vec![]), Some(vec!["INBOX".to_owned()]), Some(PLACES.map(str::to_owned).to_vec())];
+    let places =
+        [None, Some(vec![]), Some(vec!["https://inbox.example".to_owned()]), Some(PLACES.map(str::to_owned).to_vec())];
     let of = |action: &'static str| Class::ALL.map(|class| operation(action, class));
     let operations: Vec<Operation> = ACTIONS.into_iter().flat_map(of).collect();
     operations.into_iter().flat_map(|one| places.clone().map(|places| (one.clone(), places))).collect()
@@ -205,8 +206,7 @@ proptest! {
 }
 
 fn parent() -> Authority {
-    let home =
-        json!({"actions": ["gmail.users.messages.*"], "classes": ["read", "modify", "remove"], "locations": ["INBOX"]});
+    let home = json!({"actions": ["gmail.users.messages.*"], "classes": ["read", "modify", "remove"], "locations": ["https://inbox.example"]});
     let budgets = [("remove".to_owned(), [2, 9])].into();
     Authority {
         details: vec![
@@ -243,7 +243,7 @@ fn asking_for_more_is_refused_in_words() {
         of(json!({"account": "ask", "preset": "organize"})),
         of(json!({"actions": ["gmail.users.*"]})),
         of(json!({"classes": ["read", "send"]})),
-        of(json!({"locations": ["Work"]})),
+        of(json!({"locations": ["https://work.example"]})),
         of(json!({"named": ["gmail.users.settings.updateImap"]})),
         of(json!({"budgets": {"remove": [3, 3]}})),
         of(json!({"budgets": {"leave-inbox": [20, 201]}})),
@@ -256,7 +256,7 @@ fn asking_for_more_is_refused_in_words() {
     on `ask` the token has the preset ask-everything, which organize is not part of; ask for ask-everything or read-only
     on `home` the token does not include gmail.users.*; ask for less
     on `home` the token does not include the class send; ask for less
-    on `home` the token does not include the location Work; ask for less
+    on `home` the token does not include the location https://work.example; ask for less
     on `home` the token does not include the named action gmail.users.settings.updateImap; ask for less
     on `home` the token does not include a larger number for the meter remove; ask for less
     on `home` the token does not include a larger number for the meter leave-inbox; ask for less

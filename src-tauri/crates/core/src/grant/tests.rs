@@ -43,18 +43,18 @@ fn a_detail_survives_its_json() {
     let json = json!({
         "type": "latchstring_account", "account": "work", "preset": "assistant",
         "actions": ["gmail.users.messages.*", "gmail.users.settings.filters.create"],
-        "classes": ["read", "divert"], "locations": ["INBOX"],
+        "classes": ["read", "divert"], "locations": ["https://inbox.example"],
         "named": ["gmail.users.settings.filters.create"], "budgets": {"leave-inbox": [1, 2]},
     });
     let parsed = AuthorizationDetail::parse(&json!([json])).unwrap();
     assert_eq!(parsed.len(), 1);
     assert_eq!(serde_json::to_value(&parsed[0]).unwrap(), json);
-    insta::assert_snapshot!(parsed[0].summary(), @"Reads, labels, archives and trashes within its budgets, sends to people you know after a delay. Asks for the rest. Only gmail.users.messages.*, gmail.users.settings.filters.create. Only to read, divert. Only in INBOX. May ask for gmail.users.settings.filters.create. Unasked at most: leave-inbox 1 in 10 minutes and 2 in 24 hours.");
+    insta::assert_snapshot!(parsed[0].summary(), @"Reads, labels, archives and trashes within its budgets, sends to people you know after a delay. Asks for the rest. Only gmail.users.messages.*, gmail.users.settings.filters.create. Only to read, divert. Only at https://inbox.example. May ask for gmail.users.settings.filters.create. Unasked at most: leave-inbox 1 in 10 minutes and 2 in 24 hours.");
 }
 
 #[test]
 fn another_preset_keeps_the_limits() {
-    let fields = json!({"actions": ["gmail.users.messages.*"], "locations": ["INBOX"], "named": ["gmail.users.messages.trash"], "budgets": {"remove": [1, 2], "read": [7, 8]}});
+    let fields = json!({"actions": ["gmail.users.messages.*"], "locations": ["https://inbox.example"], "named": ["gmail.users.messages.trash"], "budgets": {"remove": [1, 2], "read": [7, 8]}});
     let detail = AuthorizationDetail::for_grant("work", "organize", Some(&fields), None).unwrap();
     let lowered = detail.with_preset(Preset::ReadOnly);
     assert_eq!(
@@ -86,6 +86,7 @@ fn refusals_say_what_to_do() {
         check("organize", json!({"budgets": {"send": [1, 1]}})),
         check("organize", json!({"budgets": {"teleport": [1, 1]}})),
         check("organize", json!([{}, {}])),
+        check("organize", json!({"locations": ["INBOX"]})),
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
     there is no preset `admin`; choose read-only, organize, assistant or ask-everything
@@ -98,6 +99,7 @@ fn refusals_say_what_to_do() {
     the authorization detail can't be read: organize runs nothing unasked on the meter send, so it has no number for it; choose another preset
     the authorization detail can't be read: unknown variant `teleport`, expected one of `read`, `modify`, `leave-inbox`, `remove`, `send`
     a grant is about one account; give one authorization detail
+    the authorization detail can't be read: `INBOX` is no location; write the account's own address, such as https://gmail.googleapis.com, or its address at this door, such as http://127.0.0.1:8600/ACCOUNT
     "#);
 }
 

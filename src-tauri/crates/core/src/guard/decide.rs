@@ -6,7 +6,7 @@ pub(super) mod tests;
 use std::collections::BTreeSet;
 
 use super::{Guard, Notice, Now, record};
-use crate::call::Digest;
+use crate::call::{CallBody, Digest};
 use crate::hold::{self, Allowance, Allowed, State};
 use crate::journal::{Commit, Kind, Shelf};
 use crate::operation::{Class, Objects, Part, Request};
@@ -137,10 +137,26 @@ impl Guard {
         self.notices.push_back(Notice::HoldChanged(id.to_owned()));
     }
 
+    /// The bodies of a hold that still waits were put aside: `bodies`, one for each part.
+    pub fn put_bodies_aside(&mut self, id: &str, bodies: Vec<CallBody>) {
+        let Some(hold) = self.hold_mut(id) else { return };
+        if !hold.state.can_run() || hold.request.parts.len() != bodies.len() {
+            return;
+        }
+        for (part, body) in hold.request.parts.iter_mut().zip(bodies) {
+            match (&part.call.body, &body) {
+                (CallBody::Bytes(bytes), CallBody::Aside(aside)) if aside.length() == bytes.len() => {
+                    part.call.body = body
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// The guard could not read what a hold is about: nothing runs, and the requester is told the truth.
     pub fn handle_unreadable(&mut self, id: &str, why: &str, now: Now) -> Commit {
         let mut commit = Commit::default();
-        if self.hold(id).is_some_and(|hold| hold.state.waits() || hold.state == State::Allowed) {
+        if self.hold(id).is_some_and(|hold| hold.state.can_run()) {
             self.close(id, State::Failed, why, now, &mut commit);
         }
         commit
@@ -259,6 +275,7 @@ impl Guard {
         hold.state = State::Running;
         hold.expires_at = now.time + hold::KEEP;
         let request = hold.request.clone();
+        hold.drop_bodies();
         let count = allowed
             .objects
             .as_ref()
@@ -317,24 +334,25 @@ impl Guard {
     /// Ends what is over: holds become proposals or expire, answered ones are forgotten.
     pub fn handle_timeout(&mut self, now: Now) -> Commit {
         let mut commit = Commit::default();
-        let due: Vec<(String, State, bool, u32)> = self
+        let due: Vec<(String, State, bool, u32, Time)> = self
             .holds
             .values()
             .filter(|hold| hold.expires_at <= now.time && hold.state != State::Running)
-            .map(|hold| (hold.id.clone(), hold.state, hold.is_gentle(), hold.waiting))
+            .map(|hold| (hold.id.clone(), hold.state, hold.is_gentle(), hold.waiting, hold.opened_at))
             .collect();
         let proposal = self.lifetimes.proposal;
-        for (id, state, gentle, waiting) in due {
+        for (id, state, gentle, waiting, opened_at) in due {
             match state {
                 State::Preparing | State::Open if waiting > 0 => {
                     if let Some(hold) = self.hold_mut(&id) {
                         hold.expires_at = now.time + crate::time::Span::seconds(1);
                     }
                 }
-                State::Open if gentle => {
+                // After a long sleep the time of the proposal may be over, too.
+                State::Open if gentle && opened_at + proposal > now.time => {
                     if let Some(hold) = self.hold_mut(&id) {
                         hold.state = State::Proposal;
-                        hold.expires_at = hold.opened_at + proposal;
+                        hold.expires_at = opened_at + proposal;
                     }
                     self.prompts.leave(&id, now.time);
                     self.notices.push_back(Notice::HoldChanged(id));
@@ -363,6 +381,7 @@ impl Guard {
         let Some(hold) = self.hold_mut(id) else { return };
         hold.state = state;
         hold.expires_at = now.time + hold::KEEP;
+        hold.drop_bodies();
         let mut record = record(now, Kind::Verdict, why);
         record.agent = Some(hold.agent.clone());
         record.account = Some(hold.account.clone());

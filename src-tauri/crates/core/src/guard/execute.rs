@@ -108,9 +108,12 @@ impl Guard {
         Commit { records: vec![record], charges, puts: Vec::new(), deletes }
     }
 
-    /// The lease for a call whose intent is recorded. At most once for each call; refused when the epoch moved on.
+    /// The lease for a call whose intent is recorded. At most once for each call; refused when the epoch moved on, or its agent was disconnected.
     pub fn lease(&self, plan: &mut Plan, index: usize) -> Result<Lease, Stopped> {
         if !self.gate.admits(plan.epoch) || (self.state.panicked.is_some() && !plan.undo) {
+            return Err(Stopped);
+        }
+        if plan.agent.as_ref().is_some_and(|agent| !self.agents.contains_key(agent)) {
             return Err(Stopped);
         }
         let call = plan.calls.get_mut(index).and_then(Option::take).ok_or(Stopped)?;

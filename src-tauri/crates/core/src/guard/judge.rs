@@ -4,19 +4,22 @@ use std::sync::Arc;
 
 use super::standing::Before;
 use super::{Guard, Notice, Now, Session, number, record};
-use crate::budget::{self, Asked};
+use crate::budget::{self, Asked, Room, Window};
 use crate::call::Digest;
 use crate::classify::imap::deed::MAILBOX;
 use crate::classify::imap::name::shown;
 use crate::grant::{AuthorizationDetail, Grant};
-use crate::hold::{self, Hold, State};
+use crate::hold::{self, Hold, State, Weight};
 use crate::journal::{Charge, Commit, Kind};
 use crate::lease::Epoch;
-use crate::operation::{Class, Objects, Request};
+use crate::operation::{Class, Meter, Objects, Request};
 use crate::pdp::{Decision, Question};
 use crate::plan::Permit;
 use crate::scope::Views;
 use crate::time::{Span, Time};
+
+/// The most of an account's name that is recorded where nothing vouches for it.
+const LONGEST_NAME: usize = 64;
 
 /// What is known of a request beyond its bytes.
 #[derive(Debug, Clone, Default)]
@@ -63,8 +66,32 @@ pub enum Ruling {
         /// Until when.
         until: Time,
     },
+    /// What waits for the person already takes all the room there is.
+    Crowded {
+        /// It is this agent's own; otherwise that of all agents together.
+        own: bool,
+    },
     /// Panic, or the token's end, came in between.
     Stopped,
+}
+
+/// Why the guard does not read on to find out what a request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// Panic, or the token's or grant's end, came in between.
+    Stopped,
+    /// The agent is paused.
+    Paused {
+        /// Until when.
+        until: Time,
+    },
+    /// The agent's read budget is used up.
+    Spent {
+        /// Its number.
+        limit: u32,
+        /// In which window.
+        window: Window,
+    },
 }
 
 /// For whom, where and under which epoch a hold is opened.
@@ -98,14 +125,7 @@ impl Guard {
             return Ruling::Stopped;
         }
         let Some((grant, narrowed)) = self.effective(session, account, now) else {
-            return self.forbid(
-                session,
-                account,
-                request,
-                "This agent has no access to this account.".to_owned(),
-                "Ask the person to grant access to it.".to_owned(),
-                now,
-            );
+            return Self::stranger(session, account, now);
         };
         let unresolved = request.parts.iter().any(|part| matches!(part.operation.objects, Objects::Within { .. }));
         let judged = self.judge(grant, narrowed, request, now);
@@ -144,6 +164,26 @@ impl Guard {
         }
     }
 
+    /// Refuses a session what it has no grant on, before anything else is looked at. The refusal is the same whether there is such an account or not:
+    /// an agent must not find out which accounts exist.
+    #[must_use]
+    pub fn refuse_stranger(&self, session: &Session, account: &str, now: Now) -> Option<Ruling> {
+        if !self.gate.admits(session.epoch) || self.state.stopped.contains(&session.agent) {
+            return Some(Ruling::Stopped);
+        }
+        self.effective(session, account, now).is_none().then(|| Self::stranger(session, account, now))
+    }
+
+    fn stranger(session: &Session, account: &str, now: Now) -> Ruling {
+        let why = "This agent has no access to an account of this name.".to_owned();
+        let instead = "Ask the person to grant access to it.".to_owned();
+        let mut record = record(now, Kind::Forbidden, why.clone());
+        record.agent = Some(session.agent.clone());
+        record.account = Some(account.chars().take(LONGEST_NAME).collect());
+        record.count = 1;
+        Ruling::Forbid { why, instead, commit: Box::new(Commit { records: vec![record], ..Commit::default() }) }
+    }
+
     pub(super) fn judge(
         &self,
         grant: &Grant,
@@ -170,7 +210,7 @@ impl Guard {
                     operation,
                     room,
                     known_recipients,
-                    places: None,
+                    places: self.places.get(grant.account()).map(Vec::as_slice),
                     now: now.time,
                 })
             })
@@ -190,6 +230,36 @@ impl Guard {
                 instead: "Send at least one request in a batch.".to_owned(),
             },
         }
+    }
+
+    /// Counts what the guard must read to find out what a request is about, on the read meters of whoever asks. Asked before every round of reads, so
+    /// that a pause or a panic ends them.
+    pub fn charge_resolving(
+        &mut self,
+        session: &Session,
+        account: &str,
+        reads: u32,
+        now: Now,
+    ) -> Result<Vec<Charge>, Unread> {
+        let over = self.state.panicked.is_some() || session.expires_at <= now.time;
+        if over || !self.gate.admits(session.epoch) || self.state.stopped.contains(&session.agent) {
+            return Err(Unread::Stopped);
+        }
+        if let Some(until) = self.paused_until(&session.agent, now) {
+            return Err(Unread::Paused { until });
+        }
+        let (grant, narrowed) = self.effective(session, account, now).ok_or(Unread::Stopped)?;
+        let agent_since = self.agents.get(&grant.agent).map_or(now.time, |agent| agent.since);
+        let counts = [(Meter::Read, reads)];
+        let asked = Asked { grant, narrowed, agent_since, counts: &counts, now: now.time };
+        if let Room::Over { limit, window, .. } = self.meters.room(&asked) {
+            return Err(Unread::Spent { limit, window });
+        }
+        let charges = budget::charges(&session.agent, account, &counts, now.time);
+        for charge in &charges {
+            self.meters.charge(charge);
+        }
+        Ok(charges)
     }
 
     fn forbid(
@@ -312,9 +382,26 @@ impl Guard {
         if waiting >= hold::MAX_WAITING {
             return Ruling::Paused { until: self.pause(&session.agent, now) };
         }
+        if let Some(crowded) = self.crowded(&session.agent, request) {
+            return crowded;
+        }
         let asked = Asking { agent: &session.agent, account, epoch: session.epoch };
         let (id, commit) = self.add_hold(asked, request, digest, (why, context), now);
         Ruling::Held { id, commit: Box::new(commit) }
+    }
+
+    /// Whether there is no room to keep another such request for the person.
+    fn crowded(&self, agent: &str, request: &Request) -> Option<Ruling> {
+        let new = Weight::of(request);
+        let sum = |of: &dyn Fn(&Hold) -> bool| {
+            self.holds.values().filter(|hold| of(hold)).fold(new, |sum, hold| sum + Weight::of(&hold.request))
+        };
+        let own = sum(&|hold| hold.agent == agent);
+        if own.memory > hold::MAX_MEMORY_EACH || own.aside > hold::MAX_ASIDE_EACH {
+            return Some(Ruling::Crowded { own: true });
+        }
+        let all = sum(&|_| true);
+        (all.memory > hold::MAX_MEMORY || all.aside > hold::MAX_ASIDE).then_some(Ruling::Crowded { own: false })
     }
 
     /// A permit whose obligation can't be met, such as a delay for what can't wait: the person is asked instead.
@@ -322,16 +409,26 @@ impl Guard {
         if let Some(ruling) = self.denied(&permit.agent, &permit.account, request, now) {
             return ruling;
         }
+        if let Some(crowded) = self.crowded(&permit.agent, request) {
+            return crowded;
+        }
         let asked = Asking { agent: &permit.agent, account: &permit.account, epoch: permit.epoch };
         let (id, commit) = self.add_hold(asked, request, permit.digest, (why.to_owned(), context), now);
         Ruling::Held { id, commit: Box::new(commit) }
     }
 
-    /// Asks the person about something that was permitted before a panic or a restart.
-    pub fn hold_again(&mut self, agent: &str, account: &str, request: &Request, why: String, now: Now) -> Commit {
+    /// Asks the person about something that was permitted before a panic or a restart; the hold's id.
+    pub fn hold_again(
+        &mut self,
+        agent: &str,
+        account: &str,
+        request: &Request,
+        why: String,
+        now: Now,
+    ) -> (String, Commit) {
         let digest = Hold::digest_of(agent, account, request);
         let asked = Asking { agent, account, epoch: self.gate.current() };
-        self.add_hold(asked, request, digest, (why, Context::default()), now).1
+        self.add_hold(asked, request, digest, (why, Context::default()), now)
     }
 
     fn add_hold(

@@ -36,10 +36,10 @@ mod touch;
 
 pub use decide::{BY_NOTIFICATION, DecideError, Decided, Scope, Verdict, retypes};
 pub use execute::Stopped;
-pub use judge::{Context, Ruling, Waits};
+pub use judge::{Context, Ruling, Unread, Waits};
 pub use known::{Doubt, History, MOST_LOOKED_UP, Written};
 pub use prompt::{A_MINUTE as PROMPTS_A_MINUTE, AN_HOUR as PROMPTS_AN_HOUR};
-pub use session::{GrantError, Introspection, TokenError};
+pub use session::{GrantError, Introspection, MAX_TOKENS_EACH, TokenError};
 pub use standing::Remember;
 pub use stop::Cut;
 pub use touch::TOUCHED_AT_MOST;
@@ -207,6 +207,7 @@ pub struct Guard {
     unstarred: HashMap<(String, String), Time>,
     /// The last task allowance's number.
     given: u64,
+    places: BTreeMap<String, Vec<String>>,
     notices: VecDeque<Notice>,
     prompts: prompt::Prompts,
 }
@@ -246,6 +247,7 @@ impl Guard {
             denials: loaded.denials,
             unstarred: HashMap::new(),
             given: 0,
+            places: BTreeMap::new(),
             notices: VecDeque::new(),
             prompts: prompt::Prompts::default(),
         }
@@ -389,6 +391,12 @@ impl Guard {
         let any = !came.is_empty();
         self.notices.extend(came.into_iter().map(Notice::MayComeUp));
         any
+    }
+
+    /// At which addresses an account is: its own and the door's. Grants may be for some of them only.
+    pub fn set_places(&mut self, account: &str, places: &[String]) {
+        let places = places.iter().filter_map(|place| crate::grant::location::normal(place)).collect();
+        self.places.insert(account.to_owned(), places);
     }
 
     /// The next thing that others should know.

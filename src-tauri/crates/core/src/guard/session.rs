@@ -15,7 +15,9 @@ use crate::time::Span;
 
 /// The longest life of an access token.
 pub(super) const MAX_TOKEN_LIFE: Span = Span::hours(1);
-/// The most live tokens; issuing one more is refused.
+/// The most live tokens of one agent; one more, and the one that ends soonest dies. Whoever held it gets a new one with the pairing secret.
+pub const MAX_TOKENS_EACH: usize = 256;
+/// The most live tokens of all agents; issuing one more is refused.
 pub(super) const MAX_TOKENS: usize = 100_000;
 
 /// Why there is no session, or no token.
@@ -94,11 +96,15 @@ impl Guard {
         }
         self.relink();
         commit.deletes.push((Shelf::Agent, agent.to_owned()));
-        let holds: Vec<String> =
-            self.holds().filter(|hold| hold.agent == agent && hold.state.waits()).map(|hold| hold.id.clone()).collect();
+        let holds: Vec<String> = self
+            .holds()
+            .filter(|hold| hold.agent == agent && hold.state.can_run())
+            .map(|hold| hold.id.clone())
+            .collect();
         for id in holds {
             self.close(&id, crate::hold::State::Denied, "its agent was disconnected", now, &mut commit);
         }
+        self.holds.retain(|_, hold| hold.agent != agent || hold.state != crate::hold::State::Done);
         self.allowances.retain(|allowance| allowance.agent != agent);
         self.end_denials(|denial| denial.agent == agent, &mut commit);
         self.conduct.remove(agent);
@@ -153,8 +159,19 @@ impl Guard {
         self.relink();
         let mut record = record(now, Kind::Change, why);
         record.account = Some(grant.account().to_owned());
-        record.agent = Some(grant.agent);
-        Some(Commit { records: vec![record], deletes: vec![(Shelf::Grant, id.to_owned())], ..Commit::default() })
+        record.agent = Some(grant.agent.clone());
+        let mut commit =
+            Commit { records: vec![record], deletes: vec![(Shelf::Grant, id.to_owned())], ..Commit::default() };
+        let ended: Vec<String> = self
+            .holds()
+            .filter(|hold| hold.agent == grant.agent && hold.account == grant.account() && hold.state.can_run())
+            .map(|hold| hold.id.clone())
+            .collect();
+        for id in ended {
+            self.close(&id, crate::hold::State::Denied, "its grant was taken away", now, &mut commit);
+        }
+        self.allowances.retain(|allowance| allowance.agent != grant.agent || allowance.account != grant.account());
+        Some(commit)
     }
 
     /// Takes away every grant on an account that is removed.
@@ -170,12 +187,14 @@ impl Guard {
         }
         let holds: Vec<String> = self
             .holds()
-            .filter(|hold| hold.account == account && hold.state.waits())
+            .filter(|hold| hold.account == account && hold.state.can_run())
             .map(|hold| hold.id.clone())
             .collect();
         for id in holds {
             self.close(&id, crate::hold::State::Denied, "its account was removed", now, &mut commit);
         }
+        self.forget_answers(account);
+        self.places.remove(account);
         self.allowances.retain(|allowance| allowance.account != account);
         self.end_denials(|denial| denial.account == account, &mut commit);
         commit.deletes.extend(self.known.forget_account(account));
@@ -253,11 +272,16 @@ impl Guard {
         if self.state.panicked.is_some() || self.state.stopped.contains(agent) {
             return Err(TokenError::Stopped);
         }
-        if self.tokens.len() >= MAX_TOKENS {
+        if self.tokens.len() >= MAX_TOKENS_EACH {
             self.tokens.retain(|_, token| token.expires_at > now.time);
-            if self.tokens.len() >= MAX_TOKENS {
-                return Err(TokenError::TooMany);
-            }
+        }
+        let own = || self.tokens.iter().filter(|(_, token)| token.agent == agent);
+        if own().count() >= MAX_TOKENS_EACH {
+            let soonest = own().min_by_key(|(_, token)| token.expires_at).map(|(hash, _)| *hash);
+            soonest.map(|hash| self.tokens.remove(&hash));
+        }
+        if self.tokens.len() >= MAX_TOKENS {
+            return Err(TokenError::TooMany);
         }
         let life = life.unwrap_or(self.lifetimes.token).min(MAX_TOKEN_LIFE);
         let token = Token { agent: agent.to_owned(), epoch: self.gate.current(), expires_at: now.time + life, details };

@@ -21,12 +21,8 @@ impl Guard {
     pub fn handle_panic(&mut self, why: &str, now: Now) -> (Epoch, Cut, Commit) {
         let epoch = self.gate.current();
         let mut commit = Commit::default();
-        let waiting: Vec<String> = self
-            .holds
-            .values()
-            .filter(|hold| hold.state.waits() || hold.state == State::Allowed)
-            .map(|hold| hold.id.clone())
-            .collect();
+        let waiting: Vec<String> =
+            self.holds.values().filter(|hold| hold.state.can_run()).map(|hold| hold.id.clone()).collect();
         let cut = Cut {
             tokens: u32::try_from(self.tokens.len()).unwrap_or(u32::MAX),
             holds: u32::try_from(waiting.len() + self.allowances.len()).unwrap_or(u32::MAX),

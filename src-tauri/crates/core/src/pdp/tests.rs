@@ -143,10 +143,12 @@ fn a_detail_narrows_by_action_class_and_place() {
     assert_eq!(of(json!({"actions": []}), None), Outcome::Forbid);
     assert_eq!(of(json!({"classes": ["read", "remove"]}), None), Outcome::Permit);
     assert_eq!(of(json!({"classes": ["read"]}), None), Outcome::Forbid);
-    let [inbox, work] = ["INBOX", "Work"].map(str::to_owned);
-    assert_eq!(of(json!({"locations": ["INBOX"]}), Some(std::slice::from_ref(&inbox))), Outcome::Permit);
-    assert_eq!(of(json!({"locations": ["INBOX"]}), Some(&[inbox, work])), Outcome::Forbid);
-    assert_eq!(of(json!({"locations": ["INBOX"]}), None), Outcome::Forbid, "a place that nobody knows");
+    let [upstream, door] = ["https://mail.example", "http://127.0.0.1:8600/work"].map(str::to_owned);
+    let only = json!({"locations": ["https://mail.example:443/"]});
+    assert_eq!(of(only.clone(), Some(&[upstream, door.clone()])), Outcome::Permit, "one of its addresses is named");
+    assert_eq!(of(only.clone(), Some(&[door])), Outcome::Forbid);
+    assert_eq!(of(json!({"locations": []}), Some(&["https://mail.example".to_owned()])), Outcome::Forbid);
+    assert_eq!(of(only, None), Outcome::Forbid, "an account whose addresses nobody knows");
 }
 
 #[test]

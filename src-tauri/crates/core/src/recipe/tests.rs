@@ -166,7 +166,7 @@ fn a_mail_waits_as_a_draft_with_its_own_text() {
         (draft.as_str(), serde_json::from_slice::<Value>(&told.body).unwrap()),
         ("r1", json!({"id": "m1", "threadId": "t"}))
     );
-    let cancel = cancel_draft(gmail(), &asked, "r1").unwrap();
+    let cancel = cancel_draft(gmail(), &asked.params, "r1").unwrap();
     assert_eq!((&cancel.method, cancel.target.as_str()), (&Method::DELETE, "/gmail/v1/users/me/drafts/r1"));
     assert!(divert_to_draft(gmail(), &part("POST", "/drafts/send", json!({"id": "r1"}))).is_none());
 }

@@ -33,6 +33,8 @@ pub struct Account {
     pub target: AccountTarget,
     /// Which kind of credential it has.
     pub credential: &'static str,
+    /// Its own address.
+    pub base_url: String,
     /// What its credential is sealed to.
     pub sealed_to: String,
     whole: Arc<Credential>,
@@ -122,8 +124,17 @@ impl Runtime {
             ..Commit::default()
         };
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        opened.guard().set_places(&account.id, &self.places(&account));
         opened.accounts.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(stored.id, account);
         Ok(Id { id: params.id })
+    }
+
+    /// The addresses that a grant's `locations` may name for an account.
+    pub(super) fn places(&self, account: &Account) -> Vec<String> {
+        let door = self.doors().http;
+        let at_door = door.iter().map(|door| format!("{door}/{}", account.id));
+        let own = [account.base_url.clone(), account.target.origin().to_string()];
+        own.into_iter().chain(at_door).chain(door.clone()).collect()
     }
 
     /// Every account, without its credential.
@@ -154,6 +165,9 @@ impl Runtime {
         }
         let now = opened.now();
         let mut commit = opened.guard().forget_account(&params.id, now);
+        let unsent = self.outbox_close(opened, None, Some(&params.id));
+        commit.records.extend(unsent.records);
+        commit.deletes.extend(unsent.deletes);
         let mut change = record(now, Kind::Change, "account removed");
         change.account = Some(params.id.clone());
         commit.records.push(change);
@@ -297,6 +311,7 @@ fn account(stored: &Stored, credential: Credential, kind: &'static str) -> Resul
         provider: stored.provider.clone(),
         target,
         credential: kind,
+        base_url: stored.base_url.clone(),
         sealed_to: stored.origin(),
         whole,
     })

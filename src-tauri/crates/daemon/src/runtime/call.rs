@@ -30,11 +30,23 @@ impl crate::confirm::owner::Inside for Runtime {
     }
 
     async fn call(self: Arc<Self>, method: &str, params: Value) -> Result<Value, RpcError> {
-        Self::call(&self, method, params, Origin::Owner).await
+        self.call_apart(method, params, Origin::Owner).await
     }
 }
 
 impl Runtime {
+    /// [`Runtime::call`] in a task of its own: a caller who leaves does not cut an undo in half.
+    pub(super) async fn call_apart(
+        self: &Arc<Self>,
+        method: &str,
+        params: Value,
+        origin: Origin,
+    ) -> Result<Value, RpcError> {
+        let (runtime, method) = (Arc::clone(self), method.to_owned());
+        let called = self.tasks.spawn(async move { Self::call(&runtime, &method, params, origin).await });
+        called.await.unwrap_or_else(|_| Err(RpcError::new(ErrorCode::Internal, "the call did not end in order")))
+    }
+
     /// Answers one call. Over the control socket only what reduces is answered; what would widen becomes an ask to the owner or is refused.
     pub async fn call(self: &Arc<Self>, method: &str, params: Value, origin: Origin) -> Result<Value, RpcError> {
         let known = c::METHODS.iter().find(|(name, _)| *name == method);
@@ -84,7 +96,7 @@ impl Runtime {
             c::AnswerForget::NAME => {
                 reply::<c::AnswerForget>(self.answer_forget(parse::<c::AnswerForget>(params)?).await)
             }
-            c::UndoList::NAME => reply::<c::UndoList>(self.undo_list(&parse::<c::UndoList>(params)?)),
+            c::UndoList::NAME => reply::<c::UndoList>(self.undo_list(&parse::<c::UndoList>(params)?).await),
             c::UndoRun::NAME => reply::<c::UndoRun>(self.undo_run(parse::<c::UndoRun>(params)?).await),
             c::PanicCall::NAME => {
                 let why = if origin.is_owner() { "stopped by the person" } else { "stopped over the control socket" };

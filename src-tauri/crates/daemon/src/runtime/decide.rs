@@ -209,9 +209,16 @@ impl Runtime {
         };
         let epoch = permit.epoch();
         let recipients: Vec<String> = chosen.iter().flat_map(|(request, _)| recipients(request)).collect();
-        let sent = chosen.as_ref().map(|(request, _)| request.clone());
+        let sent = chosen.is_some();
         let result = match chosen {
-            Some((request, dropped)) => self.execute(account, permit, request, &dropped).await,
+            Some((request, dropped)) => match super::aside::whole(opened, request).await {
+                Ok((request, turn)) => {
+                    let result = self.execute(account, permit, request, &dropped).await;
+                    drop(turn);
+                    result
+                }
+                Err(failure) => Err(failure),
+            },
             None => Err(Failure::NotDivisible),
         };
         if let Ok(answer) = &result
@@ -230,9 +237,9 @@ impl Runtime {
                 super::problem::failed(shape, &failure).into_answer()
             }
         };
-        if let Some(request) = &sent {
+        if sent {
             let left = (200..300).contains(&answer.status).then_some(epoch);
-            self.outbox_settled(opened, &account.id, request, left).await;
+            self.outbox_settled(opened, id, left).await;
         }
         super::lock(&opened.answers).insert(id.to_owned(), Arc::new(answer));
         opened.guard().finish(id, opened.now());
@@ -246,7 +253,7 @@ impl Runtime {
             return;
         }
         let (runtime, account, id) = (Arc::clone(self), Arc::clone(account), id.to_owned());
-        self.tasks.spawn(async move {
+        self.tasks.spawn_light(async move {
             runtime.prepare(&account, &id).await;
             if let Some(opened) = runtime.opened() {
                 super::lock(&opened.preparing).remove(&id);
@@ -263,6 +270,7 @@ impl Runtime {
             if !unsaved.is_empty() {
                 let _ = opened.store.commit(Commit { charges: summed(unsaved), ..Commit::default() }).await;
             }
+            self.outbox_answered(opened).await;
             self.outbox_due(opened).await;
             let due = opened.guard().poll_timeout().is_some_and(|due| due <= opened.clock.now());
             if !due {

@@ -18,6 +18,7 @@ use super::accounts::Account;
 use super::read::ReadError;
 use super::undo::Undo;
 use super::{Opened, Runtime};
+use crate::spool::SpoolError;
 use crate::store::{Copied, StoreError};
 use crate::upstream::UpstreamError;
 
@@ -45,6 +46,12 @@ pub(crate) enum Failure {
     /// The upstream did not take it, or its answer broke off.
     #[error("{0}")]
     Upstream(Arc<UpstreamError>),
+    /// The approved body could not be read again.
+    #[error("it was put aside and could not be read again, so nothing was done: {0}")]
+    Aside(SpoolError),
+    /// The engine ends; what was recorded as an intent says how far it came.
+    #[error("not begun, because Latchstring is ending")]
+    Ending,
     /// The person ticked a part that can't be cut out of this request.
     #[error("it can't be done in part, so nothing was done")]
     NotDivisible,
@@ -246,6 +253,9 @@ impl Runtime {
         }
         let mut last = None;
         for (offset, call) in calls.into_iter().enumerate() {
+            if self.tasks.is_ending() {
+                return Err(Failure::Ending);
+            }
             let (intent, lease) = {
                 let mut commit = opened.guard().intent(plan, first + offset, opened.now());
                 if let Some(undo) = &undo
@@ -260,11 +270,6 @@ impl Runtime {
                 crate::fail::point("before-intent");
                 let receipt = opened.store.commit(commit).await?;
                 crate::fail::point("after-intent");
-                if let Some(undo) = &undo
-                    && offset == 0
-                {
-                    super::lock(&opened.undos).insert(undo.number(), undo.clone());
-                }
                 (receipt.seq, opened.guard().lease(plan, first + offset)?)
             };
             let sent = self.send(opened, account, lease, call).await;
@@ -293,7 +298,6 @@ impl Runtime {
                     record.undo = Some(known.id.clone());
                 }
                 commit.puts.push(known.put());
-                super::lock(&opened.undos).insert(known.number(), known.clone());
                 undo = Some(known);
             }
             if let (Ok(answer), Some((id, _)), true) = (&sent, &writing, offset == 0) {
@@ -312,7 +316,6 @@ impl Runtime {
                 for record in &mut commit.records {
                     record.undo = None;
                 }
-                super::lock(&opened.undos).remove(&refused.number());
             }
             opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
             if tidies && offset > 0 {

@@ -15,12 +15,14 @@ use latch_core::recipe::{self, Answer};
 use serde_json::json;
 
 use super::accounts::Account;
+use super::aside::{HeadOf, Understood, understand};
 use super::execute::Failure;
 use super::inside::Caller;
 use super::problem::{self, Problem};
 use super::read::ReadError;
 use super::{Opened, Runtime};
-use crate::door::http::{AgentBody, AnswerBody};
+use crate::door::http::{AgentBody, AnswerBody, Gathered};
+use crate::spool::Turn;
 
 /// The header in which an agent may say why, in its own words.
 const REASON: &str = "latchstring-reason";
@@ -55,13 +57,14 @@ impl Runtime {
         body: AgentBody,
     ) -> Result<Response, Problem> {
         let opened = self.opened().ok_or_else(problem::vault_locked)?;
+        let Caller { session, peer } = caller;
+        let stranger = opened.guard().refuse_stranger(&session, account_id, opened.now());
+        if let Some(ruling) = stranger {
+            return Err(Box::pin(refused(opened, problem::STRANGER, ruling)).await);
+        }
         let account = opened.account(account_id).ok_or_else(|| {
-            Problem::new(
-                ErrorShape::Plain,
-                404,
-                "No such account",
-                "There is no account with this name here, or this agent may not know of it.",
-            )
+            let detail = "Latchstring can't use this account at present: the person must remove it and add it again.";
+            Problem::new(problem::STRANGER, 503, "Account not usable", detail)
         })?;
         if account.target.is_mail() {
             let detail = "This account is reached over IMAP: log in at the IMAP door with the same access token.";
@@ -85,9 +88,17 @@ impl Runtime {
             BodyNeed::Stream => routed.limit(),
             BodyNeed::Buffer { limit } => limit,
         };
-        let bytes = body.collect(limit).await.map_err(|error| problem::body(shape, &error))?;
-        let mut request = routed.classify(&bytes).map_err(|refusal| problem::refused(shape, &refusal))?;
-        let Caller { session, peer } = caller;
+        let gathered = body.gather(limit, &opened.spool).await.map_err(|error| problem::body(shape, &error))?;
+        let Understood { request, turn } = match gathered {
+            Gathered::Whole(bytes) => Understood { request: routed.classify(&bytes), turn: None },
+            Gathered::Aside(kept) => {
+                let (method, headers) = (head.method.clone(), head.headers.clone());
+                let (provider, target) = (account.provider.clone(), target.to_owned());
+                let of = HeadOf { provider, method, target, headers, mount: mount.clone() };
+                Box::pin(understand(self, of, kept)).await.map_err(|error| problem::body(shape, &error))?
+            }
+        };
+        let mut request = request.map_err(|refusal| problem::refused(shape, &refusal))?;
         let reason = head.headers.get(REASON).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mut context = Context { reason, ..Context::default() };
         let mut resolved = false;
@@ -102,24 +113,12 @@ impl Runtime {
             };
             match ruling {
                 Ruling::Stopped => return Err(problem::stopped(shape)),
+                Ruling::Crowded { own } => return Err(problem::crowded(shape, own)),
                 Ruling::Paused { until } => {
                     self.settle(opened);
-                    let seconds = until.since(opened.clock.now()).0 / 1000 + 1;
-                    return Err(Problem::new(
-                        shape,
-                        429,
-                        "Paused",
-                        "The person denied several requests in a row, or too many are waiting. Nothing that needs their consent is accepted for now; what is within the budget still is.",
-                    )
-                    .retry_after(seconds));
+                    return Err(problem::paused(shape, until.since(opened.clock.now()).0 / 1000 + 1));
                 }
-                Ruling::Forbid { why, instead, commit } => {
-                    Box::pin(opened.store.commit(*commit))
-                        .await
-                        .map_err(|error| problem::unrecorded(shape, &error.to_string()))?;
-                    return Err(Problem::new(shape, 403, "Not allowed", format!("{why} {instead}"))
-                        .with(json!({ "latchstring": { "decision": "forbid" } })));
-                }
+                forbid @ Ruling::Forbid { .. } => return Err(Box::pin(refused(opened, shape, forbid)).await),
                 Ruling::Resolve if resolved => {
                     return Err(problem::unreadable(
                         shape,
@@ -128,7 +127,7 @@ impl Runtime {
                 }
                 Ruling::Resolve => {
                     resolved = true;
-                    request = Box::pin(self.resolve(&account, session.epoch, request))
+                    request = Box::pin(self.resolve(&account, &session, request))
                         .await
                         .map_err(|error| problem::unreadable(shape, &error))?;
                 }
@@ -143,7 +142,7 @@ impl Runtime {
                     return self.pass(opened, &account, shape, permit, request).await;
                 }
                 Ruling::Permit(permit) => {
-                    let answer = Box::pin(self.run_now(&account, permit, request)).await;
+                    let answer = Box::pin(self.run_now(&account, permit, request, turn)).await;
                     self.settle(opened);
                     return answer.map(respond).map_err(|failure| problem::failed(shape, &failure));
                 }
@@ -152,8 +151,10 @@ impl Runtime {
                         Box::pin(opened.store.commit(*commit))
                             .await
                             .map_err(|error| problem::unrecorded(shape, &error.to_string()))?;
+                        Box::pin(self.put_aside(opened, &id)).await;
                         Box::pin(self.name_program(opened, &id, peer)).await;
                     }
+                    drop((request, turn));
                     return Box::pin(self.held(opened, &account, provider, &id)).await;
                 }
             }
@@ -199,11 +200,16 @@ impl Runtime {
         account: &Arc<Account>,
         permit: Permit,
         request: Request,
+        turn: Option<Turn>,
     ) -> Result<Answer, Failure> {
         let runtime = Arc::clone(self);
         let account = Arc::clone(account);
         self.tasks
-            .spawn(async move { runtime.execute(&account, permit, request, &[]).await })
+            .spawn(async move {
+                let answer = runtime.execute(&account, permit, request, &[]).await;
+                drop(turn);
+                answer
+            })
             .await
             .unwrap_or(Err(Failure::Stopped))
     }
@@ -282,6 +288,16 @@ impl Runtime {
                 }
             }
         }
+    }
+}
+
+/// Records a refusal and puts it into words; whatever else a ruling says, nothing runs.
+async fn refused(opened: &Opened, shape: ErrorShape, ruling: Ruling) -> Problem {
+    let Ruling::Forbid { why, instead, commit } = ruling else { return problem::stopped(shape) };
+    match opened.store.commit(*commit).await {
+        Ok(_) => Problem::new(shape, 403, "Not allowed", format!("{why} {instead}"))
+            .with(json!({ "latchstring": { "decision": "forbid" } })),
+        Err(error) => problem::unrecorded(shape, &error.to_string()),
     }
 }
 

@@ -21,11 +21,13 @@ use tokio::sync::{broadcast, watch};
 
 use crate::clock::Clock;
 use crate::net::Connections;
+use crate::spool::Spool;
 use crate::store::Store;
 use crate::upstream::Upstream;
 use crate::vault::Vault;
 
 mod accounts;
+mod aside;
 mod ask;
 mod call;
 mod decide;
@@ -41,6 +43,7 @@ mod read;
 mod refresh;
 mod starts;
 mod stop;
+mod tasks;
 mod undo;
 mod views;
 
@@ -64,8 +67,8 @@ pub struct Runtime {
     taken: crate::home::Home,
     opening: tokio::sync::Mutex<()>,
     started_by: Vec<String>,
-    /// Where a plan runs: it outlives the requester's connection, and the lane that the connection was on.
-    tasks: tokio::runtime::Handle,
+    /// Where plans run: they outlive the requester's connection, and the lane that the connection was on.
+    pub(crate) tasks: tasks::Tasks,
 }
 
 /// Who answers holds.
@@ -88,9 +91,10 @@ pub(crate) struct Opened {
     guard: Mutex<Guard>,
     pub(crate) accounts: RwLock<BTreeMap<String, Arc<Account>>>,
     pub(crate) answers: Mutex<HashMap<String, Arc<latch_core::recipe::Answer>>>,
-    pub(crate) undos: Mutex<BTreeMap<u64, undo::Undo>>,
     /// Held while something is put back.
     pub(crate) undoing: tokio::sync::Mutex<()>,
+    /// Where large bodies wait.
+    pub(crate) spool: Spool,
     pub(crate) asks: Mutex<ask::Asks>,
     /// Holds whose objects are being read.
     pub(crate) preparing: Mutex<std::collections::HashSet<String>>,

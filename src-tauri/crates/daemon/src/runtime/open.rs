@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::time::Duration;
 
 use latch_core::call::Digest;
 use latch_core::catalog::{Catalog, CatalogError};
@@ -23,17 +24,23 @@ use tokio::sync::{broadcast, watch};
 
 use super::refresh::Refreshing;
 use super::starts::Starts;
-use super::{Opened, OwnerKind, Runtime, accounts, outbox, starts, undo};
+use super::tasks::Tasks;
+use super::{Opened, OwnerKind, Runtime, accounts, outbox, starts};
 use crate::clock::Clock;
 use crate::confirm;
 use crate::control::{Control, ControlError};
 use crate::door;
 use crate::home::{self, Home, HomeError};
 use crate::net::Connections;
+use crate::spool::Spool;
 use crate::store::{Store, StoreError, Stored as Unfinished};
 use crate::upstream::Upstream;
 use crate::vault::{Anchor, Present, Vault, VaultError, VaultKind};
 
+/// How long the end waits for the calls that are under way.
+const LAST_CALL: Duration = Duration::from_secs(5);
+/// How long it waits, their connections cut, for what became of them to be recorded.
+const LAST_RECORD: Duration = Duration::from_secs(5);
 /// Notifications that a slow owner may lag behind.
 const EVENTS: usize = 4096;
 /// How often a keyring that did not answer is looked at again.
@@ -172,7 +179,7 @@ impl Engine {
             ended: watch::Sender::new(false),
             started_by: options.started_by.clone(),
             taken,
-            tasks: tokio::runtime::Handle::current(),
+            tasks: Tasks::on(tokio::runtime::Handle::current()),
         });
         if runtime.vault.locked() {
             starts::note_locked(&runtime.taken, crate::clock::wall(), &starts::locked_text(&runtime.started()));
@@ -220,7 +227,7 @@ impl Engine {
             let runtime = Arc::clone(&runtime);
             background.spawn(control.serve(move |method, params, peer| {
                 let runtime = Arc::clone(&runtime);
-                async move { runtime.call(&method, params, super::Origin::Control(peer)).await }
+                async move { runtime.call_apart(&method, params, super::Origin::Control(peer)).await }
             }));
         }
         let mut ended = runtime.ended();
@@ -256,6 +263,7 @@ impl Engine {
                         Some(terminal) => {
                             if confirm::tty::run(client, events, terminal).await == confirm::tty::End::Quit {
                                 serving.abort();
+                                self.runtime.tasks.stop();
                                 self.runtime.owner_gone().await;
                                 return End::Asked;
                             }
@@ -269,6 +277,9 @@ impl Engine {
             }
         }
         let runtime = &self.runtime;
+        if self.options.on_eof == OnEof::Exit {
+            runtime.tasks.stop();
+        }
         runtime.owner_gone().await;
         if self.options.on_eof == OnEof::Keep {
             std::future::pending::<()>().await;
@@ -304,6 +315,8 @@ impl Runtime {
     fn load(&self) -> Result<Opened, StartError> {
         let key = self.vault.key()?;
         let crate::store::Opened { store, loaded } = Store::open(&self.taken, &key)?;
+        let spool =
+            Spool::open(&self.taken).map_err(|error| HomeError::Io { path: self.taken.join("spool"), error })?;
         let clock = Clock::start(loaded.high_water);
         let now = Now { time: clock.now(), wall: clock.wall() };
         let mut warnings = Vec::new();
@@ -355,7 +368,7 @@ impl Runtime {
             hold: Span::seconds(u64::from(settings.hold_seconds)),
             proposal,
         };
-        let guard = Guard::new(
+        let mut guard = Guard::new(
             pdp,
             guard::Loaded {
                 state: state.clone(),
@@ -391,15 +404,12 @@ impl Runtime {
             let sealed = of(Shelf::Credential).find(|(_, one, _)| one == id).map(|(_, _, value)| value);
             match accounts::restore(&self.catalog, &key, value, sealed) {
                 Ok(account) => {
+                    guard.set_places(&account.id, &self.places(&account));
                     accounts.insert(account.id.clone(), Arc::new(account));
                 }
                 Err(why) => warnings.push(why),
             }
         }
-        let undos: BTreeMap<u64, undo::Undo> = of(Shelf::Undo)
-            .filter_map(|(_, _, value)| serde_json::from_value::<undo::Undo>(value.clone()).ok())
-            .map(|undo| (undo.number(), undo))
-            .collect();
         let started = self.started();
         let mut known = Starts::restore(of(Shelf::State).map(|(_, id, value)| (id.as_str(), value)));
         let mut commit = Commit::default();
@@ -444,8 +454,8 @@ impl Runtime {
             guard: Mutex::new(guard),
             accounts: RwLock::new(accounts),
             answers: Mutex::new(HashMap::new()),
-            undos: Mutex::new(undos),
             undoing: tokio::sync::Mutex::default(),
+            spool,
             asks: Mutex::default(),
             preparing: Mutex::new(HashSet::new()),
             failing: Mutex::default(),
@@ -514,14 +524,14 @@ impl Runtime {
     /// The vault learns how far the database is, at most once a minute.
     async fn keep_anchor(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_secs(60)).await;
             self.anchor().await;
         }
     }
 
     /// Subjects and senders in the journal go after as many days as the settings say; their hashes stay.
     async fn erase_old_texts(self: Arc<Self>) {
-        let mut pause = std::time::Duration::from_secs(60);
+        let mut pause = Duration::from_secs(60);
         loop {
             tokio::time::sleep(pause).await;
             let Some(opened) = self.opened() else { continue };
@@ -530,7 +540,10 @@ impl Runtime {
             if let Err(error) = opened.store.erase_object_text(older_than).await {
                 tracing::warn!(%error, "old object texts could not be erased");
             }
-            pause = std::time::Duration::from_secs(3600);
+            if let Err(error) = self.forget_old_undos(opened, older_than).await {
+                tracing::warn!(%error, "old undo entries could not be forgotten");
+            }
+            pause = Duration::from_secs(3600);
         }
     }
 
@@ -545,9 +558,16 @@ impl Runtime {
         }
     }
 
-    /// Ends in order: connections, journal, anchor.
+    /// Ends in order: running calls and their outcomes, connections, journal, anchor.
     async fn close(&self) {
+        self.tasks.stop();
+        if !self.tasks.over(LAST_CALL).await {
+            tracing::warn!("the engine ends while calls are under way: what becomes of them is recorded as unknown");
+        }
         self.connections.cut_all();
+        if !self.tasks.over(LAST_RECORD).await {
+            tracing::error!("the engine ends although not everything is recorded");
+        }
         let Some(opened) = self.opened() else { return };
         let commit = Commit { records: vec![record(opened.now(), Kind::Stop, "engine stopped")], ..Commit::default() };
         let _ = opened.store.commit(commit).await;

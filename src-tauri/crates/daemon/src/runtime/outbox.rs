@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use latch_core::call::Call;
 use latch_core::guard::{Now, record};
-use latch_core::hold::{Hold, StoredPart};
+use latch_core::hold::{State, StoredPart};
 use latch_core::journal::{Commit, Kind, Put, Shelf};
 use latch_core::lease::Epoch;
 use latch_core::operation::{Class, Objects, Part, Request};
@@ -17,8 +17,10 @@ use latch_ipc::rpc::{ErrorCode, RpcError};
 use latch_ipc::view::OutboxView;
 use serde::{Deserialize, Serialize};
 
+use super::execute::Failure;
 use super::stop::{locked, storage};
 use super::{Opened, Runtime, views};
+use crate::spool::SPOOL_ABOVE;
 
 const MAY_HAVE_LEFT: &str = "it may have left already: Latchstring ended while it was being sent, so look among the sent mails before you allow it";
 
@@ -30,15 +32,35 @@ pub(crate) struct Waiting {
     account: String,
     /// The draft upstream.
     draft: String,
-    part: StoredPart,
+    #[serde(default)]
+    subject: String,
+    #[serde(default)]
+    recipients: Vec<String>,
+    #[serde(default)]
+    params: Vec<(String, String)>,
+    /// What is sent: on the disk only, since it may be large.
+    part: Option<StoredPart>,
     due: Time,
     /// The epoch in which it was permitted; in a later one it is asked about again.
     epoch: Epoch,
-    /// A hold asks about it.
-    held: bool,
     /// It was on its way out when this was written: after a crash nobody knows whether it left.
     #[serde(default)]
     leaving: bool,
+    /// The length of its body, in bytes.
+    #[serde(default)]
+    length: usize,
+    /// The hold that asks about it.
+    #[serde(skip)]
+    held: Option<String>,
+    /// It is being sent, or asked about, just now.
+    #[serde(skip)]
+    busy: bool,
+}
+
+/// Mails that were taken out of the outbox.
+pub(super) struct Dropped {
+    dropped: Vec<Waiting>,
+    deletes: Vec<(Shelf, String)>,
 }
 
 impl Waiting {
@@ -50,42 +72,36 @@ impl Waiting {
         Put { shelf: Shelf::Outbox, id: self.id.clone(), value: serde_json::to_value(self).unwrap_or_default() }
     }
 
-    fn part(&self) -> Option<Part> {
-        self.part.clone().into_part()
+    /// What the list shows, from the mail itself.
+    fn describe(&mut self, part: &Part) {
+        let subject = part.operation.facts.iter().find(|fact| fact.label == "Subject");
+        self.subject = subject.map(|fact| fact.value.clone()).unwrap_or_default();
+        let members = part.operation.audience.iter().flat_map(|audience| &audience.members);
+        self.recipients = members.map(|member| member.address.clone()).collect();
+        self.params.clone_from(&part.params);
     }
 }
 
 /// Reads what waited when the engine ended: frozen, whatever its epoch says.
 pub(super) fn restore(value: &serde_json::Value) -> Option<(u64, Waiting)> {
-    let waiting: Waiting = serde_json::from_value(value.clone()).ok()?;
-    Some((waiting.number(), Waiting { epoch: Epoch(u64::MAX), held: false, ..waiting }))
+    let mut waiting: Waiting = serde_json::from_value(value.clone()).ok()?;
+    let part = waiting.part.take()?.into_part()?;
+    waiting.describe(&part);
+    Some((waiting.number(), Waiting { epoch: Epoch(u64::MAX), ..waiting }))
 }
 
 pub(super) fn list(opened: &Opened) -> Vec<OutboxView> {
     let now = opened.now();
-    let subject = |part: &Part| {
-        let subject = part.operation.facts.iter().find(|fact| fact.label == "Subject");
-        subject.map(|fact| fact.value.clone()).unwrap_or_default()
-    };
-    let recipients = |part: &Part| {
-        let audience = part.operation.audience.as_ref();
-        audience
-            .map(|audience| audience.members.iter().map(|member| member.address.clone()).collect())
-            .unwrap_or_default()
-    };
     super::lock(&opened.outbox)
         .values()
-        .filter_map(|waiting| {
-            let part = waiting.part()?;
-            Some(OutboxView {
-                id: waiting.id.clone(),
-                agent: waiting.agent.clone(),
-                account: waiting.account.clone(),
-                subject: subject(&part),
-                recipients: recipients(&part),
-                sends_at: views::wall(waiting.due, now),
-                frozen: !opened.gate.admits(waiting.epoch),
-            })
+        .map(|waiting| OutboxView {
+            id: waiting.id.clone(),
+            agent: waiting.agent.clone(),
+            account: waiting.account.clone(),
+            subject: waiting.subject.clone(),
+            recipients: waiting.recipients.clone(),
+            sends_at: views::wall(waiting.due, now),
+            frozen: !opened.gate.admits(waiting.epoch),
         })
         .collect()
 }
@@ -100,21 +116,28 @@ impl Runtime {
         draft: String,
         delay: Span,
     ) -> Option<Put> {
-        let part = StoredPart::of(part)?;
+        let stored = StoredPart::of(part)?;
         let mut outbox = super::lock(&opened.outbox);
         let number = outbox.keys().next_back().copied().unwrap_or_default().max(opened.clock.now().0) + 1;
-        let waiting = Waiting {
+        let mut waiting = Waiting {
             id: format!("o{number}"),
             agent: agent.to_owned(),
             account: account.to_owned(),
             draft,
-            part,
+            subject: String::new(),
+            recipients: Vec::new(),
+            params: Vec::new(),
+            part: Some(stored),
             due: opened.clock.now() + delay,
             epoch,
-            held: false,
             leaving: false,
+            length: part.call.body.length(),
+            held: None,
+            busy: false,
         };
+        waiting.describe(part);
         let put = waiting.put();
+        waiting.part = None;
         self.tell(EventKind::OutboxChanged, Some(waiting.id.clone()), None);
         outbox.insert(number, waiting);
         Some(put)
@@ -140,10 +163,7 @@ impl Runtime {
         self.tell(EventKind::OutboxChanged, Some(params.id), None);
         let account = opened.account(&waiting.account);
         let provider = self.provider_of(&waiting.account);
-        let call = waiting
-            .part()
-            .zip(provider)
-            .and_then(|(part, provider)| recipe::cancel_draft(provider, &part, &waiting.draft));
+        let call = provider.and_then(|provider| recipe::cancel_draft(provider, &waiting.params, &waiting.draft));
         if let (Some(call), Some(account)) = (call, account) {
             self.owner_call(opened, &account, ("outbox.cancel", None), call).await?;
         }
@@ -193,25 +213,48 @@ impl Runtime {
     /// Sends what is due; asks again about what a panic or a restart froze.
     pub(super) async fn outbox_due(self: &Arc<Self>, opened: &Opened) {
         let now = opened.now();
-        let stopped = opened.guard().panicked().is_some();
-        let due: Vec<Waiting> = super::lock(&opened.outbox)
-            .values()
-            .filter(|waiting| !waiting.held && waiting.due <= now.time && !stopped)
-            .cloned()
-            .collect();
-        for waiting in due {
-            if opened.gate.admits(waiting.epoch) {
-                self.outbox_send(opened, waiting, now).await;
-            } else if !opened.guard().is_stopped(&waiting.agent) {
-                let why =
-                    if waiting.leaving { MAY_HAVE_LEFT } else { "it waited to be sent when everything was stopped" };
-                self.outbox_ask(opened, &waiting, why, now).await;
+        let stopped = opened.guard().panicked().is_some() || self.tasks.is_ending();
+        let mut due = Vec::new();
+        for waiting in super::lock(&opened.outbox).values_mut() {
+            if waiting.held.is_none() && !waiting.busy && waiting.due <= now.time && !stopped {
+                waiting.busy = true;
+                due.push(waiting.clone());
             }
+        }
+        for waiting in due {
+            // A provider that does not answer, or a large mail, must not hold up the clock.
+            let runtime = Arc::clone(self);
+            self.tasks.spawn(async move {
+                let Some(opened) = runtime.opened() else { return };
+                let number = waiting.number();
+                runtime.outbox_take_up(opened, waiting, now).await;
+                if let Some(left) = super::lock(&opened.outbox).get_mut(&number) {
+                    left.busy = false;
+                }
+            });
         }
     }
 
-    async fn outbox_send(self: &Arc<Self>, opened: &Opened, waiting: Waiting, now: Now) {
-        let Some(request) = Self::sending(&waiting) else { return };
+    async fn outbox_take_up(&self, opened: &Opened, waiting: Waiting, now: Now) {
+        let mut turn = None;
+        if waiting.length > SPOOL_ABOVE {
+            match opened.spool.turn(waiting.length).await {
+                Ok(room) => turn = Some(room),
+                // Without room it is tried again a second later.
+                Err(_) => return,
+            }
+        }
+        if opened.gate.admits(waiting.epoch) {
+            self.outbox_send(opened, waiting, now).await;
+        } else if !opened.guard().is_stopped(&waiting.agent) {
+            let why = if waiting.leaving { MAY_HAVE_LEFT } else { "it waited to be sent when everything was stopped" };
+            self.outbox_ask(opened, &waiting, why, now).await;
+        }
+        drop(turn);
+    }
+
+    async fn outbox_send(&self, opened: &Opened, waiting: Waiting, now: Now) {
+        let Some(request) = Self::sending(opened, &waiting).await else { return };
         let Some(account) = opened.account(&waiting.account) else { return };
         let permit = opened.guard().permit_delayed(&waiting.agent, &waiting.account, &request, waiting.epoch, now);
         let Ok(permit) = permit else {
@@ -220,17 +263,23 @@ impl Runtime {
             }
             return;
         };
+        let Some(stored) = Self::stored(opened, &waiting).await else { return };
         // Taken back at this very moment: it does not leave.
         if super::lock(&opened.outbox).remove(&waiting.number()).is_none() {
             return;
         }
-        let leaving = Commit { puts: vec![Waiting { leaving: true, ..waiting.clone() }.put()], ..Commit::default() };
-        if opened.store.commit(leaving).await.is_err() {
+        let mark = |leaving| Commit { puts: vec![Waiting { leaving, ..stored.clone() }.put()], ..Commit::default() };
+        if opened.store.commit(mark(true)).await.is_err() {
             super::lock(&opened.outbox).insert(waiting.number(), waiting);
             return;
         }
         let recipients = super::decide::recipients(&request);
         let result = self.execute(&account, permit, request, &[]).await;
+        if matches!(result, Err(Failure::Ending)) {
+            // It did not leave: the next start asks about it.
+            let _ = opened.store.commit(mark(false)).await;
+            return;
+        }
         if matches!(&result, Ok(answer) if (200..300).contains(&answer.status)) {
             let learned = opened.guard().learn(&account.id, &recipients);
             let _ = opened.store.commit(learned).await;
@@ -245,19 +294,26 @@ impl Runtime {
         self.tell(EventKind::OutboxChanged, Some(waiting.id), None);
     }
 
-    async fn outbox_ask(self: &Arc<Self>, opened: &Opened, waiting: &Waiting, why: &str, now: Now) {
-        let Some(request) = Self::sending(waiting) else { return };
-        let commit = opened.guard().hold_again(&waiting.agent, &waiting.account, &request, why.to_owned(), now);
+    async fn outbox_ask(&self, opened: &Opened, waiting: &Waiting, why: &str, now: Now) {
+        let Some(request) = Self::sending(opened, waiting).await else { return };
+        let (id, commit) = opened.guard().hold_again(&waiting.agent, &waiting.account, &request, why.to_owned(), now);
         if let Some(one) = super::lock(&opened.outbox).get_mut(&waiting.number()) {
-            one.held = true;
+            one.held = Some(id.clone());
         }
         let _ = opened.store.commit(commit).await;
+        self.put_aside(opened, &id).await;
         self.settle(opened);
     }
 
+    /// The mail with its text.
+    async fn stored(opened: &Opened, waiting: &Waiting) -> Option<Waiting> {
+        let stored = opened.store.document(Shelf::Outbox, &waiting.id).await.ok()??;
+        serde_json::from_value(stored).ok()
+    }
+
     /// The request that sends the waiting mail: the approved text itself, whatever became of its draft.
-    fn sending(waiting: &Waiting) -> Option<Request> {
-        let mut part = waiting.part()?;
+    async fn sending(opened: &Opened, waiting: &Waiting) -> Option<Request> {
+        let mut part = Self::stored(opened, waiting).await?.part?.into_part()?;
         part.operation.objects = Objects::None;
         Some(Request { parts: vec![part], batch: false })
     }
@@ -265,10 +321,8 @@ impl Runtime {
     /// Deletes the draft of a mail that left, unless a panic came in between.
     async fn outbox_tidy(&self, opened: &Opened, waiting: &Waiting, epoch: Epoch) {
         let account = opened.account(&waiting.account);
-        let call = waiting
-            .part()
-            .zip(self.provider_of(&waiting.account))
-            .and_then(|(part, provider)| recipe::cancel_draft(provider, &part, &waiting.draft));
+        let provider = self.provider_of(&waiting.account);
+        let call = provider.and_then(|provider| recipe::cancel_draft(provider, &waiting.params, &waiting.draft));
         if let (Some(call), Some(account)) = (call, account)
             && let Err(error) = self.owner_call(opened, &account, ("outbox.tidy", Some(epoch)), call).await
         {
@@ -277,22 +331,73 @@ impl Runtime {
     }
 
     /// A hold about a frozen mail was answered: it waits no longer.
-    pub(super) async fn outbox_settled(&self, opened: &Opened, account: &str, request: &Request, left: Option<Epoch>) {
-        let digest = |request: &Request| Hold::digest_of("", account, request);
-        let settled = digest(request);
-        let gone: Vec<Waiting> = super::lock(&opened.outbox)
-            .values()
-            .filter(|waiting| waiting.held && waiting.account == account)
-            .filter(|waiting| Self::sending(waiting).is_some_and(|sending| digest(&sending) == settled))
-            .cloned()
-            .collect();
-        for waiting in gone {
-            super::lock(&opened.outbox).remove(&waiting.number());
-            let commit = Commit { deletes: vec![(Shelf::Outbox, waiting.id.clone())], ..Commit::default() };
-            let _ = opened.store.commit(commit).await;
-            if let Some(epoch) = left {
+    pub(super) async fn outbox_settled(&self, opened: &Opened, hold: &str, left: Option<Epoch>) {
+        let gone = self.outbox_drop(opened, |waiting| waiting.held.as_deref() == Some(hold));
+        let _ = opened.store.commit(Commit { deletes: gone.deletes, ..Commit::default() }).await;
+        if let Some(epoch) = left {
+            for waiting in gone.dropped {
                 self.outbox_tidy(opened, &waiting, epoch).await;
             }
         }
+    }
+
+    /// Mails whose question was answered with no, or by nobody, wait no longer. The no of a panic is none: it is asked about them again.
+    /// They stay among the drafts.
+    pub(super) async fn outbox_answered(&self, opened: &Opened) {
+        if self.tasks.is_ending() {
+            return;
+        }
+        let asked: Vec<String> =
+            super::lock(&opened.outbox).values().filter_map(|waiting| waiting.held.clone()).collect();
+        for id in asked {
+            let state = opened.guard().hold(&id).map(|hold| (hold.state, opened.gate.admits(hold.epoch)));
+            let is_it = |waiting: &Waiting| waiting.held.as_ref() == Some(&id);
+            match state {
+                Some((State::Denied, false)) => {
+                    super::lock(&opened.outbox)
+                        .values_mut()
+                        .filter(|waiting| is_it(waiting))
+                        .for_each(|waiting| waiting.held = None);
+                }
+                None | Some((State::Denied | State::Expired | State::Failed, _)) => {
+                    let dropped = self.outbox_drop(opened, is_it);
+                    let commit = Commit { deletes: dropped.deletes, ..Commit::default() };
+                    if let Err(error) = opened.store.commit(commit).await {
+                        tracing::error!(%error, "a mail that is not to be sent is still stored");
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Takes mails out of the outbox; they stay among the drafts. What is returned must be forgotten durably, too.
+    pub(super) fn outbox_drop(&self, opened: &Opened, which: impl Fn(&Waiting) -> bool) -> Dropped {
+        let mut outbox = super::lock(&opened.outbox);
+        let numbers: Vec<u64> =
+            outbox.iter().filter(|(_, waiting)| which(waiting)).map(|(number, _)| *number).collect();
+        let dropped: Vec<Waiting> = numbers.iter().filter_map(|number| outbox.remove(number)).collect();
+        drop(outbox);
+        for waiting in &dropped {
+            self.tell(EventKind::OutboxChanged, Some(waiting.id.clone()), None);
+        }
+        let deletes = dropped.iter().map(|waiting| (Shelf::Outbox, waiting.id.clone())).collect();
+        Dropped { dropped, deletes }
+    }
+
+    /// Takes back, without a word upstream, what an agent or an account that is gone would still send.
+    pub(super) fn outbox_close(&self, opened: &Opened, agent: Option<&str>, account: Option<&str>) -> Commit {
+        let dropped = self.outbox_drop(opened, |waiting| {
+            agent.is_none_or(|agent| waiting.agent == agent) && account.is_none_or(|account| waiting.account == account)
+        });
+        let records = dropped.dropped.iter().map(|waiting| {
+            let mut record =
+                record(opened.now(), Kind::Change, "a mail that waited will not be sent; it is still among the drafts");
+            record.agent = Some(waiting.agent.clone());
+            record.account = Some(waiting.account.clone());
+            record.count = 1;
+            record
+        });
+        Commit { records: records.collect(), deletes: dropped.deletes, ..Commit::default() }
     }
 }

@@ -137,7 +137,10 @@ impl Runtime {
 
     pub(crate) async fn agent_revoke(&self, params: Id) -> Result<Empty, RpcError> {
         let opened = self.opened().ok_or_else(locked)?;
-        let commit = opened.guard().disconnect(&params.id, opened.now()).map_err(|error| grant_refusal(&error))?;
+        let mut commit = opened.guard().disconnect(&params.id, opened.now()).map_err(|error| grant_refusal(&error))?;
+        let unsent = self.outbox_close(opened, Some(&params.id), None);
+        commit.records.extend(unsent.records);
+        commit.deletes.extend(unsent.deletes);
         self.settle(opened);
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
         Ok(Empty {})
@@ -168,6 +171,7 @@ impl Runtime {
             .guard()
             .revoke_grant(&params.id, opened.now())
             .ok_or_else(|| RpcError::new(ErrorCode::NotFound, "there is no such grant"))?;
+        self.settle(opened);
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
         Ok(Empty {})
     }

@@ -13,6 +13,12 @@ use crate::upstream::{Fault, UpstreamError};
 /// How long an agent should wait before it asks again for a held request, in seconds.
 const RETRY_AFTER: u64 = 5;
 
+/// The same after a read budget is used up: some of it comes back every few seconds.
+const SPENT_RETRY: u64 = 60;
+
+/// The shape of what is said before it is known whether the agent may know of an account: the same for every name.
+pub(crate) const STRANGER: ErrorShape = ErrorShape::Google;
+
 /// A refusal before it is written in the provider's error shape.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
@@ -63,11 +69,28 @@ impl Problem {
 pub(super) fn body(shape: ErrorShape, error: &BodyError) -> Problem {
     let (status, title) = match error {
         BodyError::TooLarge { .. } => (413, "Too large"),
-        BodyError::Crowded => (503, "Too much at once"),
+        BodyError::Crowded | BodyError::Spool(_) => (503, "Too much at once"),
         BodyError::Slow => (408, "Too slow"),
         BodyError::Broken => (400, "Broken off"),
     };
-    Problem::new(shape, status, title, format!("{error}. Nothing was done."))
+    let problem = Problem::new(shape, status, title, format!("{error}. Nothing was done."));
+    if status == 503 { problem.retry_after(RETRY_AFTER) } else { problem }
+}
+
+/// There is no room to keep another request for the person.
+pub(super) fn crowded(shape: ErrorShape, own: bool) -> Problem {
+    let (status, detail) = if own {
+        (
+            429,
+            "What this agent asks for must wait for the person, and what it has waiting already takes all its room. Nothing was done. Wait until the person has decided, then ask again.",
+        )
+    } else {
+        (
+            503,
+            "This must wait for the person, and what all agents have waiting takes all the room there is. Nothing was done. Ask again when the person has decided some of it.",
+        )
+    };
+    Problem::new(shape, status, "Too much is waiting", detail).retry_after(SPENT_RETRY)
 }
 
 pub(super) fn vault_locked() -> Problem {
@@ -100,6 +123,16 @@ pub(super) fn unrecorded(shape: ErrorShape, why: &str) -> Problem {
 pub(super) fn unreadable(shape: ErrorShape, error: &ReadError) -> Problem {
     match error {
         ReadError::Stopped => stopped(shape),
+        ReadError::Paused { seconds } => paused(shape, *seconds),
+        ReadError::Spent { limit, window } => Problem::new(
+            shape,
+            429,
+            "Read budget used up",
+            format!(
+                "What is inside must be read first, and this agent may read {limit} objects in {window}. Nothing was done. Name the single objects instead, or try again later."
+            ),
+        )
+        .retry_after(SPENT_RETRY),
         ReadError::Upstream(error) => upstream(shape, error),
         ReadError::Status(status) => Problem::new(
             shape,
@@ -114,6 +147,11 @@ pub(super) fn unreadable(shape: ErrorShape, error: &ReadError) -> Problem {
 pub(super) fn failed(shape: ErrorShape, failure: &Failure) -> Problem {
     match failure {
         Failure::Stopped => stopped(shape),
+        Failure::Aside(error) => {
+            let detail = format!("It was put aside and could not be read again, so nothing was done: {error}.");
+            Problem::new(shape, 503, "Could not be read again", detail)
+        }
+        Failure::Ending => Problem::new(shape, 503, "Ending", "Latchstring is ending, so this was not begun."),
         Failure::Store(error) => unrecorded(shape, &error.to_string()),
         Failure::Afterwards(_) => outcome_unknown(shape),
         Failure::Snapshot(error) => unreadable(shape, error),
@@ -142,6 +180,16 @@ pub(super) fn upstream(shape: ErrorShape, error: &UpstreamError) -> Problem {
     };
     let outcome = if error.sent { "Whether it took effect is unknown" } else { "Nothing was done" };
     Problem::new(shape, status, "The provider could not be asked", format!("{error}. {outcome}. This is not a denial."))
+}
+
+pub(super) fn paused(shape: ErrorShape, seconds: u64) -> Problem {
+    Problem::new(
+        shape,
+        429,
+        "Paused",
+        "The person denied several requests in a row, or too many are waiting. Nothing that needs their consent is accepted for now; what is within the budget still is, if it names its objects one by one.",
+    )
+    .retry_after(seconds)
 }
 
 pub(super) fn waiting(shape: ErrorShape, id: &str) -> Problem {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use latch_core::call::Call;
-use latch_core::guard::History;
+use latch_core::guard::{History, Session, Unread};
 use latch_core::lease::Epoch;
 use latch_core::operation::{Objects, Request};
 use latch_core::recipe::{self, Resolution, View, sent};
@@ -37,6 +37,20 @@ pub(crate) enum ReadError {
     /// Panic came in between.
     #[error("stopped")]
     Stopped,
+    /// The agent is paused.
+    #[error("the agent is paused")]
+    Paused {
+        /// For so many seconds.
+        seconds: u64,
+    },
+    /// It would be read beyond the agent's budget.
+    #[error("the read budget is used up")]
+    Spent {
+        /// Its number.
+        limit: u32,
+        /// `10 minutes`, `24 hours`.
+        window: &'static str,
+    },
     /// The upstream could not be asked.
     #[error("{0}")]
     Upstream(Arc<UpstreamError>),
@@ -86,13 +100,14 @@ impl Runtime {
         Ok(answers)
     }
 
-    /// Replaces every container by the exact objects that are in it now.
+    /// Replaces every container by the exact objects that are in it now. What is read for it counts as read by the agent.
     pub(crate) async fn resolve(
         &self,
         account: &Account,
-        epoch: Epoch,
+        session: &Session,
         request: Request,
     ) -> Result<Request, ReadError> {
+        let opened = self.opened().ok_or(ReadError::Stopped)?;
         let provider = self.catalog.provider(&account.provider).ok_or_else(|| lost_provider(account))?;
         let mut parts = Vec::with_capacity(request.parts.len());
         for part in request.parts {
@@ -108,7 +123,8 @@ impl Runtime {
                 if pages > MAX_PAGES {
                     return Err(ReadError::Answer("too many pages: ask for fewer at a time".to_owned()));
                 }
-                for (id, value) in self.read_all(account, epoch, std::mem::take(&mut calls)).await? {
+                charge(opened, account, session, calls.len())?;
+                for (id, value) in self.read_all(account, session.epoch, std::mem::take(&mut calls)).await? {
                     answers.push((id, value.ok_or(ReadError::Status(404))?));
                 }
                 match recipe::resolved(provider, &part, &answers) {
@@ -247,6 +263,18 @@ impl Runtime {
         opened.guard().handle_views(id, views);
         self.settle(opened);
     }
+}
+
+fn charge(opened: &Opened, account: &Account, session: &Session, reads: usize) -> Result<(), ReadError> {
+    let now = opened.now();
+    let reads = u32::try_from(reads).unwrap_or(u32::MAX);
+    let charges = opened.guard().charge_resolving(session, &account.id, reads, now).map_err(|unread| match unread {
+        Unread::Stopped => ReadError::Stopped,
+        Unread::Paused { until } => ReadError::Paused { seconds: until.since(now.time).0 / 1000 + 1 },
+        Unread::Spent { limit, window } => ReadError::Spent { limit, window: window.words() },
+    })?;
+    super::lock(&opened.unsaved).extend(charges);
+    Ok(())
 }
 
 pub(crate) fn lost_provider(account: &Account) -> ReadError {

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use latch_core::call::Call;
 use latch_core::guard::record;
 use latch_core::journal::{Commit, Kind, Put, Shelf};
-use latch_core::lease::Lease;
+use latch_core::lease::{Epoch, Lease};
 use latch_ipc::Secret;
 
 use super::Runtime;
@@ -16,11 +16,10 @@ use crate::upstream::Hooks;
 pub(super) struct Refreshing(pub(super) Weak<Runtime>);
 
 impl Hooks for Refreshing {
-    fn mint_refresh<'a>(&'a self, account: &'a str, call: &'a Call) -> BoxFuture<'a, Option<Lease>> {
+    fn mint_refresh<'a>(&'a self, account: &'a str, call: &'a Call, epoch: Epoch) -> BoxFuture<'a, Option<Lease>> {
         Box::pin(async move {
             let runtime: Arc<Runtime> = self.0.upgrade()?;
             let opened = runtime.opened()?;
-            let epoch = opened.gate.current();
             let mut note = record(opened.now(), Kind::Read, "fresh access token asked for at the provider");
             note.account = Some(account.to_owned());
             opened.store.append_read(note).await.ok()?;

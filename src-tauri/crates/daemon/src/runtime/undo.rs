@@ -2,7 +2,7 @@
 
 use latch_core::call::Call;
 use latch_core::guard::Now;
-use latch_core::journal::Put;
+use latch_core::journal::{Commit, Put, Shelf};
 use latch_core::operation::{Class, Part};
 use latch_core::time::{Span, Time};
 use latch_core::undo::{self, Difference, Entry, Inverse};
@@ -13,11 +13,19 @@ use latch_ipc::words;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::execute::Failure;
 use super::stop::{locked, storage};
 use super::{Opened, Runtime, views};
+use crate::store::{Page, Store, StoreError};
 
 /// The most entries that a list shows.
 const MAX_LISTED: usize = 1000;
+/// The most entries that are kept; the start of an engine reads all of them once.
+const MOST_KEPT: u64 = 50_000;
+/// Entries that are read at once.
+const PAGE: u32 = 200;
+/// How far entries may be out of order.
+const SLACK: Span = Span::minutes(30);
 
 /// What one operation changed and how it can be put back; sealed at rest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,27 +58,77 @@ impl Undo {
         }
     }
 
-    /// The number in `u12`; 0 for a foreign id.
-    pub(crate) fn number(&self) -> u64 {
-        number(&self.id)
-    }
-
     pub(crate) fn put(&self) -> Put {
         super::execute::undo_put(&self.id, serde_json::to_value(self).unwrap_or_default())
     }
 }
 
-fn number(id: &str) -> u64 {
-    id.strip_prefix('u').and_then(|number| number.parse().ok()).unwrap_or_default()
+/// Stored entries, page by page.
+pub(crate) struct Pages<'a> {
+    store: &'a Store,
+    from: Option<Page>,
+}
+
+impl<'a> Pages<'a> {
+    pub(crate) fn newest_first(opened: &'a Opened) -> Self {
+        Self { store: &opened.store, from: Some(Page::Before(i64::MAX)) }
+    }
+
+    fn oldest_first(opened: &'a Opened) -> Self {
+        Self { store: &opened.store, from: Some(Page::After(0)) }
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Undo>>, StoreError> {
+        let Some(from) = self.from else { return Ok(None) };
+        let (documents, next) = self.store.page(Shelf::Undo, from, PAGE).await?;
+        self.from = next;
+        Ok(Some(documents.into_iter().filter_map(|value| serde_json::from_value(value).ok()).collect()))
+    }
 }
 
 impl Runtime {
     /// What can be undone, newest first.
-    pub(crate) fn undo_list(&self, params: &UndoListParams) -> Result<Vec<UndoView>, RpcError> {
+    pub(crate) async fn undo_list(&self, params: &UndoListParams) -> Result<Vec<UndoView>, RpcError> {
         let opened = self.opened().ok_or_else(locked)?;
         let limit = params.limit.map_or(100, |limit| usize::try_from(limit).unwrap_or(MAX_LISTED)).min(MAX_LISTED);
-        let undos = super::lock(&opened.undos);
-        Ok(undos.values().rev().take(limit).map(|undo| self.undo_view(undo)).collect())
+        let mut views = Vec::new();
+        let mut pages = Pages::newest_first(opened);
+        while views.len() < limit
+            && let Some(page) = pages.next().await.map_err(|error| storage(&error))?
+        {
+            views.extend(page.iter().map(|undo| self.undo_view(undo)));
+        }
+        views.truncate(limit);
+        Ok(views)
+    }
+
+    /// Forgets entries from before this wall time, and the oldest beyond [`MOST_KEPT`]. One whose copies are kept stays as long as they do.
+    pub(super) async fn forget_old_undos(&self, opened: &Opened, older_than: u64) -> Result<(), StoreError> {
+        // What is being put back just now must not go.
+        let _one = opened.undoing.lock().await;
+        let copies = opened.store.quarantine_list().await?;
+        let copied: std::collections::HashSet<String> = copies.into_iter().map(|copy| copy.entry).collect();
+        let mut excess = opened.store.count(Shelf::Undo).await?.saturating_sub(MOST_KEPT);
+        let mut pages = Pages::oldest_first(opened);
+        while let Some(page) = pages.next().await? {
+            let mut commit = Commit::default();
+            let mut young = false;
+            for undo in page {
+                if undo.wall >= older_than && excess == 0 {
+                    young = true;
+                } else if !copied.contains(&undo.id) {
+                    excess = excess.saturating_sub(1);
+                    commit.deletes.push((Shelf::Undo, undo.id));
+                }
+            }
+            if !commit.deletes.is_empty() {
+                opened.store.commit(commit).await?;
+            }
+            if young {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn undo_view(&self, undo: &Undo) -> UndoView {
@@ -95,8 +153,9 @@ impl Runtime {
         let _one = opened.undoing.lock().await;
         let chosen: Vec<Undo> = match params {
             UndoRunParams::Entry { entry } => {
-                let undo = super::lock(&opened.undos).get(&number(&entry)).filter(|undo| undo.id == entry).cloned();
-                let undo = undo
+                let stored = opened.store.document(Shelf::Undo, &entry).await.map_err(|error| storage(&error))?;
+                let undo = stored
+                    .and_then(|value| serde_json::from_value::<Undo>(value).ok())
                     .ok_or_else(|| RpcError::new(ErrorCode::NotFound, "there is no such undo entry: see undo.list"))?;
                 vec![undo]
             }
@@ -106,19 +165,27 @@ impl Runtime {
                 })?;
                 let span = Span(u64::try_from(span.as_millis()).unwrap_or_default());
                 let from = opened.clock.now() - span;
-                super::lock(&opened.undos)
-                    .values()
-                    .rev()
-                    .filter(|undo| undo.agent == agent && undo.time >= from && !undo.undone)
-                    .cloned()
-                    .collect()
+                let mut chosen = Vec::new();
+                let mut pages = Pages::newest_first(opened);
+                while let Some(page) = pages.next().await.map_err(|error| storage(&error))? {
+                    // Entries are stored in the order in which their first calls left; preparing may take a while.
+                    let over = page.last().is_none_or(|undo| undo.time < from - SLACK);
+                    chosen.extend(
+                        page.into_iter().filter(|undo| undo.agent == agent && undo.time >= from && !undo.undone),
+                    );
+                    if over {
+                        break;
+                    }
+                }
+                chosen
             }
         };
         let mut result = UndoResult::default();
         let single = chosen.len() == 1;
         for undo in chosen {
             // Taking back a later one may have told this one where its objects are now.
-            let undo = super::lock(&opened.undos).get(&undo.number()).cloned().unwrap_or(undo);
+            let stored = opened.store.document(Shelf::Undo, &undo.id).await.map_err(|error| storage(&error))?;
+            let undo = stored.and_then(|value| serde_json::from_value(value).ok()).unwrap_or(undo);
             let objects: Vec<String> = undo.entry.changes.iter().map(|change| change.object.clone()).collect();
             let one = match self.put_back(opened, undo).await {
                 Err(error) if !single => {
@@ -192,7 +259,7 @@ impl Runtime {
         result.not_restored.extend(after.not_restored);
         result.notes.extend(after.notes);
         let done = rest(undo, &failed);
-        let commit = latch_core::journal::Commit { puts: vec![done.put()], ..Default::default() };
+        let commit = Commit { puts: vec![done.put()], ..Default::default() };
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
         opened.guard().forget_answers(&done.account);
         let back: Vec<String> = copied
@@ -204,7 +271,6 @@ impl Runtime {
         {
             tracing::warn!(%error, "copies of what is back stay in the quarantine");
         }
-        super::lock(&opened.undos).insert(done.number(), done);
         Ok(result)
     }
 
@@ -232,6 +298,12 @@ impl Runtime {
         let mut answers = Vec::new();
         let mut failed = Vec::new();
         for (index, (ids, call)) in inverse.calls.into_iter().enumerate() {
+            if self.tasks.is_ending() {
+                let why = Failure::Ending.to_string();
+                failed.extend(ids.iter().cloned());
+                result.not_restored.extend(ids.into_iter().map(|object| NotRestored { object, why: why.clone() }));
+                continue;
+            }
             let commit = opened.guard().intent(&mut plan, index, opened.now());
             crate::fail::point("before-intent");
             let intent = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
@@ -304,5 +376,48 @@ mod tests {
         assert!(!left.undone);
         assert_eq!(left.entry.changes.iter().map(|change| change.object.as_str()).collect::<Vec<_>>(), ["m2"]);
         assert!(rest(undo, &[]).undone);
+    }
+
+    async fn entries(runtime: &Runtime) -> Vec<String> {
+        let listed = runtime.undo_list(&UndoListParams::default()).await.unwrap();
+        listed.into_iter().map(|undo| undo.entry).collect()
+    }
+
+    #[tokio::test]
+    async fn old_entries_are_forgotten_unless_their_copies_are_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let options = crate::runtime::Options {
+            home: Some(home.path().to_owned()),
+            http: None,
+            imap: None,
+            vault: crate::vault::VaultKind::Memory,
+            owner: crate::runtime::OwnerKind::Nobody,
+            on_eof: crate::runtime::OnEof::Exit,
+            started_by: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let engine = crate::runtime::Engine::start(options).await.unwrap();
+        let runtime = engine.runtime();
+        let opened = runtime.opened().unwrap();
+        for (id, wall, did) in [("u1", 10, "done"), ("u2", 10, "copied"), ("u3", 1000, "done"), ("u4", 10, "done")] {
+            let value = json!({
+                "id": id, "agent": "a", "account": "mail", "verb": "Trash", "class": "remove", "kind": "message",
+                "time": 1, "wall": wall, "undone": false,
+                "entry": { "provider": "gmail", "recipe": "trashed", "action": "x", "params": [],
+                           "changes": [{ "object": "m1", "did": did }] },
+            });
+            let put = Put { shelf: Shelf::Undo, id: id.to_owned(), value };
+            opened.store.commit(Commit { puts: vec![put], ..Commit::default() }).await.unwrap();
+        }
+        let copy = crate::store::Copied { entry: "u2".to_owned(), object: "m1".to_owned(), content: vec![1] };
+        opened.store.quarantine_put(vec![copy]).await.unwrap();
+        assert_eq!(entries(runtime).await, ["u4", "u3", "u2", "u1"]);
+        runtime.forget_old_undos(opened, 100).await.unwrap();
+        assert_eq!(entries(runtime).await, ["u3", "u2"]);
+        opened.store.quarantine_clear().await.unwrap();
+        runtime.forget_old_undos(opened, 100).await.unwrap();
+        assert_eq!(entries(runtime).await, ["u3"]);
+        let gone = runtime.undo_run(UndoRunParams::Entry { entry: "u1".to_owned() }).await.unwrap_err();
+        assert_eq!(gone.code, ErrorCode::NotFound as i32, "{gone:?}");
     }
 }

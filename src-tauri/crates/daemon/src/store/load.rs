@@ -128,9 +128,9 @@ struct DocOut<'a> {
 }
 
 #[derive(Deserialize)]
-struct DocIn {
-    id: String,
-    value: Value,
+pub(super) struct DocIn {
+    pub(super) id: String,
+    pub(super) value: Value,
 }
 
 /// Seals a document for its shelf and id.
@@ -146,7 +146,7 @@ pub(super) fn place(key: &Key, shelf: Shelf, id: &str) -> Place {
     key.place(&["doc", codes::shelf_name(shelf), id])
 }
 
-fn unseal(key: &Key, shelf: Shelf, place: &Place, sealed: &[u8]) -> Option<DocIn> {
+pub(super) fn unseal(key: &Key, shelf: Shelf, place: &Place, sealed: &[u8]) -> Option<DocIn> {
     let plain = key.open(&doc_place(shelf, &hex(place)), sealed).ok()?;
     serde_json::from_slice(&plain).ok()
 }
@@ -173,6 +173,10 @@ fn documents(connection: &Connection, key: &Key, alarms: &mut Vec<String>) -> Re
         let sealed = found.get_ref(2)?.as_blob().map_err(|error| StoreError::Database(error.to_string()))?;
         let place = Place::try_from(place.as_slice()).unwrap_or_default();
         sums.insert(place, Sum::of(&place, sealed));
+        // There may be many, and only a few are ever looked at.
+        if codes::shelf_of(shelf) == Some(Shelf::Undo) {
+            continue;
+        }
         match codes::shelf_of(shelf).and_then(|shelf| Some((shelf, unseal(key, shelf, &place, sealed)?))) {
             Some((shelf, doc)) => documents.push((shelf, doc.id, doc.value)),
             None => lost += 1,

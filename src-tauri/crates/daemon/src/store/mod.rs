@@ -35,7 +35,7 @@ use tokio::sync::oneshot;
 
 pub use self::error::StoreError;
 pub use self::quarantine::{Copied, QuarantineSize, Quarantined};
-pub use self::read::Stored;
+pub use self::read::{Page, Stored};
 pub use self::verify::{Broken, Verified};
 use self::writer::{Answer, Job, Prepared, Shared, guard};
 use crate::home::Home;
@@ -74,7 +74,7 @@ pub struct Loaded {
     pub hash: Option<Digest>,
     /// The largest guard's time ever recorded, for [`crate::clock::Clock::start`].
     pub high_water: Time,
-    /// Every document: shelf, id, value.
+    /// Every document but undo entries, which are read when they are asked for: shelf, id, value.
     pub documents: Vec<(Shelf, String, Value)>,
     /// Budget charges of the last 24 hours.
     pub charges: Vec<Charge>,

@@ -1,12 +1,15 @@
 //! Reading the journal, beside the writer.
 
 use latch_core::call::Digest;
-use latch_core::journal::Record;
+use latch_core::journal::{Record, Shelf};
 use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::Value;
 
+use super::head::Place;
 use super::row::{self, COLUMNS};
 use super::writer::guard;
-use super::{Prepared, Store, StoreError};
+use super::{Prepared, Store, StoreError, codes, load};
+use crate::seal::Key;
 
 /// Records that are searched for one agent's: it has no index, and whoever asks must not keep the disk busy.
 const SEARCHED: u64 = 100_000;
@@ -20,7 +23,49 @@ pub struct Stored {
     pub record: Record,
 }
 
+/// Where a page of a shelf begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// Newest first, before this position; `i64::MAX` for the first page.
+    Before(i64),
+    /// Oldest first, after this position; 0 for the first page.
+    After(i64),
+}
+
 impl Store {
+    /// One document.
+    pub async fn document(&self, shelf: Shelf, id: &str) -> Result<Option<Value>, StoreError> {
+        let (key, id) = (self.0.key.clone(), id.to_owned());
+        self.reading(move |connection| {
+            let place = load::place(&key, shelf, &id);
+            let sealed: Option<Vec<u8>> = connection
+                .prepare_cached("SELECT sealed FROM doc WHERE place = ?1")?
+                .query_row([place.as_slice()], |row| row.get(0))
+                .optional()?;
+            let found = sealed.and_then(|sealed| load::unseal(&key, shelf, &place, &sealed));
+            Ok(found.filter(|found| found.id == id).map(|found| found.value))
+        })
+        .await
+    }
+
+    /// A page of a shelf's documents in the order in which they were first stored, and where the next one begins. Documents that can't be opened are
+    /// left out: the next start says so.
+    pub async fn page(&self, shelf: Shelf, from: Page, limit: u32) -> Result<(Vec<Value>, Option<Page>), StoreError> {
+        let key = self.0.key.clone();
+        self.reading(move |connection| page(connection, &key, shelf, from, limit)).await
+    }
+
+    /// How many documents a shelf has.
+    pub async fn count(&self, shelf: Shelf) -> Result<u64, StoreError> {
+        self.reading(move |connection| {
+            let count: i64 = connection
+                .prepare_cached("SELECT count(*) FROM doc WHERE shelf = ?1")?
+                .query_row([codes::shelf_code(shelf)], |row| row.get(0))?;
+            Ok(u64::try_from(count).unwrap_or_default())
+        })
+        .await
+    }
+
     /// The newest records before `before`, newest first, at most `limit`. What waits is written first, so that nothing recent is missing.
     pub async fn tail(&self, before: Option<u64>, limit: u32, skip_reads: bool) -> Result<Vec<Stored>, StoreError> {
         if before.is_none() && self.failed().is_none() {
@@ -124,6 +169,39 @@ fn tail_of(
         found.push(Stored { seq, record });
     }
     Ok(found)
+}
+
+fn page(
+    connection: &Connection,
+    key: &Key,
+    shelf: Shelf,
+    from: Page,
+    limit: u32,
+) -> Result<(Vec<Value>, Option<Page>), StoreError> {
+    let (sql, start) = match from {
+        Page::Before(at) => {
+            ("SELECT rowid, place, sealed FROM doc WHERE shelf = ?1 AND rowid < ?2 ORDER BY rowid DESC LIMIT ?3", at)
+        }
+        Page::After(at) => {
+            ("SELECT rowid, place, sealed FROM doc WHERE shelf = ?1 AND rowid > ?2 ORDER BY rowid LIMIT ?3", at)
+        }
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![codes::shelf_code(shelf), start, limit])?;
+    let (mut values, mut seen, mut last) = (Vec::new(), 0, start);
+    while let Some(row) = rows.next()? {
+        seen += 1;
+        last = row.get(0)?;
+        let place: Vec<u8> = row.get(1)?;
+        let place = Place::try_from(place.as_slice()).unwrap_or_default();
+        let sealed = row.get_ref(2)?.as_blob().map_err(|error| StoreError::Database(error.to_string()))?;
+        values.extend(load::unseal(key, shelf, &place, sealed).map(|found| found.value));
+    }
+    let next = (seen == limit).then_some(match from {
+        Page::Before(_) => Page::Before(last),
+        Page::After(_) => Page::After(last),
+    });
+    Ok((values, next))
 }
 
 pub(super) fn one(connection: &Connection, seq: u64) -> Result<Option<Stored>, StoreError> {

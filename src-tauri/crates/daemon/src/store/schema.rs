@@ -15,7 +15,7 @@ use crate::home;
 /// `PRAGMA application_id`: "Latc".
 const APPLICATION: u32 = 0x4c61_7463;
 /// Written once and never edited: a change is a new entry.
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("v1.sql"))];
+const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("v1.sql")), M::up(include_str!("v2.sql"))];
 const QUARANTINE: &[M<'static>] = &[M::up(include_str!("quarantine.sql"))];
 /// What a write-ahead log that grew during a long check shrinks to.
 const LOG_LIMIT: u32 = 8 * 1024 * 1024;

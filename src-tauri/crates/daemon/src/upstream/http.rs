@@ -19,7 +19,7 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use latch_core::call::{Call, CallBody};
-use latch_core::lease::{EpochGate, Lease, LeaseError, Redeemed};
+use latch_core::lease::{Epoch, EpochGate, Lease, LeaseError, Redeemed};
 use latch_ipc::Secret;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
@@ -41,8 +41,8 @@ const STAGGER: Duration = Duration::from_millis(250);
 
 /// What the runtime does for a refresh.
 pub trait Hooks: Send + Sync + 'static {
-    /// A lease of purpose refresh for exactly this call, recorded first; `None`: not now.
-    fn mint_refresh<'a>(&'a self, account: &'a str, call: &'a Call) -> BoxFuture<'a, Option<Lease>>;
+    /// A lease of purpose refresh for exactly this call, recorded first, in the epoch of the call that needs the token; `None`: not now.
+    fn mint_refresh<'a>(&'a self, account: &'a str, call: &'a Call, epoch: Epoch) -> BoxFuture<'a, Option<Lease>>;
 
     /// The provider replaced the refresh token: to be sealed before the old one is forgotten.
     fn rotated<'a>(&'a self, account: &'a str, refresh_token: Secret) -> BoxFuture<'a, ()>;
@@ -122,7 +122,7 @@ impl Upstream {
         body: Option<StreamedBody>,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let redeemed = lease.redeem(&account.id, &call, &self.gate).map_err(not_permitted)?;
-        let access = self.fresh(account).await?;
+        let access = self.fresh(account, &redeemed).await?;
         let replayable = matches!(call.body, CallBody::Bytes(_));
         let first = self.attempt(account, &access, &redeemed, &call, body).await?;
         if first.0.status() != StatusCode::UNAUTHORIZED || account.refresh_token().is_none() {
@@ -130,11 +130,11 @@ impl Upstream {
         }
         if !replayable {
             // The agent's body is gone. Its own next try finds a fresh token.
-            let _ = Box::pin(self.refresh(account, Some(&access))).await;
+            let _ = Box::pin(self.refresh(account, &redeemed, Some(&access))).await;
             return deliver(first, account, access, redeemed);
         }
         drop(first);
-        let access = Box::pin(self.refresh(account, Some(&access))).await?;
+        let access = Box::pin(self.refresh(account, &redeemed, Some(&access))).await?;
         let second = Box::pin(self.attempt(account, &access, &redeemed, &call, None)).await?;
         deliver(second, account, access, redeemed)
     }
@@ -170,19 +170,27 @@ impl Upstream {
         Ok(status)
     }
 
-    pub(super) async fn fresh(&self, account: &AccountTarget) -> Result<Arc<Access>, UpstreamError> {
+    pub(super) async fn fresh(
+        &self,
+        account: &AccountTarget,
+        needed_for: &Redeemed,
+    ) -> Result<Arc<Access>, UpstreamError> {
         match account.access() {
             Some(access) if access.is_fresh() => Ok(access),
-            stale => Box::pin(self.refresh(account, stale.as_ref())).await,
+            stale => Box::pin(self.refresh(account, needed_for, stale.as_ref())).await,
         }
     }
 
     pub(super) async fn refresh(
         &self,
         account: &AccountTarget,
+        needed_for: &Redeemed,
         stale: Option<&Arc<Access>>,
     ) -> Result<Arc<Access>, UpstreamError> {
         let _one_at_a_time = account.refreshing.lock().await;
+        if !needed_for.stands() {
+            return Err(Fault::Stopped.unsent());
+        }
         if let Some(access) = account.access()
             && access.is_fresh()
             && stale.is_none_or(|stale| !Arc::ptr_eq(stale, &access))
@@ -193,7 +201,9 @@ impl Upstream {
         let refresh_token = account.refresh_token().ok_or_else(|| failed(RefreshError::Unusable))?;
         let (origin, call) = oauth::refresh_call(&account.credential).map_err(failed)?;
         let hooks = self.hooks.get().ok_or_else(|| failed(RefreshError::NotPermitted))?;
-        let lease = hooks.mint_refresh(&account.id, &call).await.ok_or_else(|| failed(RefreshError::NotPermitted))?;
+        let lease = hooks.mint_refresh(&account.id, &call, needed_for.epoch()).await.ok_or_else(|| {
+            if needed_for.stands() { failed(RefreshError::NotPermitted) } else { Fault::Stopped.unsent() }
+        })?;
         let redeemed = lease.redeem(&account.id, &call, &self.gate).map_err(not_permitted)?;
         let form = oauth::refresh_form(&account.credential, &refresh_token);
         let (status, body) = self.post(&origin, &redeemed, &call, form).await.map_err(|error| match error.fault {
@@ -251,7 +261,7 @@ impl Upstream {
             (CallBody::Bytes(bytes), None, _) => OutBody::Whole(Some(bytes.clone()).filter(|bytes| !bytes.is_empty())),
             (CallBody::Streamed, Some(body), Some(moved)) => OutBody::Streamed { body, moved: Arc::clone(moved) },
             (CallBody::Streamed, None, _) => OutBody::Whole(None),
-            (CallBody::Bytes(_), Some(_), _) | (CallBody::Streamed, Some(_), None) => {
+            (CallBody::Aside(_), _, _) | (CallBody::Bytes(_), Some(_), _) | (CallBody::Streamed, Some(_), None) => {
                 return Err(Fault::NotPermitted.unsent());
             }
         };

@@ -247,7 +247,7 @@ fn a_remembered_no_only_narrows() {
     let strict = |ruling: &Ruling| match ruling {
         Ruling::Permit(_) => 0,
         Ruling::View | Ruling::Resolve | Ruling::LookUp(_) => 1,
-        Ruling::Held { .. } | Ruling::Paused { .. } => 2,
+        Ruling::Held { .. } | Ruling::Paused { .. } | Ruling::Crowded { .. } => 2,
         Ruling::Forbid { .. } | Ruling::Stopped => 3,
     };
     for remembered in bodies {
@@ -273,4 +273,165 @@ fn a_remembered_no_only_narrows() {
             }
         }
     }
+}
+
+#[test]
+fn an_allowance_is_for_the_verb_that_was_read() {
+    let catalog = Catalog::shipped().unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", "application/json".parse().unwrap());
+    let operation = |body: &str| {
+        let target = "/gmail/v1/users/me/messages/batchModify";
+        let head = Head { method: &Method::POST, target, headers: &headers, mount: "" };
+        let routed = route(catalog.provider("gmail").unwrap(), head).unwrap();
+        routed.classify(&Bytes::from(body.to_owned())).unwrap().parts.remove(0).operation
+    };
+    let mut star = operation(r#"{"ids":["a"],"addLabelIds":["STARRED"]}"#);
+    let mut read = operation(r#"{"ids":["a"],"removeLabelIds":["UNREAD"]}"#);
+    assert_eq!(star.class, read.class);
+    assert_ne!(star.verb, read.verb);
+    // The verb alone tells them apart.
+    star.facts.clear();
+    read.facts.clear();
+    let allowance = Allowance {
+        id: "t1".into(),
+        agent: "a".into(),
+        account: "mine".into(),
+        verb: star.verb.clone(),
+        class: star.class,
+        facts: Vec::new(),
+        objects: ["a".to_owned()].into(),
+        rule: None,
+        epoch: crate::lease::Epoch(0),
+        expires_at: NOW.time + hold::ALLOWANCE,
+    };
+    assert!(allowance.is_for(&star));
+    assert!(!allowance.is_for(&read));
+}
+
+fn later(hours: u64) -> Now {
+    let time = NOW.time + crate::time::Span::hours(hours);
+    Now { time, wall: time.0 }
+}
+
+#[test]
+fn one_call_after_a_long_sleep_brings_everything_up_to_date() {
+    for hours in [1, 30] {
+        let (mut guard, id, _) = held("/gmail/v1/users/me/messages/batchModify", "application/json", LABEL);
+        guard.handle_views(&id, ["a", "b"].map(|id| (id.to_owned(), View::default())).into());
+        guard.handle_timeout(later(hours));
+        let state = guard.hold(&id).unwrap().state;
+        assert_eq!(state, if hours < 24 { State::Proposal } else { State::Expired }, "after {hours} h");
+        assert!(guard.poll_timeout().is_none_or(|due| due > later(hours).time), "after {hours} h");
+    }
+}
+
+#[test]
+fn what_was_allowed_dies_with_its_agent_grant_or_account() {
+    for end in ["agent", "grant", "account"] {
+        let (mut guard, id, digest) = held("/gmail/v1/users/me/messages/batchModify", "application/json", LABEL);
+        guard.handle_views(&id, ["a", "b"].map(|id| (id.to_owned(), View::default())).into());
+        let allow = Verdict::Allow { objects: None, scope: Scope::Task, forever: false, retyped_count: None };
+        guard.decide(&id, &digest, allow, "dialog", NOW).unwrap();
+        let commit = match end {
+            "agent" => guard.disconnect("a", NOW).unwrap(),
+            "grant" => guard.revoke_grant("g1", NOW).unwrap(),
+            _ => guard.forget_account("mine", NOW),
+        };
+        assert_eq!(guard.hold(&id).unwrap().state, State::Denied, "{end}");
+        assert!(commit.deletes.contains(&(Shelf::Hold, id.clone())), "{end}");
+        assert!(guard.take_allowed(&id, NOW).is_none(), "{end}");
+        assert_eq!(guard.sizes()["allowances"], 0, "{end}");
+    }
+}
+
+#[test]
+fn an_agents_live_tokens_are_bounded() {
+    let (mut guard, ..) = held("/gmail/v1/users/me/unheard", "application/json", "{}");
+    let token = |n: u64| Digest::of(&[&n.to_be_bytes()]);
+    for n in 0..2 * super::super::MAX_TOKENS_EACH as u64 {
+        // Number 7 ends soonest of all.
+        let life = Some(crate::time::Span::minutes(if n == 7 { 1 } else { 20 }));
+        guard.issue("a", token(n), None, life, NOW).unwrap();
+        let live = guard.live_tokens("a", NOW).0 as usize;
+        assert!(live <= super::super::MAX_TOKENS_EACH, "{live} after {n}");
+        let full = live == super::super::MAX_TOKENS_EACH;
+        assert!(
+            n < 7 || guard.authenticate(&token(7), NOW).is_ok() || full,
+            "it dies only when another needs its place"
+        );
+    }
+    assert!(guard.authenticate(&token(7), NOW).is_err());
+    assert!(guard.authenticate(&token(2 * super::super::MAX_TOKENS_EACH as u64 - 1), NOW).is_ok());
+}
+
+#[test]
+fn what_is_read_to_resolve_counts_and_stops() {
+    let (mut guard, ..) = held("/gmail/v1/users/me/unheard", "application/json", "{}");
+    let session = guard.authenticate(&Digest::of(&[b"token"]), NOW).unwrap();
+    assert!(guard.charge_resolving(&session, "mine", 499, NOW).is_ok());
+    assert!(guard.charge_resolving(&session, "mine", 1, NOW).is_ok());
+    let spent = guard.charge_resolving(&session, "mine", 1, NOW).unwrap_err();
+    assert!(matches!(spent, super::super::Unread::Spent { limit: 500, .. }), "{spent:?}");
+    let rested = Now { time: NOW.time + crate::time::Span::minutes(11), wall: NOW.wall };
+    assert!(guard.charge_resolving(&session, "mine", 1, rested).is_ok());
+    guard.pause("a", rested);
+    let paused = guard.charge_resolving(&session, "mine", 1, rested).unwrap_err();
+    assert!(matches!(paused, super::super::Unread::Paused { .. }), "{paused:?}");
+    guard.gate().raise();
+    assert_eq!(guard.charge_resolving(&session, "mine", 1, rested), Err(super::super::Unread::Stopped));
+}
+
+fn wide(guard: &mut Guard, n: usize, body: usize) -> Ruling {
+    let catalog = Catalog::shipped().unwrap();
+    let headers = HeaderMap::new();
+    let target = format!("/gmail/v1/users/me/unheard/{n}");
+    let head = Head { method: &Method::POST, target: &target, headers: &headers, mount: "" };
+    let mut request = route(catalog.provider("gmail").unwrap(), head).unwrap().classify(&Bytes::new()).unwrap();
+    request.parts[0].call.body = CallBody::Bytes(vec![b'x'; body].into());
+    let session = guard.authenticate(&Digest::of(&[b"token"]), NOW).unwrap();
+    guard.handle_request(&session, "mine", &request, Context::default(), NOW)
+}
+
+#[test]
+fn what_waits_has_so_much_room_and_no_more() {
+    for body in [hold::LARGE_BODY, 32 * hold::LARGE_BODY] {
+        let (mut guard, first, digest) = held("/gmail/v1/users/me/unheard", "application/json", "{}");
+        let most = if body > hold::LARGE_BODY { hold::MAX_ASIDE_EACH } else { hold::MAX_MEMORY_EACH } / body;
+        let mut ids = Vec::new();
+        for n in 0..most - 1 {
+            let Ruling::Held { id, .. } = wide(&mut guard, n, body) else { panic!("number {n} of {body} bytes") };
+            ids.push(id);
+        }
+        guard.decide(&first, &digest, Verdict::Deny, "dialog", NOW).unwrap();
+        let last = wide(&mut guard, most - 1, body);
+        let crowded = wide(&mut guard, most, body);
+        assert!(matches!(last, Ruling::Held { .. }) || body <= hold::LARGE_BODY, "{last:?}");
+        assert!(matches!(crowded, Ruling::Crowded { own: true }), "{crowded:?}");
+        // What is over takes none.
+        let id = ids.pop().unwrap();
+        let digest = guard.hold(&id).unwrap().digest;
+        guard.decide(&id, &digest, Verdict::Deny, "dialog", NOW).unwrap();
+        assert_eq!(guard.hold(&id).unwrap().request.parts[0].call.body.length(), 0);
+        guard.conduct.clear();
+        assert!(matches!(wide(&mut guard, most + 1, body), Ruling::Held { .. }));
+    }
+}
+
+#[test]
+fn a_large_body_is_put_aside_and_given_back_when_it_runs() {
+    let (mut guard, ..) = held("/gmail/v1/users/me/unheard", "application/json", "{}");
+    let Ruling::Held { id, commit } = wide(&mut guard, 1, 2 * hold::LARGE_BODY) else { panic!("not held") };
+    assert!(commit.puts.iter().all(|put| put.shelf != Shelf::Hold), "it is not stored");
+    let bytes = vec![b'x'; 2 * hold::LARGE_BODY];
+    let aside = || crate::call::Aside::new(&bytes, std::sync::Arc::new("kept".to_owned()));
+    guard.put_bodies_aside(&id, vec![CallBody::Aside(aside()), CallBody::Aside(aside())]);
+    assert!(matches!(guard.hold(&id).unwrap().request.parts[0].call.body, CallBody::Bytes(_)), "not for this request");
+    guard.put_bodies_aside(&id, vec![CallBody::Aside(aside())]);
+    let digest = guard.hold(&id).unwrap().digest;
+    guard.decide(&id, &digest, allow(false, None), "dialog", NOW).unwrap();
+    let (_, request, _) = guard.take_allowed(&id, NOW).unwrap();
+    let CallBody::Aside(given) = &request.parts[0].call.body else { panic!("{:?}", request.parts[0].call.body) };
+    assert_eq!((given.length(), given.keeper::<String>().unwrap().as_str()), (bytes.len(), "kept"));
+    assert_eq!(guard.hold(&id).unwrap().request.parts[0].call.body.length(), 0);
 }

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
 use super::seats::Busy;
+use crate::spool::{Kept, SPOOL_ABOVE, Spool, SpoolError, Writer};
 use crate::upstream::{StreamedBody, UpstreamBody, UpstreamError};
 
 /// The longest pause between two pieces of an agent's body.
@@ -31,12 +32,30 @@ pub enum BodyError {
     /// All agents together hold too much.
     #[error("too many large requests wait at once; try again in a few seconds")]
     Crowded,
+    /// It could not be put aside.
+    #[error("{0}")]
+    Spool(SpoolError),
     /// Nothing came for too long.
     #[error("the body did not arrive in time")]
     Slow,
     /// The connection broke, or the framing is wrong.
     #[error("the body could not be read to its end")]
     Broken,
+}
+
+impl From<SpoolError> for BodyError {
+    fn from(error: SpoolError) -> Self {
+        if error == SpoolError::Crowded { Self::Crowded } else { Self::Spool(error) }
+    }
+}
+
+/// A body that has arrived.
+#[derive(Debug)]
+pub enum Gathered {
+    /// In memory; it counts against the shared room for as long as a copy of it lives.
+    Whole(Bytes),
+    /// Put aside, because it is larger than [`SPOOL_ABOVE`].
+    Aside(Kept),
 }
 
 /// The memory that all buffered bodies share; it is given back when the last copy of a body is dropped.
@@ -110,6 +129,43 @@ impl AgentBody {
             held.bytes.extend_from_slice(&data);
         }
         Ok(Bytes::from_owner(held))
+    }
+
+    /// The whole body, if it is not larger than `limit`. A large one is put aside while it arrives, so that it takes no memory.
+    pub async fn gather(mut self, limit: usize, spool: &Spool) -> Result<Gathered, BodyError> {
+        if matches!(self.source, Source::Whole(_)) || self.is_end_stream() {
+            return self.collect(limit).await.map(Gathered::Whole);
+        }
+        let announced = usize::try_from(self.size_hint().lower()).unwrap_or(usize::MAX);
+        if announced > limit {
+            return Err(BodyError::TooLarge { limit });
+        }
+        let mut held = Held { bytes: BytesMut::new(), room: self.room.take(0)? };
+        let mut aside: Option<Writer> = None;
+        let mut length = 0_usize;
+        while let Some(frame) = self.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            length = length.saturating_add(data.len());
+            if length > limit {
+                return Err(BodyError::TooLarge { limit });
+            }
+            if let Some(writer) = &mut aside {
+                writer.push(&data).await?;
+                continue;
+            }
+            held.room.merge(self.room.take(data.len())?);
+            held.bytes.extend_from_slice(&data);
+            if held.bytes.len() > SPOOL_ABOVE {
+                let mut writer = spool.writer()?;
+                writer.push(&held.bytes).await?;
+                held = Held { bytes: BytesMut::new(), room: self.room.take(0)? };
+                aside = Some(writer);
+            }
+        }
+        match aside {
+            Some(writer) => Ok(Gathered::Aside(writer.finish().await?)),
+            None => Ok(Gathered::Whole(Bytes::from_owner(held))),
+        }
     }
 
     /// The body as it arrives, for the upstream.

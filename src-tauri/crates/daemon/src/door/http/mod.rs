@@ -37,7 +37,7 @@ pub mod oauth;
 pub mod problem;
 mod seats;
 
-pub use body::{AgentBody, AnswerBody, BodyError, Room};
+pub use body::{AgentBody, AnswerBody, BodyError, Gathered, Room};
 pub use hygiene::MAX_TARGET;
 pub use lanes::Lanes;
 pub use oauth::{Introspection, OAuthError, TokenAnswer, TokenRequest};
@@ -70,7 +70,7 @@ pub trait Inside: Send + Sync + 'static {
     /// Finds out who asks.
     fn authenticate(&self, token: &str, peer: SocketAddr) -> Result<Self::Session, Unauthorized>;
 
-    /// How an account's errors look; `Plain` for an unknown one.
+    /// How errors look before it is known whether who asks may know of the account: nothing in them may tell whether there is one.
     fn shape(&self, account: &str) -> ErrorShape;
 
     /// Answers a request. `head.uri` is what follows `/{account}`, byte for byte.

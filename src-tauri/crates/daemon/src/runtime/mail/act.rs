@@ -58,6 +58,10 @@ impl MailSession {
                     "[LIMIT] The person denied several requests in a row, or too many are waiting. Nothing that needs their consent is accepted for some minutes; what is within the budget still is",
                 )
             }
+            Ruling::Crowded { .. } => told(
+                talk,
+                "[LIMIT] What waits for the person already takes all the room there is. Nothing was done; try again when the person has decided",
+            ),
             Ruling::Forbid { why, instead, commit } => match opened.store.commit(*commit).await {
                 Ok(_) => told(talk, &format!("[NOPERM] {why} {instead}")),
                 Err(_) => told(talk, "[UNAVAILABLE] It could not be recorded, so nothing was done"),
@@ -69,7 +73,7 @@ impl MailSession {
             Ruling::Permit(permit) => {
                 // In a task of its own: a client that hangs up does not cut a change in half.
                 let (running, account) = (Arc::clone(&runtime), Arc::clone(&self.account));
-                let run = tokio::spawn(async move { running.execute(&account, permit, request, &[]).await });
+                let run = runtime.tasks.spawn(async move { running.execute(&account, permit, request, &[]).await });
                 let result = run.await.unwrap_or(Err(crate::runtime::execute::Failure::Stopped));
                 runtime.settle(opened);
                 Ok(Ruled::Done(Arc::new(result.unwrap_or_else(|failure| super::execute::refused(&failure)))))

@@ -106,7 +106,6 @@ impl MailSession {
                     record.undo = Some(id.clone());
                 }
                 commit.puts.extend([counter, undo.put()]);
-                crate::runtime::lock(&opened.undos).insert(undo.number(), undo);
             }
         }
         let recorded = opened.store.commit(commit).await;

@@ -82,6 +82,9 @@ impl Runtime {
         let mut codes: Vec<String> = Vec::new();
         let mut last: Option<Status> = None;
         for (index, step) in steps.into_iter().enumerate() {
+            if self.tasks.is_ending() {
+                return Err(Failure::Ending);
+            }
             let mut commit = opened.guard().intent(&mut plan, index, opened.now());
             if index == 0
                 && let Some(undo) = &undo
@@ -92,9 +95,6 @@ impl Runtime {
             crate::fail::point("before-intent");
             let receipt = opened.store.commit(commit).await?;
             crate::fail::point("after-intent");
-            if let Some(undo) = &undo {
-                crate::runtime::lock(&opened.undos).insert(undo.number(), undo.clone());
-            }
             let lease = opened.guard().lease(&mut plan, index)?;
             let sent = opened.upstream.mail(lease, &account.target, &step.call, MAX_ANSWER).await;
             crate::fail::point("before-outcome");
@@ -126,7 +126,6 @@ impl Runtime {
                         record.undo = Some(known.id.clone());
                     }
                     commit.puts.push(known.put());
-                    crate::runtime::lock(&opened.undos).insert(known.number(), known.clone());
                     undo = Some(known);
                 }
             }
@@ -139,7 +138,6 @@ impl Runtime {
                 for record in &mut commit.records {
                     record.undo = None;
                 }
-                crate::runtime::lock(&opened.undos).remove(&nothing.number());
             }
             opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
             let answer = sent.map_err(|error| Failure::Upstream(Arc::new(error)))?;

@@ -17,8 +17,9 @@ use super::execute::Kept;
 use crate::runtime::accounts::Account;
 use crate::runtime::read::ReadError;
 use crate::runtime::stop::storage;
-use crate::runtime::undo::{Undo, rest};
+use crate::runtime::undo::{Pages, Undo, rest};
 use crate::runtime::{Opened, Runtime};
+use crate::store::StoreError;
 use crate::upstream::imap::{MailAnswer, Source};
 
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
@@ -83,7 +84,8 @@ impl Runtime {
             result.notes.push(NEW_UIDS.to_owned());
         }
         let failing: Vec<String> = failing.into_iter().collect();
-        let mut commit = Commit { puts: self.follow(opened, &undo, &renamed), ..Commit::default() };
+        let puts = self.follow(opened, &undo, &renamed).await.map_err(|error| storage(&error))?;
+        let mut commit = Commit { puts, ..Commit::default() };
         let done = rest(undo, &failing);
         commit.puts.push(done.put());
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
@@ -102,7 +104,6 @@ impl Runtime {
         {
             tracing::warn!(%error, "copies of what is back stay in the quarantine");
         }
-        crate::runtime::lock(&opened.undos).insert(done.number(), done);
         Ok(result)
     }
 
@@ -270,35 +271,38 @@ impl Runtime {
     }
 
     /// Earlier entries know messages by UIDs that are no longer theirs: they learn the new ones.
-    fn follow(
+    async fn follow(
         &self,
         opened: &Opened,
         undone: &Undo,
         renamed: &BTreeMap<String, String>,
-    ) -> Vec<latch_core::journal::Put> {
+    ) -> Result<Vec<latch_core::journal::Put>, StoreError> {
         let mut puts = Vec::new();
-        for undo in crate::runtime::lock(&opened.undos).values_mut() {
-            if undo.account != undone.account || undo.id == undone.id || undo.undone {
-                continue;
-            }
-            let mut touched = false;
-            for change in &mut undo.entry.changes {
-                if let Some(new) = renamed.get(&change.object) {
-                    change.object.clone_from(new);
-                    touched = true;
+        let mut pages = Pages::newest_first(opened);
+        while let Some(page) = pages.next().await? {
+            for mut undo in page {
+                if undo.account != undone.account || undo.id == undone.id || undo.undone {
+                    continue;
                 }
-                if let Difference::Moved { to: Some(to), .. } = &mut change.difference
-                    && let Some(new) = renamed.get(to)
-                {
-                    to.clone_from(new);
-                    touched = true;
+                let mut touched = false;
+                for change in &mut undo.entry.changes {
+                    if let Some(new) = renamed.get(&change.object) {
+                        change.object.clone_from(new);
+                        touched = true;
+                    }
+                    if let Difference::Moved { to: Some(to), .. } = &mut change.difference
+                        && let Some(new) = renamed.get(to)
+                    {
+                        to.clone_from(new);
+                        touched = true;
+                    }
                 }
-            }
-            if touched {
-                puts.push(undo.put());
+                if touched {
+                    puts.push(undo.put());
+                }
             }
         }
-        puts
+        Ok(puts)
     }
 }
 

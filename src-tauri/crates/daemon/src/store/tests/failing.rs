@@ -216,7 +216,7 @@ fn what_is_not_ours_newer_or_damaged_is_not_touched() {
         std::fs::read(file.path()).unwrap()
     };
     let cases: [(&[u8], &str); 4] = [
-        (&newer, "newer Latchstring (format 999, this one knows 1)"),
+        (&newer, "newer Latchstring (format 999, this one knows 2)"),
         (&foreign, "belongs to another program"),
         (b"Dear diary", "is not a SQLite database"),
         (&newer[..50], "is not a SQLite database"),

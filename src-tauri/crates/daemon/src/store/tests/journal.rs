@@ -36,10 +36,57 @@ async fn what_was_committed_is_there_after_a_crash() {
         loaded.documents.iter().map(|(shelf, id, value)| (*shelf, id.as_str(), value.clone())).collect::<Vec<_>>();
     assert_eq!(
         documents,
-        vec![(Shelf::Grant, "g1", json!({"preset": "organize"})), (Shelf::Undo, "u1", json!({"labels": ["INBOX"]})),]
+        vec![(Shelf::Grant, "g1", json!({"preset": "organize"}))],
+        "undo entries are read when asked for"
     );
+    assert_eq!(again.document(Shelf::Undo, "u1").await.unwrap(), Some(json!({"labels": ["INBOX"]})));
     assert_eq!(again.commit(records(vec![record(Kind::Alert, "goes on")])).await.unwrap().seq, 5);
     assert_eq!(again.verify().await.unwrap(), Verified { records: 5, broken: None });
+}
+
+#[tokio::test]
+async fn a_shelf_is_read_page_by_page_from_either_end() {
+    let rig = Rig::new();
+    let store = rig.open().store;
+    for n in 1..=7 {
+        store.commit(put(Shelf::Undo, &format!("u{n}"), json!(n))).await.unwrap();
+        store.commit(put(Shelf::Grant, &format!("g{n}"), json!(n))).await.unwrap();
+    }
+    // Stored again, it keeps its place.
+    store.commit(put(Shelf::Undo, "u2", json!(20))).await.unwrap();
+    store.commit(Commit { deletes: vec![(Shelf::Undo, "u4".into())], ..Commit::default() }).await.unwrap();
+    let all = async |mut from: Option<Page>| {
+        let mut pages = Vec::new();
+        while let Some(start) = from {
+            let (page, next) = store.page(Shelf::Undo, start, 3).await.unwrap();
+            pages.push(page);
+            from = next;
+        }
+        pages
+    };
+    assert_eq!(json!(all(Some(Page::Before(i64::MAX))).await), json!([[7, 6, 5], [3, 20, 1], []]));
+    assert_eq!(json!(all(Some(Page::After(0))).await), json!([[1, 20, 3], [5, 6, 7], []]));
+    assert_eq!(store.count(Shelf::Undo).await.unwrap(), 6);
+    assert_eq!(store.document(Shelf::Undo, "u4").await.unwrap(), None);
+    assert_eq!(store.document(Shelf::Grant, "u2").await.unwrap(), None);
+    assert_eq!(store.document(Shelf::Undo, "u2").await.unwrap(), Some(json!(20)));
+}
+
+#[tokio::test]
+async fn a_changed_undo_entry_is_not_used_and_raises_the_alarm() {
+    let rig = Rig::new();
+    let store = rig.open().store;
+    store.commit(put(Shelf::Undo, "u1", json!(1))).await.unwrap();
+    store.commit(put(Shelf::Undo, "u2", json!(2))).await.unwrap();
+    drop(store);
+    let connection = rusqlite::Connection::open(rig.database()).unwrap();
+    let swap = "UPDATE doc SET sealed = (SELECT sealed FROM doc ORDER BY rowid LIMIT 1)";
+    assert_eq!(connection.execute(swap, []).unwrap(), 2);
+    drop(connection);
+    let Opened { store, loaded } = rig.open();
+    assert_eq!(loaded.alarms.len(), 1, "{:?}", loaded.alarms);
+    assert_eq!(store.document(Shelf::Undo, "u2").await.unwrap(), None);
+    assert_eq!(store.page(Shelf::Undo, Page::After(0), 10).await.unwrap().0, [json!(1)]);
 }
 
 #[tokio::test]

@@ -111,7 +111,7 @@ impl Upstream {
                 }
             }
             Credential::Bearer { .. } | Credential::OAuth2 { .. } => {
-                let access = self.fresh(account).await?;
+                let access = self.fresh(account, redeemed).await?;
                 let status = oauth(wire, redeemed, account, &access, &can).await?;
                 wire.scrub_with(access);
                 status
