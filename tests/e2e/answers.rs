@@ -102,6 +102,39 @@ async fn an_agent_that_takes_the_star_off_first_gains_nothing() {
 }
 
 #[tokio::test]
+async fn an_agent_that_moves_it_to_the_inbox_first_gains_nothing() {
+    let scene = Scene::with(&mails(), "organize", Start::in_memory).await;
+    scene.engine.call(latch_ipc::contract::SettingsSet, json!({ "http_wait_seconds": 1 })).await;
+    let agent = scene.agent().await;
+    let asked = trash(&agent, &SIX);
+    let hold = scene.engine.hold().await;
+    let rule = Some(hold.rules[0].id.clone());
+    let params = HoldDecideParams { scope: Some(Scope::Task), rule, ..decision(&hold, Verdict::Allow) };
+    scene.engine.decide(params).await.unwrap();
+    asked.await.unwrap();
+    let to_inbox = json!({ "ids": ["m0011"], "addLabelIds": ["INBOX"] });
+    agent.post(&gmail("messages/batchModify"), &to_inbox).await.expect(204);
+    assert_eq!(one(&agent, "m0011").await, 429);
+    assert_eq!(one(&agent, "m0007").await, 204);
+}
+
+#[tokio::test]
+async fn a_rule_does_not_cover_what_the_person_unticked() {
+    let scene = Scene::with(&mails(), "ask-everything", Start::in_memory).await;
+    scene.engine.call(latch_ipc::contract::SettingsSet, json!({ "http_wait_seconds": 1 })).await;
+    let agent = scene.agent().await;
+    let asked = trash(&agent, &SIX);
+    let hold = scene.engine.hold().await;
+    let rule = Some(hold.rules[0].id.clone());
+    let objects = Some(SIX[..5].iter().map(|&id| id.to_owned()).collect());
+    let params = HoldDecideParams { scope: Some(Scope::Task), rule, objects, ..decision(&hold, Verdict::Allow) };
+    scene.engine.decide(params).await.unwrap();
+    asked.await.unwrap();
+    assert_eq!(one(&agent, "m0006").await, 429, "the person said no to this one");
+    assert_eq!(one(&agent, "m0007").await, 204, "what the rule says, and nobody unticked");
+}
+
+#[tokio::test]
 async fn no_rule_without_one_sender_and_none_for_what_is_for_ever() {
     let scene = Scene::with(&mails(), "ask-everything", Start::in_memory).await;
     scene.engine.call(latch_ipc::contract::SettingsSet, json!({ "http_wait_seconds": 1 })).await;

@@ -2,8 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use latch_ipc::contract::{Empty, HoldList, OutboxList, Resume, ResumeParams, SettingsSet};
+use latch_ipc::contract::{
+    AccountRemove, Empty, HoldDecideParams, HoldList, Id, OutboxList, Resume, ResumeParams, SettingsSet, UndoList,
+    UndoListParams, UndoRun, UndoRunParams, Verdict,
+};
 use latch_ipc::view::HoldView;
+use latch_tests::engine::decision;
 use latch_tests::upstream::{Reply, Upstream};
 use latch_tests::{Agent, Answer, Scene};
 use serde_json::json;
@@ -111,6 +115,48 @@ async fn what_an_agent_wrote_or_appended_makes_nobody_known() {
     for who in ["inserted", "imported", "labelled", "drafted"] {
         assert!(!goes(&scene, &agent, &format!("{who}@evil.example")).await, "{who}");
     }
+}
+
+/// The same mailbox as two accounts, and as one that was removed and added again.
+#[tokio::test]
+async fn what_an_agent_wrote_through_another_account_makes_nobody_known() {
+    let scene = scene().await;
+    let agent = scene.agent().await;
+    let sent = |to: &str| json!({ "raw": raw(to), "labelIds": ["SENT"] });
+    agent.post(&gmail("messages"), &sent("first@evil.example")).await.expect(200);
+    scene.engine.call(AccountRemove, Id { id: "mail".to_owned() }).await;
+    for account in ["mail", "twin"] {
+        latch_tests::scene::add_account(&scene.engine, account, &scene.gmail.url, &scene.gmail.token).await;
+        latch_tests::scene::grant(&scene.engine, "claw", account, "assistant").await;
+    }
+    let token = latch_tests::scene::issue(&scene.engine, "claw").await;
+    let twin = Agent::new(&format!("{}/twin", scene.engine.door()), &token);
+    twin.post(&gmail("messages"), &sent("second@evil.example")).await.expect(200);
+    let agent = scene.agent().await;
+    for who in ["first", "second"] {
+        assert!(!goes(&scene, &agent, &format!("{who}@evil.example")).await, "{who}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_agent_wrote_is_its_own_when_an_undo_brings_it_back() {
+    let scene = scene().await;
+    let agent = scene.agent().await;
+    let body = json!({ "raw": raw("back@evil.example"), "labelIds": ["SENT"] });
+    let made = agent.post(&gmail("messages"), &body).await.expect(200).json();
+    let path = gmail(&format!("messages/{}", made["id"].as_str().unwrap()));
+    let deleting = tokio::spawn({
+        let agent = agent.clone();
+        async move { agent.delete(&path).await }
+    });
+    let hold = scene.engine.hold().await;
+    let params = HoldDecideParams { forever: Some(true), retyped_count: Some(1), ..decision(&hold, Verdict::Allow) };
+    scene.engine.decide(params).await.unwrap();
+    deleting.await.unwrap().expect(204);
+    let entry = scene.engine.call(UndoList, UndoListParams::default()).await.remove(0).entry;
+    let undone = scene.engine.call(UndoRun, UndoRunParams::Entry { entry }).await;
+    assert_eq!(undone.restored, 1);
+    assert!(!goes(&scene, &agent, "back@evil.example").await);
 }
 
 #[tokio::test]

@@ -293,16 +293,16 @@ fn bulk(provider: &Provider, bulk: &Bulk, part: &Part, ids: &[String]) -> Option
     Some(Call { headers: own.chain(json.headers).collect(), ..json })
 }
 
-/// Whether the part takes the star off its objects.
+/// Whether the part could make its objects what a rule speaks of: it takes the star off, or puts them into the inbox.
 #[must_use]
-pub fn unstars(provider: &Provider, part: &Part) -> bool {
+pub fn sways(provider: &Provider, part: &Part) -> bool {
     let undo = part.operation.undo.as_ref().and_then(|undo| provider.file.undo.get(undo));
     let flags =
         part.operation.objects.kind().and_then(|kind| provider.file.kinds.get(kind)).map(|kind| &kind.view.flags);
     let (Some(Undo::SetDifference { change, .. }), Some(flags)) = (undo, flags) else { return false };
-    let is_star =
-        |word: &String| flags.get(&word.to_ascii_uppercase()).is_some_and(|flag| flag == crate::scope::STARRED);
-    changed(change, part).1.iter().any(is_star)
+    let is = |word: &String, wanted: &str| flags.get(&word.to_ascii_uppercase()).is_some_and(|flag| flag == wanted);
+    let (added, removed) = changed(change, part);
+    removed.iter().any(|word| is(word, crate::scope::STARRED)) || added.iter().any(|word| is(word, crate::scope::INBOX))
 }
 
 /// What an operation adds to and removes from its objects' sets.

@@ -20,7 +20,7 @@ use crate::time::{Span, Time};
 /// The flag of a starred object: no rule covers one.
 pub const STARRED: &str = "starred";
 /// The flag of an object in the inbox.
-const INBOX: &str = "inbox";
+pub const INBOX: &str = "inbox";
 /// Ages that a rule can have, in days, longest first.
 const AGES: [u64; 8] = [1095, 730, 365, 180, 90, 30, 7, 1];
 /// The most objects of one request whose facts are read to see whether a rule covers them.

@@ -247,7 +247,11 @@ impl Guard {
         record.class = Some(hold.class);
         record.count = count;
         record.digest = Some(hold.digest);
-        let agent = hold.agent.clone();
+        let (agent, account) = (hold.agent.clone(), hold.account.clone());
+        let ids = hold.objects.iter().map(|object| &object.id);
+        let unticked: Vec<String> =
+            ids.filter(|id| chosen.as_ref().is_some_and(|chosen| !chosen.contains(*id))).cloned().collect();
+        self.spare(&account, &unticked, now);
         self.conduct.entry(agent).or_default().denials = 0;
         for allowance in &mut allowances {
             self.given = self.given.saturating_add(1);

@@ -30,7 +30,7 @@ const MOST_HEARD: usize = 10_000;
 pub const MOST_LOOKED_UP: usize = 100;
 /// The most look-ups for one agent in an hour; beyond, nobody new is known.
 pub(super) const LOOKED_UP_AN_HOUR: u32 = 500;
-/// The most messages of agents that are kept apart on one account; beyond, its history proves nothing any more.
+/// The most messages of agents that are kept apart on one account; beyond, no history proves anything any more.
 const MOST_WRITTEN: usize = 10_000;
 
 /// What an agent put among an account's sent mail. Stored before it happens and again when its outcome is known.
@@ -82,11 +82,14 @@ impl Known {
     pub(super) fn forget_account(&mut self, account: &str) -> Vec<(Shelf, String)> {
         let gone = |(one, _): &(String, String)| one == account;
         let learned = self.learned.iter().filter(|entry| gone(entry)).map(|(one, address)| place(one, address));
-        let written = self.written.iter().filter(|(_, one)| one.account == account).map(|(id, _)| id.clone());
-        let deletes = learned.chain(written).map(|id| (Shelf::Known, id)).collect();
+        // The same mailbox may be added again: the agents' messages in it stay theirs. What may be about anybody must not outlive the account.
+        let anybody =
+            |one: &Written| one.account == account && one.messages.is_empty() && one.doubt == Some(Doubt::Everybody);
+        let doubts = self.written.iter().filter(|(_, one)| anybody(one)).map(|(id, _)| id.clone());
+        let deletes = learned.chain(doubts).map(|id| (Shelf::Known, id)).collect();
+        self.written.retain(|_, one| !anybody(one));
         self.learned.retain(|entry| !gone(entry));
         self.heard.retain(|entry, _| !gone(entry));
-        self.written.retain(|_, one| one.account != account);
         deletes
     }
 }
@@ -142,8 +145,7 @@ impl Guard {
         let (yes, life) = match history {
             // Asked again here: an agent may have put it there while the history was read.
             History::WroteIn(message) => {
-                let proves =
-                    self.history_counts(account, address) && !self.by_the_person(account, vec![message]).is_empty();
+                let proves = self.history_counts(address) && !self.by_the_person(vec![message]).is_empty();
                 (proves, if proves { YES } else { NO_ANSWER })
             }
             History::Nothing => (false, NO),
@@ -159,16 +161,19 @@ impl Guard {
         heard.insert(entry(account, address), (yes, now.time + life));
     }
 
-    /// Whether the account's sent mail can prove anything about an address.
+    /// Whether sent mail can prove anything about an address. What was written through any account counts: two of them may be the same mailbox.
     #[must_use]
-    pub fn history_counts(&self, account: &str, address: &str) -> bool {
-        let written = || self.known.written.values().filter(|one| one.account == account);
+    pub fn history_counts(&self, address: &str) -> bool {
         let doubtful = |one: &Written| match &one.doubt {
             Some(Doubt::Everybody) => true,
             Some(Doubt::Addresses(named)) => named.iter().any(|other| other.eq_ignore_ascii_case(address)),
             None => false,
         };
-        !written().any(doubtful) && self.written_on(account) < MOST_WRITTEN
+        let mut full: HashMap<&str, usize> = HashMap::new();
+        for one in self.known.written.values() {
+            *full.entry(&one.account).or_default() += one.messages.len().max(1);
+        }
+        !self.known.written.values().any(doubtful) && full.values().all(|count| *count < MOST_WRITTEN)
     }
 
     fn written_on(&self, account: &str) -> usize {
@@ -176,11 +181,10 @@ impl Guard {
         written.map(|one| one.messages.len().max(1)).sum()
     }
 
-    /// Those of the account's messages that no agent put among the sent mail.
+    /// Those messages that no agent put among the sent mail, through whatever account: two of them may be the same mailbox.
     #[must_use]
-    pub fn by_the_person(&self, account: &str, messages: Vec<String>) -> Vec<String> {
-        let written = self.known.written.values().filter(|one| one.account == account);
-        let agents: HashSet<&String> = written.flat_map(|one| &one.messages).collect();
+    pub fn by_the_person(&self, messages: Vec<String>) -> Vec<String> {
+        let agents: HashSet<&String> = self.known.written.values().flat_map(|one| &one.messages).collect();
         messages.into_iter().filter(|id| !agents.contains(id)).collect()
     }
 
@@ -202,8 +206,8 @@ impl Guard {
         (id, vec![put, self.state_put()])
     }
 
-    /// To be stored with the outcome of such a call, if it is known: the message that was made, or `None` if there is none.
-    pub fn wrote(&mut self, id: &str, made: Option<String>) -> Commit {
+    /// To be stored with the outcome of such a call, if it is known: the messages that were made, if any.
+    pub fn wrote(&mut self, id: &str, made: impl IntoIterator<Item = String>) -> Commit {
         let mut commit = Commit::default();
         let Some(written) = self.known.written.get_mut(id) else { return commit };
         written.doubt = None;

@@ -203,8 +203,8 @@ pub struct Guard {
     conduct: BTreeMap<String, Conduct>,
     known: known::Known,
     denials: Vec<Denial>,
-    /// What agents took the star off, and when: account and object.
-    unstarred: HashMap<(String, String), Time>,
+    /// What no rule covers, and until when: account and object.
+    spared: HashMap<(String, String), Time>,
     /// The last task allowance's number.
     given: u64,
     places: BTreeMap<String, Vec<String>>,
@@ -245,7 +245,7 @@ impl Guard {
             conduct: BTreeMap::new(),
             known: known::Known::new(loaded.known, loaded.written),
             denials: loaded.denials,
-            unstarred: HashMap::new(),
+            spared: HashMap::new(),
             given: 0,
             places: BTreeMap::new(),
             notices: VecDeque::new(),

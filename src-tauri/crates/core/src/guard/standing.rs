@@ -10,10 +10,10 @@ use crate::operation::{Class, Request};
 use crate::scope::{Denial, MOST_READ, Rule, Views};
 use crate::time::Span;
 
-/// How long an object that an agent took the star off counts as starred.
-const UNSTARRED: Span = Span::hours(24);
+/// How long a spared object is covered by no rule.
+const SPARED: Span = Span::hours(24);
 /// The most such objects; beyond, no rule covers anything.
-const MOST_UNSTARRED: usize = 50_000;
+const MOST_SPARED: usize = 50_000;
 
 /// How long a denial is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl Guard {
         };
         let matched = |rule: &Rule, id: &String| {
             views.and_then(|views| views.get(id)).is_some_and(|view| rule.covers(view, now.wall))
-                && !self.was_starred(account, id, now)
+                && !self.is_spared(account, id, now)
         };
         let of = |part: &crate::operation::Part| {
             self.allowances.iter().position(|one| stands(one) && one.allows(&part.operation, matched))
@@ -183,21 +183,21 @@ impl Guard {
         Before::Allowed
     }
 
-    /// An agent takes the star off these: no rule covers them for a day, so that an agent can't make its own way.
-    pub fn note_unstarred(&mut self, account: &str, objects: &[String], now: Now) {
-        if self.unstarred.len() + objects.len() > MOST_UNSTARRED {
-            self.unstarred.retain(|_, until| *until > now.time);
+    /// No rule covers these for a day: an agent made them what a rule may speak of ([`crate::recipe::sways`]), or the person unticked them.
+    pub fn spare(&mut self, account: &str, objects: &[String], now: Now) {
+        if self.spared.len() + objects.len() > MOST_SPARED {
+            self.spared.retain(|_, until| *until > now.time);
         }
         for object in objects {
-            if self.unstarred.len() <= MOST_UNSTARRED {
-                self.unstarred.insert((account.to_owned(), object.clone()), now.time + UNSTARRED);
+            if self.spared.len() <= MOST_SPARED {
+                self.spared.insert((account.to_owned(), object.clone()), now.time + SPARED);
             }
         }
     }
 
-    fn was_starred(&self, account: &str, object: &str, now: Now) -> bool {
+    fn is_spared(&self, account: &str, object: &str, now: Now) -> bool {
         let entry = (account.to_owned(), object.to_owned());
-        self.unstarred.len() > MOST_UNSTARRED || self.unstarred.get(&entry).is_some_and(|until| *until > now.time)
+        self.spared.len() > MOST_SPARED || self.spared.get(&entry).is_some_and(|until| *until > now.time)
     }
 
     /// The recipients to look up before this request is asked about; `None` if there are none, or the agent had many looked up.

@@ -121,5 +121,11 @@ pub fn made(provider: &Provider, part: &Part, answer: &Value) -> Option<Option<S
     if without && part.operation.class != Class::Send {
         return Some(None);
     }
-    Some(Some(answer.pointer(&sent.id)?.as_str()?.to_owned()))
+    id_of(provider, answer).map(Some)
+}
+
+/// The id in the answer to a message's creation.
+#[must_use]
+pub fn id_of(provider: &Provider, answer: &Value) -> Option<String> {
+    Some(answer.pointer(&provider.file.sent.as_ref()?.id)?.as_str()?.to_owned())
 }

@@ -286,13 +286,15 @@ fn what_an_agent_puts_among_the_sent_mail_is_known_for_what_it_is() {
 }
 
 #[test]
-fn taking_the_star_off_is_noticed() {
+fn taking_the_star_off_and_moving_to_the_inbox_is_noticed() {
     for (body, expected) in [
         (json!({ "ids": ["a"], "removeLabelIds": ["STARRED"] }), true),
         (json!({ "ids": ["a"], "removeLabelIds": ["UNREAD", "starred"] }), true),
         (json!({ "ids": ["a"], "addLabelIds": ["STARRED"] }), false),
+        (json!({ "ids": ["a"], "addLabelIds": ["inbox"] }), true),
+        (json!({ "ids": ["a"], "removeLabelIds": ["INBOX"] }), false),
         (json!({ "ids": ["a"], "removeLabelIds": ["UNREAD"] }), false),
     ] {
-        assert_eq!(unstars(gmail(), &part("POST", "/messages/batchModify", body.clone())), expected, "{body}");
+        assert_eq!(sways(gmail(), &part("POST", "/messages/batchModify", body.clone())), expected, "{body}");
     }
 }

@@ -247,9 +247,9 @@ impl Runtime {
         // What an agent puts among the sent mail makes nobody known: it is noted before it can be there.
         let mut writing =
             recipe::sent::writes(provider, &part).map(|writes| opened.guard().writing(&account.id, writes));
-        if recipe::unstars(provider, &part) {
+        if recipe::sways(provider, &part) {
             let now = opened.now();
-            opened.guard().note_unstarred(&account.id, part.operation.objects.ids(), now);
+            opened.guard().spare(&account.id, part.operation.objects.ids(), now);
         }
         let mut last = None;
         for (offset, call) in calls.into_iter().enumerate() {

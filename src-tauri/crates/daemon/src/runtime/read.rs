@@ -192,12 +192,12 @@ impl Runtime {
     ) -> Result<Option<String>, ReadError> {
         let opened = self.opened().ok_or(ReadError::Stopped)?;
         let provider = self.catalog.provider(&account.provider).ok_or_else(|| lost_provider(account))?;
-        if !opened.guard().history_counts(&account.id, address) {
+        if !opened.guard().history_counts(address) {
             return Ok(None);
         }
         let Some(search) = sent::search(provider, params, address) else { return Ok(None) };
         let answer = self.read(account, epoch, search).await?.unwrap_or_default();
-        let found = opened.guard().by_the_person(&account.id, sent::found(provider, &answer));
+        let found = opened.guard().by_the_person(sent::found(provider, &answer));
         for id in found.into_iter().take(PROOFS) {
             let Some(read) = sent::read(provider, params, &id) else { continue };
             let Some(message) = self.read(account, epoch, read).await? else { continue };

@@ -4,6 +4,7 @@ use latch_core::call::Call;
 use latch_core::guard::Now;
 use latch_core::journal::{Commit, Put, Shelf};
 use latch_core::operation::{Class, Part};
+use latch_core::recipe;
 use latch_core::time::{Span, Time};
 use latch_core::undo::{self, Difference, Entry, Inverse};
 use latch_ipc::contract::{NotRestored, UndoListParams, UndoResult, UndoRunParams};
@@ -84,6 +85,12 @@ impl<'a> Pages<'a> {
         self.from = next;
         Ok(Some(documents.into_iter().filter_map(|value| serde_json::from_value(value).ok()).collect()))
     }
+}
+
+/// Copies of messages that an agent wrote, and the doubt that covers them while they come back.
+struct Agents {
+    doubt: String,
+    messages: Vec<String>,
 }
 
 impl Runtime {
@@ -251,8 +258,21 @@ impl Runtime {
             inverse.not_restored.extend(again.not_restored);
             inverse.notes.extend(again.notes);
         }
+        let agents = self.brings_back_agents(opened, &undo, &copied).await?;
         let mut result = UndoResult::default();
         let (answers, failed) = self.run_inverse(opened, &undo, inverse, &mut result).await?;
+        if let Some(agents) = agents {
+            let made: Vec<String> = answers
+                .iter()
+                .filter(|(ids, _)| ids.iter().any(|id| agents.messages.contains(id)))
+                .filter_map(|(_, answer)| recipe::sent::id_of(provider, answer))
+                .collect();
+            // Otherwise it stays in doubt: one that nobody knows of may be back, too.
+            if made.len() == agents.messages.len() {
+                let commit = opened.guard().wrote(&agents.doubt, made);
+                opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+            }
+        }
         let follow = undo::follow(provider, &undo.entry, &answers);
         let mut after = UndoResult::default();
         self.run_inverse(opened, &undo, follow, &mut after).await?;
@@ -272,6 +292,28 @@ impl Runtime {
             tracing::warn!(%error, "copies of what is back stay in the quarantine");
         }
         Ok(result)
+    }
+
+    /// Messages that an agent put among the sent mail come back under new ids: that they prove nothing is noted before they can be there.
+    async fn brings_back_agents(
+        &self,
+        opened: &Opened,
+        undo: &Undo,
+        copied: &[String],
+    ) -> Result<Option<Agents>, RpcError> {
+        let (doubt, puts, messages) = {
+            let mut guard = opened.guard();
+            let persons = guard.by_the_person(copied.to_vec());
+            let messages: Vec<String> = copied.iter().filter(|id| !persons.contains(id)).cloned().collect();
+            if messages.is_empty() {
+                return Ok(None);
+            }
+            let (doubt, puts) = guard.writing(&undo.account, recipe::sent::Writes::New(None));
+            (doubt, puts, messages)
+        };
+        let commit = latch_core::journal::Commit { puts, ..Default::default() };
+        opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        Ok(Some(Agents { doubt, messages }))
     }
 
     /// Answers by objects, and the objects whose calls did not succeed.

@@ -104,6 +104,8 @@ pub struct Vault {
     kind: VaultKind,
     home: Home,
     key: Mutex<Result<Key, Closed>>,
+    /// One at a time: two that both find no key would each make one, and the last one stored is not the one in use.
+    unlocking: Mutex<()>,
     small: Small,
 }
 
@@ -169,7 +171,7 @@ impl Vault {
             Small::Files => Err(Closed::Passphrase),
             Small::Memory(_) => Ok(Key::random()?),
         };
-        Ok(Self { kind, home: home.clone(), key: Mutex::new(key), small })
+        Ok(Self { kind, home: home.clone(), key: Mutex::new(key), unlocking: Mutex::new(()), small })
     }
 
     /// Which kind it is.
@@ -199,6 +201,7 @@ impl Vault {
     /// Opens a passphrase vault, or makes it at first use: takes about a second by design. With a keyring it looks again whether that is open, which may make
     /// the keyring ask the person; the passphrase is not used. Nothing to do for an open vault.
     pub fn unlock(&self, passphrase: &Secret) -> Result<(), VaultError> {
+        let _one = guard(&self.unlocking);
         if !self.locked() {
             return Ok(());
         }

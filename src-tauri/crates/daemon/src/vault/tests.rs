@@ -247,6 +247,22 @@ fn a_locked_keyring_is_a_locked_vault_until_it_is_open() {
 }
 
 #[test]
+fn several_that_unlock_at_once_make_one_key() {
+    for _ in 0..20 {
+        let service = Arc::new(Service { mood: Mutex::new(Mood::Locked), ..Service::default() });
+        let (_folder, home) = home();
+        let vault = on_bus(&service, &home).unwrap();
+        *guard(&service.mood) = Mood::Well;
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| vault.unlock(&Secret::default()).unwrap());
+            }
+        });
+        assert_eq!(bytes(&vault), bytes(&on_bus(&service, &home).unwrap()), "the next start finds another key");
+    }
+}
+
+#[test]
 fn a_keyring_that_breaks_while_it_is_locked_says_so() {
     let service = Arc::new(Service { mood: Mutex::new(Mood::Locked), ..Service::default() });
     let (_folder, home) = home();

@@ -183,7 +183,7 @@ fn a_listed_starred_object_is_covered_once_and_not_by_the_rule() {
 #[test]
 fn taking_the_star_off_first_opens_no_way() {
     let mut guard = with_rule();
-    guard.note_unstarred("mine", &["c".to_owned()], LATER);
+    guard.spare("mine", &["c".to_owned()], LATER);
     assert!(matches!(asked_with(&mut guard, C, &[("c", news(&["inbox"]))], LATER), Ruling::Held { .. }));
 }
 
