@@ -424,6 +424,9 @@ pub(crate) struct Sent {
     pub never: Vec<String>,
     /// The set that the labels are.
     pub set: String,
+    /// Mail servers that reach the same mailboxes: what an agent puts there over IMAP has no id that could be kept apart.
+    #[serde(default)]
+    pub also_at: Vec<String>,
 }
 
 /// Where batches go.

@@ -33,6 +33,13 @@ pub fn search(provider: &Provider, params: &[(String, String)], address: &str) -
     Some(Call::get(provider.target(&find, params, "")?))
 }
 
+/// Whether a mail server reaches the provider's mailboxes too: then an agent's mails among the sent ones can't be told from the person's.
+#[must_use]
+pub fn also_at(provider: &Provider, host: &str) -> bool {
+    let hosts = provider.file.sent.as_ref().map_or(&[][..], |sent| &sent.also_at);
+    hosts.iter().any(|known| known.eq_ignore_ascii_case(host.trim_end_matches('.')))
+}
+
 /// The ids that a search found, in its order.
 #[must_use]
 pub fn found(provider: &Provider, answer: &Value) -> Vec<String> {

@@ -233,6 +233,12 @@ fn sent_mail_is_searched_for_plain_addresses_only() {
 }
 
 #[test]
+fn mail_servers_of_the_same_mailboxes_are_known() {
+    assert!(sent::also_at(gmail(), "IMAP.gmail.com."));
+    assert!(!sent::also_at(gmail(), "imap.gmail.com.evil.example"));
+}
+
+#[test]
 fn only_a_sent_mail_to_exactly_this_address_proves_anything() {
     let mail = |labels: Value, name: &str, value: &str| json!({ "id": "s1", "labelIds": labels, "payload": { "headers": [{ "name": name, "value": value }] } });
     let went = |answer: &Value| sent::went_to(gmail(), answer, "bob@b.example");

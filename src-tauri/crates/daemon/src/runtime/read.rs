@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use latch_core::call::Call;
+use latch_core::catalog::Provider;
 use latch_core::guard::{History, Session, Unread};
 use latch_core::lease::Epoch;
 use latch_core::operation::{Objects, Request};
@@ -192,7 +193,7 @@ impl Runtime {
     ) -> Result<Option<String>, ReadError> {
         let opened = self.opened().ok_or(ReadError::Stopped)?;
         let provider = self.catalog.provider(&account.provider).ok_or_else(|| lost_provider(account))?;
-        if !opened.guard().history_counts(address) {
+        if !opened.guard().history_counts(address) || shared_with_imap(opened, provider) {
             return Ok(None);
         }
         let Some(search) = sent::search(provider, params, address) else { return Ok(None) };
@@ -289,4 +290,10 @@ pub(crate) fn needs_preparing(opened: &Opened, id: &str) -> bool {
             latch_core::hold::State::Preparing | latch_core::hold::State::Proposal | latch_core::hold::State::Open
         ) && !hold.is_prepared()
     })
+}
+
+/// Whether an account reaches the provider's mailboxes over IMAP.
+fn shared_with_imap(opened: &Opened, provider: &Provider) -> bool {
+    let accounts = opened.accounts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    accounts.values().any(|one| one.target.is_mail() && sent::also_at(provider, one.target.origin().name()))
 }

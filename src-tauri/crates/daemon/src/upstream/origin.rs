@@ -130,6 +130,12 @@ impl Origin {
         Ok((Self { scheme, host: host.to_string(), port }, url))
     }
 
+    /// The host's name or address.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.bare_host()
+    }
+
     /// `host:port`, for people.
     pub(super) fn authority(&self) -> String {
         format!("{}:{}", self.host, self.port)
