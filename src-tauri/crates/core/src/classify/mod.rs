@@ -7,6 +7,7 @@ pub mod imap;
 pub(crate) mod json;
 pub(crate) mod mail;
 pub(crate) mod normalise;
+pub mod smtp;
 pub(crate) mod upload;
 
 #[cfg(test)]

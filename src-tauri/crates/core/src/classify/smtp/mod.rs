@@ -1,0 +1,170 @@
+//! Mail submission (RFC 6409): from a dialogue to one operation, and from the approved operation to what leaves.
+//!
+//! ```text
+//!   bytes ── line ──> Dialogue ── Step: Reply | Authenticate | Take (DATA) | Quit
+//!   bytes ── DataFrame ──> mail ── submission(Envelope, mail) ──> Part ── submitted ──> Envelope, mail (exactly the same bytes)
+//! ```
+//! The envelope says who gets the mail (RFC 5321 section 2.3.1); the headers only say what readers will see.
+
+mod data;
+mod dialogue;
+#[cfg(test)]
+mod tests;
+
+use std::str::FromStr as _;
+
+use bytes::Bytes;
+use http::Method;
+
+pub use data::{DataFrame, Flaw, LONGEST_LINE, stuffed};
+pub use dialogue::{Dialogue, Limits, Mechanism, Reply, Step};
+
+use super::mail;
+use crate::call::{Call, CallBody, Digest};
+use crate::operation::{Audience, Class, Fact, Member, Meter, Objects, Operation, Part};
+
+/// The action of a submitted mail.
+pub const SUBMIT: &str = "smtp.submit";
+const METHOD: &str = "SUBMIT";
+const TARGET: &str = "smtp:/";
+const FROM: &str = "mail-from";
+const TO: &str = "rcpt-to";
+const FLAGS: &str = "mail-flags";
+
+/// Who sends to whom, as MAIL and RCPT say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Envelope {
+    /// The reverse path; empty for a mail that nobody wants bounces of.
+    pub from: String,
+    /// Everybody who gets it, in order, without duplicates; domains in lower case.
+    pub recipients: Vec<String>,
+    /// `BODY=8BITMIME` (RFC 6152).
+    pub eight_bit: bool,
+    /// `SMTPUTF8` (RFC 6531).
+    pub utf8: bool,
+}
+
+/// What submitting this mail would do. A mail that can't be decoded beyond doubt can only be denied.
+#[must_use]
+pub fn submission(envelope: &Envelope, message: &Bytes) -> Part {
+    let call = call(envelope, message);
+    let mut operation = Operation {
+        action: SUBMIT.to_owned(),
+        class: Class::Send,
+        verb: "Send".to_owned(),
+        objects: Objects::None,
+        meters: vec![Meter::Send],
+        audience: None,
+        facts: Vec::new(),
+        undo: None,
+        soften: None,
+        content: Digest::default(),
+        opaque: false,
+    };
+    match mail::decode(message) {
+        Ok(mail) => {
+            let named = &mail.audience.members;
+            operation.audience = Some(audience(envelope, named));
+            operation.facts = facts(envelope, named, &mail.facts);
+            operation.content = content(envelope, mail.content);
+        }
+        Err(why) => {
+            operation.class = Class::Unclassified;
+            operation.meters = Vec::new();
+            operation.opaque = true;
+            operation.audience = Some(audience(envelope, &[]));
+            operation.facts.push(fact("The mail can't be decoded", why));
+            operation.content = content(envelope, Digest::of(&[message]));
+        }
+    }
+    Part { operation, call, params: Vec::new(), content_id: None }
+}
+
+/// Envelope and mail of a call that [`submission`] made; `None` for every other call.
+#[must_use]
+pub fn submitted(call: &Call) -> Option<(Envelope, Bytes)> {
+    let CallBody::Bytes(message) = &call.body else { return None };
+    if call.target != TARGET || call.method.as_str() != METHOD {
+        return None;
+    }
+    let all = |wanted: &str| {
+        call.headers.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    };
+    let flags = all(FLAGS).concat();
+    let envelope = Envelope {
+        from: all(FROM).into_iter().next()?,
+        recipients: all(TO),
+        eight_bit: flags.contains("8bitmime"),
+        utf8: flags.contains("smtputf8"),
+    };
+    (!envelope.recipients.is_empty()).then(|| (envelope, message.clone()))
+}
+
+fn call(envelope: &Envelope, message: &Bytes) -> Call {
+    let mut headers = vec![(FROM.to_owned(), envelope.from.clone())];
+    headers.extend(envelope.recipients.iter().map(|one| (TO.to_owned(), one.clone())));
+    let flags = [(envelope.eight_bit, "8bitmime"), (envelope.utf8, "smtputf8")];
+    let flags: Vec<&str> = flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).collect();
+    headers.push((FLAGS.to_owned(), flags.join(" ")));
+    Call {
+        method: Method::from_str(METHOD).unwrap_or(Method::POST),
+        target: TARGET.to_owned(),
+        headers,
+        body: CallBody::Bytes(message.clone()),
+    }
+}
+
+/// The envelope's recipients. One that no header names is hidden from the others.
+fn audience(envelope: &Envelope, named: &[Member]) -> Audience {
+    let role = |address: &String| {
+        named
+            .iter()
+            .find(|member| member.address.eq_ignore_ascii_case(address))
+            .map_or_else(|| "hidden".to_owned(), |member| member.role.clone())
+    };
+    let member = |address: &String| Member { address: address.clone(), role: role(address) };
+    Audience { members: envelope.recipients.iter().map(member).collect(), place: None }
+}
+
+fn facts(envelope: &Envelope, named: &[Member], decoded: &[Fact]) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let from = decoded.iter().find(|fact| fact.label == "From").map(|fact| fact.value.as_str()).unwrap_or_default();
+    if !from.to_lowercase().contains(&envelope.from.to_lowercase()) || envelope.from.is_empty() {
+        let path = if envelope.from.is_empty() { "nobody" } else { &envelope.from };
+        facts.push(fact("Bounces go to", path.to_owned()));
+    }
+    let own = domain(&envelope.from);
+    let mut outside: Vec<&str> = envelope.recipients.iter().map(|one| domain(one)).filter(|one| *one != own).collect();
+    outside.sort_unstable();
+    outside.dedup();
+    if !outside.is_empty() && !own.is_empty() {
+        facts.push(fact("Other domains", outside.join(", ")));
+    }
+    let unsent: Vec<&str> = named
+        .iter()
+        .filter(|member| !envelope.recipients.iter().any(|one| one.eq_ignore_ascii_case(&member.address)))
+        .map(|member| member.address.as_str())
+        .collect();
+    if !unsent.is_empty() {
+        facts.push(fact("Named in it, but not sent to", unsent.join(", ")));
+    }
+    facts.extend(decoded.iter().cloned());
+    facts
+}
+
+fn content(envelope: &Envelope, mail: Digest) -> Digest {
+    let mut recipients = envelope.recipients.clone();
+    recipients.sort_unstable();
+    let mut fields: Vec<&[u8]> = vec![b"smtp", envelope.from.as_bytes()];
+    fields.extend(recipients.iter().map(String::as_bytes));
+    fields.push(&mail.0);
+    Digest::of(&fields)
+}
+
+fn domain(address: &str) -> &str {
+    address.rsplit_once('@').map_or("", |(_, domain)| domain)
+}
+
+fn fact(label: &str, value: String) -> Fact {
+    Fact { label: label.to_owned(), value }
+}
