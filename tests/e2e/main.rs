@@ -2,6 +2,8 @@
 //!
 //! What is from ATTACKS.md is named after its number.
 
+#[cfg(unix)]
+mod accounts;
 mod answers;
 mod attacks_crash;
 mod attacks_disk;

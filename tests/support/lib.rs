@@ -17,6 +17,7 @@ pub mod emulator;
 pub mod engine;
 #[cfg(unix)]
 pub mod mail;
+pub mod names;
 pub mod paths;
 pub mod python;
 pub mod scene;

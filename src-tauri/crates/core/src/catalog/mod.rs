@@ -73,6 +73,8 @@ pub struct Provider {
     pub revocation_endpoint: Option<String>,
     /// The page on which the person ends access by hand.
     pub sign_out_page: Option<String>,
+    /// Path of a cheap read that only a good credential opens.
+    pub check: Option<String>,
     pub(crate) file: File,
 }
 
@@ -93,6 +95,7 @@ impl Provider {
             token_endpoint: file.token_endpoint.clone(),
             revocation_endpoint: file.revocation_endpoint.clone(),
             sign_out_page: file.sign_out_page.clone(),
+            check: file.check.clone(),
             file,
         })
     }

@@ -334,12 +334,6 @@ impl Upstream {
     }
 }
 
-impl AccountTarget {
-    fn refresh_token(&self) -> Option<Secret> {
-        self.refresh_token.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
 pub(super) fn not_permitted(error: LeaseError) -> UpstreamError {
     match error {
         LeaseError::Stopped => Fault::Stopped.unsent(),

@@ -229,6 +229,12 @@ impl AccountTarget {
         self.origin.scheme.is_mail()
     }
 
+    /// The refresh token that stands now, where it has one.
+    #[must_use]
+    pub fn refresh_token(&self) -> Option<Secret> {
+        self.refresh_token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn access(&self) -> Option<Arc<Access>> {
         self.access.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
