@@ -18,7 +18,8 @@ use crate::operation::Operation;
 use file::{File, Route};
 
 /// The provider files that are built in.
-const SHIPPED: [(&str, &str); 2] = [
+const SHIPPED: [(&str, &str); 3] = [
+    ("dav.toml", include_str!("../../providers/dav.toml")),
     ("gmail.toml", include_str!("../../providers/gmail.toml")),
     ("imap.toml", include_str!("../../providers/imap.toml")),
 ];
@@ -32,6 +33,8 @@ pub enum Protocol {
     Http,
     /// By [`crate::classify::imap`].
     Imap,
+    /// By [`crate::classify::dav`].
+    Dav,
 }
 
 /// The form in which a provider's own errors come.
@@ -73,8 +76,6 @@ pub struct Provider {
     pub revocation_endpoint: Option<String>,
     /// The page on which the person ends access by hand.
     pub sign_out_page: Option<String>,
-    /// Path of a cheap read that only a good credential opens.
-    pub check: Option<String>,
     pub(crate) file: File,
 }
 
@@ -95,7 +96,6 @@ impl Provider {
             token_endpoint: file.token_endpoint.clone(),
             revocation_endpoint: file.revocation_endpoint.clone(),
             sign_out_page: file.sign_out_page.clone(),
-            check: file.check.clone(),
             file,
         })
     }

@@ -222,6 +222,9 @@ impl Runtime {
         if account.target.is_mail() {
             return self.put_back_mail(opened, undo, &account).await;
         }
+        if self.is_dav(&account) {
+            return Box::pin(self.put_back_dav(opened, undo, &account)).await;
+        }
         let provider = self
             .catalog
             .provider(&undo.entry.provider)
@@ -432,9 +435,6 @@ mod tests {
             home: Some(home.path().to_owned()),
             http: None,
             imap: None,
-            optional: false,
-            nameserver: None,
-            roots: Vec::new(),
             vault: crate::vault::VaultKind::Memory,
             owner: crate::runtime::OwnerKind::Nobody,
             on_eof: crate::runtime::OnEof::Exit,
