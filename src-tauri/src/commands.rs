@@ -27,8 +27,16 @@ impl<E: std::fmt::Display> From<E> for Failure {
 }
 
 /// Methods that the main window may call; whatever decides a hold is not among them.
-const READS: &[&str] =
-    &["journal.tail", "journal.verify", "settings.get", "rules.get", "quarantine.list", "hold.get", "answer.list"];
+const READS: &[&str] = &[
+    "account.discover",
+    "journal.tail",
+    "journal.verify",
+    "settings.get",
+    "rules.get",
+    "quarantine.list",
+    "hold.get",
+    "answer.list",
+];
 const CHANGES: &[&str] = &[
     "account.remove",
     "account.sign_out",

@@ -47,8 +47,21 @@ impl Launch {
             Some(program) => program.into(),
             None => std::env::current_exe()?.with_file_name(format!("latch{}", std::env::consts::EXE_SUFFIX)),
         };
-        Ok(Self { program, arguments })
+        Ok(Self { program, arguments: with_mail_door(arguments) })
     }
+}
+
+/// Where mail programs find their mailboxes unless the person says otherwise: the same place after every start, since it stands in their settings.
+const MAIL_DOOR: &str = "127.0.0.1:7143";
+
+/// A taken port must not keep the tray from starting.
+fn with_mail_door(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let named =
+        |argument: &OsString| argument.to_str().is_some_and(|text| text == "--imap" || text.starts_with("--imap="));
+    if !arguments.iter().any(named) {
+        arguments.extend(["--imap", MAIL_DOOR, "--optional-doors"].map(OsString::from));
+    }
+    arguments
 }
 
 impl EngineLink {
@@ -203,7 +216,18 @@ async fn copy_log(stderr: ChildStderr, last: Arc<Mutex<String>>) {
 
 #[cfg(test)]
 mod tests {
-    use super::last_words_of;
+    use super::{last_words_of, with_mail_door};
+
+    #[test]
+    fn mail_programs_find_their_door_at_one_place_unless_the_person_chose_another() {
+        let shown = |arguments: &[&str]| -> Vec<String> {
+            let given = with_mail_door(arguments.iter().map(Into::into).collect());
+            given.iter().map(|one| one.to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(shown(&["--home", "/h"]), ["--home", "/h", "--imap", "127.0.0.1:7143", "--optional-doors"]);
+        assert_eq!(shown(&["--imap", "127.0.0.1:0"]), ["--imap", "127.0.0.1:0"]);
+        assert_eq!(shown(&["--imap=127.0.0.1:9"]), ["--imap=127.0.0.1:9"]);
+    }
 
     #[test]
     fn its_own_words_say_more_than_that_it_ended() {

@@ -108,6 +108,7 @@ async fn attack_07_forty_canaries_are_nowhere() {
             },
         };
         let params = AccountAddParams {
+            check: false,
             id: format!("a{n}"),
             provider: "gmail".to_owned(),
             upstream: UpstreamParams { base_url: Some(url), ..UpstreamParams::default() },

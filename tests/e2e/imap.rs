@@ -436,6 +436,7 @@ async fn told(port: u16, tls: latch_ipc::contract::MailTls) -> String {
     let engine = latch_tests::engine::Start::at(home.path()).in_memory().imap().start().await;
     let server = MailServerParams { host: "127.0.0.1".to_owned(), port: Some(port), tls, username: None };
     let params = AccountAddParams {
+        check: false,
         id: ACCOUNT.to_owned(),
         provider: "imap".to_owned(),
         upstream: UpstreamParams { imap: Some(server), ..UpstreamParams::default() },

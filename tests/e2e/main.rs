@@ -2,6 +2,8 @@
 //!
 //! What is from ATTACKS.md is named after its number.
 
+#[cfg(unix)]
+mod accounts;
 mod answers;
 mod attacks_crash;
 mod attacks_disk;
@@ -14,10 +16,6 @@ mod attacks_text;
 mod background;
 mod classes;
 mod crash;
-#[cfg(unix)]
-mod dav;
-#[cfg(unix)]
-mod dav_clients;
 mod holds;
 #[cfg(unix)]
 mod imap;

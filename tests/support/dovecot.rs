@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use latch_daemon::upstream::CertificateDer;
 use tempfile::TempDir;
 
 /// Its only password, for whoever logs in.
@@ -15,8 +18,12 @@ pub const USER: &str = "erin";
 
 /// A running server; ends with the test.
 pub struct Dovecot {
-    /// Where it listens.
+    /// Where it listens, without encryption.
     pub port: u16,
+    /// Where it listens with TLS from the first byte; on `port` it offers STARTTLS then. 0: it has no TLS.
+    pub tls_port: u16,
+    /// What must be trusted for that: its own certificate, for `localhost`.
+    pub certificate: Option<CertificateDer<'static>>,
     folder: TempDir,
 }
 
@@ -36,6 +43,15 @@ pub struct Stored {
 impl Dovecot {
     /// Starts with so many messages in INBOX: every third unread, every tenth starred.
     pub async fn start(mails: usize) -> Self {
+        Self::start_as(mails, false).await
+    }
+
+    /// The same with TLS.
+    pub async fn with_tls(mails: usize) -> Self {
+        Self::start_as(mails, true).await
+    }
+
+    async fn start_as(mails: usize, tls: bool) -> Self {
         let folder = tempfile::Builder::new().prefix("latch-dovecot").tempdir().expect("a temporary folder");
         let (user, group) = account();
         let root = folder.path();
@@ -44,7 +60,9 @@ impl Dovecot {
             std::fs::create_dir(root.join(below)).expect("a folder");
         }
         let port = free_port();
-        std::fs::write(root.join("dovecot.conf"), config(root, port, &user, &group)).expect("a file");
+        let tls_port = if tls { free_port() } else { 0 };
+        let certificate = tls.then(|| certify(root));
+        std::fs::write(root.join("dovecot.conf"), config(root, [port, tls_port], &user, &group)).expect("a file");
         fill(&root.join("mail").join(USER), mails);
         own(root, &user);
         let config = root.join("dovecot.conf");
@@ -59,7 +77,7 @@ impl Dovecot {
         // It keeps what it inherits: a pipe would never end.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let status = command.status().expect("dovecot is installed: run `cargo xtask setup`");
-        let server = Self { port, folder };
+        let server = Self { port, tls_port, certificate, folder };
         assert!(status.success(), "dovecot: {}", server.log());
         for _ in 0..200 {
             if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
@@ -165,6 +183,19 @@ fn own(root: &Path, user: &str) {
     }
 }
 
+/// A certificate for `localhost` and its key, for the configuration below.
+fn certify(root: &Path) -> CertificateDer<'static> {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let pem = |name: &str, bytes: &[u8]| {
+        format!("-----BEGIN {name}-----\n{}\n-----END {name}-----\n", BASE64_STANDARD.encode(bytes))
+    };
+    std::fs::write(root.join("cert.pem"), pem("CERTIFICATE", certificate.der())).expect("a file");
+    std::fs::write(root.join("key.pem"), pem("PRIVATE KEY", &key.serialize_der())).expect("a file");
+    certificate.der().clone()
+}
+
 fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port()
 }
@@ -200,15 +231,20 @@ fn fill(home: &Path, mails: usize) {
     }
 }
 
-fn config(root: &Path, port: u16, user: &str, group: &str) -> String {
+fn config(root: &Path, [port, tls_port]: [u16; 2], user: &str, group: &str) -> String {
     let root = root.display();
+    let ssl = if tls_port == 0 {
+        "ssl = no".to_owned()
+    } else {
+        format!("ssl = yes\nssl_cert = <{root}/cert.pem\nssl_key = <{root}/key.pem")
+    };
     format!(
         "protocols = imap
 listen = 127.0.0.1
 base_dir = {root}/run
 state_dir = {root}/state
 log_path = {root}/dovecot.log
-ssl = no
+{ssl}
 disable_plaintext_auth = no
 auth_mechanisms = plain login
 default_internal_user = {user}
@@ -264,7 +300,9 @@ service imap-login {{
     port = {port}
   }}
   inet_listener imaps {{
-    port = 0
+    address = 127.0.0.1
+    port = {tls_port}
+    ssl = yes
   }}
 }}
 service anvil {{

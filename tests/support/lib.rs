@@ -17,10 +17,9 @@ pub mod emulator;
 pub mod engine;
 #[cfg(unix)]
 pub mod mail;
+pub mod names;
 pub mod paths;
 pub mod python;
-#[cfg(unix)]
-pub mod radicale;
 pub mod scene;
 pub mod upstream;
 pub mod user;

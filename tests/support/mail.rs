@@ -63,6 +63,7 @@ pub async fn add(engine: &Engine, port: u16, password: &str) {
     let server =
         MailServerParams { host: "127.0.0.1".to_owned(), port: Some(port), tls: MailTls::None, username: None };
     let params = AccountAddParams {
+        check: false,
         id: ACCOUNT.to_owned(),
         provider: "imap".to_owned(),
         upstream: UpstreamParams { imap: Some(server), ..UpstreamParams::default() },

@@ -104,6 +104,76 @@ test("a credential is sent once and not kept in the form", async () => {
   expect(field.value).toBe("");
 });
 
+async function found(address: string, answer?: object) {
+  const backend = await open(sampleSnapshot(), "Accounts");
+  if (answer !== undefined) backend.call = (() => Promise.resolve(answer)) as typeof backend.call;
+  await fireEvent.input(screen.getByLabelText("Mail address"), { target: { value: address } });
+  await fireEvent.click(screen.getByText("Find its servers"));
+  await pass(10);
+  return backend;
+}
+
+test("a mailbox is added by its address, after a server elsewhere was agreed to, and its login is tried", async () => {
+  const backend = await found("erin@example.org");
+  expect(backend.called).toEqual([["account.discover", { address: "erin@example.org" }]]);
+  expect(read(document.querySelector("[aria-labelledby=add-mailbox]")!)).toMatchSnapshot();
+  const field = screen.getByLabelText("Password") as HTMLInputElement;
+  await fireEvent.input(field, { target: { value: "secret-canary" } });
+  const button = screen.getByText("Try the login and add") as HTMLButtonElement;
+  expect(button.disabled).toBe(true);
+  await fireEvent.click(screen.getByLabelText(/I know that my mail is at/));
+  expect(button.disabled).toBe(false);
+  await fireEvent.click(button);
+  await pass(10);
+  expect(backend.accounts).toEqual([
+    {
+      id: "erin",
+      provider: "imap",
+      upstream: { imap: { host: "imap.example.net", port: 993, tls: "implicit" } },
+      credential: { kind: "password", username: "erin@example.org", password: "secret-canary" },
+      check: true,
+    },
+  ]);
+  expect(screen.queryByLabelText("Password")).toBeNull();
+  await accessible();
+});
+
+test("a password that is refused leaves the form and what was found, not the password", async () => {
+  const backend = await found("erin@gmail.com", {
+    address: "erin@gmail.com",
+    id: "erin",
+    provider: "imap",
+    name: "Gmail",
+    username: "erin@gmail.com",
+    password: "app",
+    help: "Google takes an app password here, not your account’s password.",
+    link: "https://myaccount.google.com/apppasswords",
+    imap: { host: "imap.gmail.com", port: 993, tls: "implicit", by: "known", outside: false },
+  });
+  backend.addAccount = () => Promise.reject({ message: "imap.gmail.com does not accept this user name and password, so nothing was saved." });
+  await fireEvent.input(screen.getByLabelText("Password"), { target: { value: "secret-canary" } });
+  await fireEvent.click(screen.getByText("Try the login and add"));
+  await pass(10);
+  expect(screen.getByRole("alert").textContent).toContain("nothing was saved");
+  expect((screen.getByLabelText("Password") as HTMLInputElement).value).toBe("");
+  expect(read(document.querySelector("[aria-labelledby=add-mailbox]")!)).toMatchSnapshot();
+});
+
+test("where no password is taken none is asked for", async () => {
+  await found("erin@outlook.com", {
+    address: "erin@outlook.com",
+    id: "erin",
+    provider: "imap",
+    name: "Outlook.com",
+    username: "erin@outlook.com",
+    password: "oauth",
+    help: "Microsoft takes no passwords from mail programs any more.",
+    link: "https://learn.microsoft.com",
+  });
+  expect(screen.queryByLabelText("Password")).toBeNull();
+  expect(document.body.textContent).toContain("Microsoft takes no passwords");
+});
+
 test.each(["Overview", "Agents", "Accounts", "Activity", "Settings"])("%s reads well and axe finds nothing", async (page) => {
   document.documentElement.lang = "en";
   document.title = "Latchstring";

@@ -3,9 +3,11 @@ import type { AccountView } from "../bindings/AccountView";
 import type { AgentView } from "../bindings/AgentView";
 import type { AnswerView } from "../bindings/AnswerView";
 import type { AskView } from "../bindings/AskView";
+import type { DiscoveredView } from "../bindings/DiscoveredView";
 import type { GrantView } from "../bindings/GrantView";
 import type { HoldView } from "../bindings/HoldView";
 import type { JournalVerified } from "../bindings/JournalVerified";
+import type { MailTls } from "../bindings/MailTls";
 import type { OutboxView } from "../bindings/OutboxView";
 import type { PanicResult } from "../bindings/PanicResult";
 import type { QuarantineView } from "../bindings/QuarantineView";
@@ -92,8 +94,10 @@ export type Credential =
 export type NewAccount = {
   id: string;
   provider: string;
-  upstream: { base_url?: string };
+  upstream: { base_url?: string; imap?: { host: string; port?: number; tls: MailTls } };
   credential: Credential;
+  /** Whether the credential is tried first; what does not open the account is not kept. */
+  check: boolean;
 };
 
 export type Preset = "read-only" | "organize" | "assistant" | "ask-everything";
@@ -102,6 +106,7 @@ export type Connected = { id: string; client_id: string; pairing_secret?: string
 
 /** The engine's methods that the main window may call. */
 export type Calls = {
+  "account.discover": [{ address: string }, DiscoveredView];
   "account.remove": [{ id: string }, unknown];
   "account.sign_out": [{ id: string }, SignedOut];
   "agent.connect": [{ id: string; name: string; program?: string }, Connected];

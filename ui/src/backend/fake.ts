@@ -88,6 +88,16 @@ export class FakeMain implements MainBackend {
 }
 
 const RESULTS: Partial<Record<keyof Calls, unknown>> = {
+  "account.discover": {
+    address: "erin@example.org",
+    id: "erin",
+    provider: "imap",
+    username: "erin@example.org",
+    password: "unknown",
+    imap: { host: "imap.example.net", port: 993, tls: "implicit", by: "domain", outside: true },
+    smtp: { host: "smtp.example.org", port: 587, tls: "starttls", by: "domain", outside: false, problem: "it can’t be reached" },
+    notes: [],
+  },
   "undo.run": { restored: 11, not_restored: [{ object: "m4", why: "somebody moved it since" }] },
   "agent.connect": { id: "claude", client_id: "latch-claude", pairing_secret: "shown-once" },
   "journal.tail": [

@@ -31,7 +31,7 @@ pub(crate) enum Verb {
     Serve(Serve),
     /// Say how things stand, without anything out of your mail
     Status,
-    /// List accounts; adding and removing is the owner's
+    /// List accounts and say how to reach them; add one where no engine runs
     #[command(subcommand)]
     Account(Account),
     /// List or revoke agents; connecting asks the owner
@@ -106,6 +106,9 @@ pub(crate) struct Serve {
     /// When the owner leaves: end, or keep serving within budgets and deny the rest
     #[arg(long, value_enum, default_value_t = OnEof::Exit)]
     pub(crate) on_eof: OnEof,
+    /// A mail door whose port is taken stays closed and says so, instead of ending the engine
+    #[arg(long)]
+    pub(crate) optional_doors: bool,
     /// Play the demo for the tray
     #[arg(long, hide = true)]
     pub(crate) demo: bool,
@@ -141,10 +144,19 @@ pub(crate) enum OnEof {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Account {
-    /// Say where an account and its credential are added
-    Add {
-        /// A short name for it
-        id: Option<String>,
+    /// Add a mailbox: find its servers, ask for its password, try it, seal it
+    #[command(long_about = ACCOUNT_ADD)]
+    Add(AccountAdd),
+    /// Say how an agent's mail program reaches one
+    Show {
+        /// The account
+        id: String,
+        /// Print settings for this program
+        #[arg(long, value_enum)]
+        client: Option<ClientArg>,
+        /// Whose token the settings ask for
+        #[arg(long, requires = "client")]
+        agent: Option<String>,
     },
     /// List every account, without credentials
     List,
@@ -153,6 +165,55 @@ pub(crate) enum Account {
         /// The account
         id: String,
     },
+}
+
+const ACCOUNT_ADD: &str = "\
+Add a mailbox: find its servers, ask for its password, try it, seal it.
+
+The servers come from what Latchstring knows of providers, from what the domain says (RFC 6186), from who takes its mail, or from usual names that answer. You see
+them and say yes before the password goes anywhere. While an engine runs, only its own window or terminal can add an account.";
+
+#[derive(Debug, Group)]
+pub(crate) struct AccountAdd {
+    /// The mailbox's address
+    pub(crate) address: Option<String>,
+    /// A short name for it [default: from the address]
+    #[arg(long)]
+    pub(crate) id: Option<String>,
+    /// Its IMAP server, instead of looking for it: HOST or HOST:PORT
+    #[arg(long, value_name = "HOST")]
+    pub(crate) imap: Option<String>,
+    /// How that server is encrypted; none: on this machine only
+    #[arg(long, value_enum, default_value_t = TlsArg::Implicit, requires = "imap")]
+    pub(crate) tls: TlsArg,
+    /// The user name there [default: what the provider wants, most often the address]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Keep it without trying the login, for instance while offline
+    #[arg(long)]
+    pub(crate) no_check: bool,
+    /// Where the key to stored credentials lives
+    #[arg(long, value_enum, default_value_t = VaultArg::Keyring)]
+    pub(crate) vault: VaultArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TlsArg {
+    /// TLS from the first byte
+    Implicit,
+    /// STARTTLS
+    Starttls,
+    /// Plain
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClientArg {
+    /// himalaya from 2.0 on
+    Himalaya,
+    /// himalaya up to 1.x
+    #[value(name = "himalaya-1")]
+    Himalaya1,
 }
 
 #[derive(Debug, Subcommand)]

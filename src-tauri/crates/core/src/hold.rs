@@ -109,9 +109,7 @@ impl Weight {
             let (small, large) = if body > LARGE_BODY { (0, body) } else { (body, 0) };
             let texts: usize = part.operation.facts.iter().map(|fact| fact.value.len()).sum();
             let ids: usize = part.operation.objects.ids().iter().map(String::len).sum();
-            let params: usize = part.params.iter().map(|(name, value)| name.len() + value.len()).sum();
-            let memory = small.saturating_add(texts).saturating_add(ids).saturating_add(params);
-            sum + Self { memory, aside: large }
+            sum + Self { memory: small.saturating_add(texts).saturating_add(ids), aside: large }
         })
     }
 }
@@ -214,9 +212,7 @@ impl Hold {
     /// Whether the objects can be ticked one by one.
     #[must_use]
     pub fn is_divisible(&self) -> bool {
-        let splits =
-            |part: &Part| !part.operation.objects.ids().is_empty() && !crate::classify::dav::deed::is_whole(part);
-        self.objects.len() > 1 && self.request.parts.iter().all(splits)
+        self.objects.len() > 1 && self.request.parts.iter().all(|part| !part.operation.objects.ids().is_empty())
     }
 }
 

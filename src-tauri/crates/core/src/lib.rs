@@ -17,5 +17,6 @@ pub mod plan;
 pub mod policy;
 pub mod recipe;
 pub mod scope;
+pub mod servers;
 pub mod time;
 pub mod undo;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
 
+use crate::discovery::{AccountDiscoverParams, DiscoveredView};
 use crate::secret::Secret;
 use crate::view::{
     AccountView, AgentView, AnswerView, AskView, CutView, DoorsView, GrantView, HoldState, HoldView, OutboxView,
@@ -56,6 +57,8 @@ methods! {
     VaultUnlock = "vault.unlock" owner: Unlock => Empty;
     /// Seals a credential and its origin.
     AccountAdd = "account.add" owner: AccountAddParams => Id;
+    /// Looks for the servers of a mail address; no password is needed, none is sent.
+    AccountDiscover = "account.discover" owner: AccountDiscoverParams => DiscoveredView;
     /// Every account, without credentials.
     AccountList = "account.list" anyone: Empty => Vec<AccountView>;
     /// Forgets an account and its credential.
@@ -182,6 +185,9 @@ pub struct AccountAddParams {
     pub upstream: UpstreamParams,
     /// What opens it.
     pub credential: CredentialParams,
+    /// Whether it is tried first: what does not open the account is not kept. Front ends for people say true.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub check: bool,
 }
 
 /// Where an account is. Plain upstreams are accepted on loopback only.
@@ -212,8 +218,9 @@ pub struct MailServerParams {
 }
 
 /// How a connection to a mail server is encrypted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "lowercase")]
+#[ts(export)]
 pub enum MailTls {
     /// From the first byte.
     #[default]

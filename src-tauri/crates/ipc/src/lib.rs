@@ -7,12 +7,13 @@
 //! ```
 //!
 //! [`contract`] names every method with its parameters and result, [`view`] holds what a person is shown,
-//! [`words`] how counts and acts are said, [`rpc`] the envelope, [`codec`] the framing and [`client`] the calling side.
+//! [`discovery`] what was found for a mail address, [`words`] how counts and acts are said, [`rpc`] the envelope, [`codec`] the framing and [`client`] the calling side.
 //! Methods and optional fields may be added; nothing changes its meaning.
 
 pub mod client;
 pub mod codec;
 pub mod contract;
+pub mod discovery;
 pub mod rpc;
 /// Credentials on their way in.
 pub mod secret;

@@ -97,6 +97,7 @@ impl Stage {
             return Err(Failure::new(Exit::Failed, "the engine has no HTTP door."));
         };
         let account = AccountAddParams {
+            check: false,
             id: ACCOUNT.to_owned(),
             provider: "gmail".to_owned(),
             upstream: UpstreamParams { base_url: Some(format!("http://{address}")), ..UpstreamParams::default() },

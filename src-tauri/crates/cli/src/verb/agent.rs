@@ -1,4 +1,4 @@
-//! Accounts, agents, grants and tokens: seen and reduced from here, given only by the owner.
+//! Agents, grants and tokens: seen and reduced from here, given only by the owner.
 
 use std::io::Read;
 use std::path::Path;
@@ -6,37 +6,17 @@ use std::path::Path;
 use latch_daemon::confirm::tty::show;
 use latch_ipc::Secret;
 use latch_ipc::contract::{
-    AccountList, AgentConnect, AgentConnectParams, AgentList, AgentRevoke, Empty, GrantPut, GrantPutParams,
-    GrantRevoke, Id, TokenIssue, TokenIssueParams,
+    AgentConnect, AgentConnectParams, AgentList, AgentRevoke, Empty, GrantPut, GrantPutParams, GrantRevoke, Id,
+    TokenIssue, TokenIssueParams,
 };
 use zeroize::Zeroizing;
 
 use super::Call;
-use crate::args::{Account, Agent, Grant, Token};
+use crate::args::{Agent, Grant, Token};
 use crate::exit::{Exit, Failure};
 
 /// The longest pairing secret that is read, in bytes.
 const MAX_SECRET: u64 = 4096;
-
-pub(super) async fn account(call: &Call, verb: Account) -> Result<Exit, Failure> {
-    match verb {
-        Account::Add { .. } => Err(Failure::new(
-            Exit::Denied,
-            "A credential is typed only where you decide: open the tray and choose Accounts, or type account add in the terminal where latch serve runs.",
-        )),
-        Account::Remove { id } => Err(Failure::new(
-            Exit::Denied,
-            format!(
-                "An account is removed only where you decide: in the tray, or with account remove {} in the terminal where latch serve runs. To stop its use at once: latch panic.",
-                show::plain(&id)
-            ),
-        )),
-        Account::List => {
-            let accounts = call.engine().await?.call(AccountList, Empty {}).await?;
-            call.print(&accounts, |accounts| show::accounts(accounts))
-        }
-    }
-}
 
 pub(super) async fn agent(call: &Call, verb: Agent) -> Result<Exit, Failure> {
     match verb {

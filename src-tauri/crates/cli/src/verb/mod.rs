@@ -1,5 +1,6 @@
 //! What each verb does.
 
+mod account;
 mod agent;
 pub(crate) mod doctor;
 mod explain;
@@ -33,7 +34,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     match args.verb {
         Verb::Serve(serve) => serve::run(call, &serve),
         Verb::Status => call.block_on(status(&call)),
-        Verb::Account(verb) => call.block_on(agent::account(&call, verb)),
+        Verb::Account(verb) => account::run(call, verb),
         Verb::Agent(verb) => call.block_on(agent::agent(&call, verb)),
         Verb::Grant(verb) => call.block_on(agent::grant(&call, verb)),
         Verb::Token(token) => call.block_on(agent::token(&call, token)),

@@ -33,6 +33,9 @@ pub(super) fn run(call: Call, serve: &Serve) -> Result<Exit, Failure> {
             home: Some(home::resolve(call.home)?),
             http: Some(serve.http),
             imap: serve.imap,
+            optional: serve.optional_doors,
+            nameserver: None,
+            roots: Vec::new(),
             vault: match serve.vault {
                 VaultArg::Keyring => VaultKind::Keyring,
                 VaultArg::Passphrase => VaultKind::Passphrase,

@@ -458,6 +458,8 @@ pub(crate) struct File {
     pub(super) token_endpoint: Option<String>,
     pub(super) revocation_endpoint: Option<String>,
     pub(super) sign_out_page: Option<String>,
+    /// What is read to see whether a credential opens the account: cheap, and of class read.
+    pub(super) check: Option<String>,
     /// Whether a GET without a route is a read.
     #[serde(default)]
     pub safe_methods: bool,

@@ -18,8 +18,7 @@ use crate::operation::Operation;
 use file::{File, Route};
 
 /// The provider files that are built in.
-const SHIPPED: [(&str, &str); 3] = [
-    ("dav.toml", include_str!("../../providers/dav.toml")),
+const SHIPPED: [(&str, &str); 2] = [
     ("gmail.toml", include_str!("../../providers/gmail.toml")),
     ("imap.toml", include_str!("../../providers/imap.toml")),
 ];
@@ -33,8 +32,6 @@ pub enum Protocol {
     Http,
     /// By [`crate::classify::imap`].
     Imap,
-    /// By [`crate::classify::dav`].
-    Dav,
 }
 
 /// The form in which a provider's own errors come.
@@ -76,6 +73,8 @@ pub struct Provider {
     pub revocation_endpoint: Option<String>,
     /// The page on which the person ends access by hand.
     pub sign_out_page: Option<String>,
+    /// Path of a cheap read that only a good credential opens.
+    pub check: Option<String>,
     pub(crate) file: File,
 }
 
@@ -96,6 +95,7 @@ impl Provider {
             token_endpoint: file.token_endpoint.clone(),
             revocation_endpoint: file.revocation_endpoint.clone(),
             sign_out_page: file.sign_out_page.clone(),
+            check: file.check.clone(),
             file,
         })
     }

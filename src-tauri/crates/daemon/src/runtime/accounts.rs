@@ -41,6 +41,17 @@ pub struct Account {
 }
 
 impl Account {
+    /// The same with the refresh token that stands now.
+    fn renewed(self, stored: &Stored) -> Result<Self, RpcError> {
+        match (&*self.whole, self.target.refresh_token()) {
+            (Credential::OAuth2 { refresh_token, .. }, Some(now)) if now != *refresh_token => {
+                let kind = self.credential;
+                self.rotated(now).map_or(Ok(self), |credential| account(stored, credential, kind))
+            }
+            _ => Ok(self),
+        }
+    }
+
     /// Its credential with the refresh token that the provider handed out instead of the old one.
     pub(super) fn rotated(&self, refresh_token: Secret) -> Option<Credential> {
         match &*self.whole {
@@ -93,13 +104,6 @@ impl Runtime {
                 let base_url = params.upstream.base_url.as_deref().unwrap_or(&provider.base_url);
                 check_url("base_url", base_url)?.to_string()
             }
-            Protocol::Dav => {
-                let missing = || {
-                    let message = "upstream.base_url: say where the calendars are, such as https://dav.example.com";
-                    RpcError::new(ErrorCode::InvalidParams, message)
-                };
-                check_url("base_url", params.upstream.base_url.as_deref().ok_or_else(missing)?)?.to_string()
-            }
             Protocol::Imap => mail_url(params.upstream.imap.as_ref(), &credential)?,
         };
         let token_endpoint = match &credential {
@@ -113,11 +117,22 @@ impl Runtime {
             token_endpoint,
             credential: kind.to_owned(),
         };
+        let mut account = account(&stored, credential, kind)?;
+        if params.check {
+            self.try_account(opened, provider, &account).await?;
+            // Trying it may have brought a new refresh token, and ended the one that was typed.
+            account = account.renewed(&stored)?;
+        }
         let key = self.vault.key().map_err(|error| vault(&error))?;
-        let sealed = credential
+        let sealed = account
+            .whole
             .seal(&key, &stored.id, &stored.origin())
             .map_err(|_| RpcError::new(ErrorCode::Vault, "the credential could not be sealed, so it was not kept"))?;
-        let account = Arc::new(account(&stored, credential, kind)?);
+        // While it was tried, somebody else may have taken the name.
+        if opened.account(&params.id).is_some() {
+            return Err(RpcError::new(ErrorCode::Conflict, "an account with this id was added meanwhile"));
+        }
+        let account = Arc::new(account);
         let now = opened.now();
         let mut change = record(now, Kind::Change, "account added");
         change.account = Some(stored.id.clone());

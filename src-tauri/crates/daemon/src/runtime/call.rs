@@ -64,6 +64,9 @@ impl Runtime {
             c::StatusCall::NAME => reply::<c::StatusCall>(Ok(self.status())),
             c::VaultUnlock::NAME => reply::<c::VaultUnlock>(self.unlock(parse::<c::VaultUnlock>(params)?).await),
             c::AccountAdd::NAME => reply::<c::AccountAdd>(self.account_add(parse::<c::AccountAdd>(params)?).await),
+            c::AccountDiscover::NAME => {
+                reply::<c::AccountDiscover>(self.account_discover(parse::<c::AccountDiscover>(params)?).await)
+            }
             c::AccountList::NAME => reply::<c::AccountList>(self.account_list()),
             c::AccountRemove::NAME => {
                 reply::<c::AccountRemove>(self.account_remove(parse::<c::AccountRemove>(params)?).await)

@@ -9,12 +9,14 @@
 //! The Guard's lock is never held across an await.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use latch_core::catalog::Catalog;
 use latch_core::guard::{Guard, Now};
 use latch_core::lease::EpochGate;
+use latch_core::servers::Servers;
 use latch_ipc::contract::{Event, EventKind, Settings};
 use latch_ipc::view::DoorsView;
 use tokio::sync::{broadcast, watch};
@@ -23,15 +25,16 @@ use crate::clock::Clock;
 use crate::net::Connections;
 use crate::spool::Spool;
 use crate::store::Store;
-use crate::upstream::Upstream;
+use crate::upstream::{CertificateDer, Upstream};
 use crate::vault::Vault;
 
 mod accounts;
 mod aside;
 mod ask;
 mod call;
-mod dav;
+mod check;
 mod decide;
+mod discover;
 mod execute;
 mod http;
 mod inside;
@@ -56,6 +59,9 @@ pub use open::{End, Engine, OnEof, Options, StartError};
 pub struct Runtime {
     home: PathBuf,
     catalog: Catalog,
+    servers: Servers,
+    nameserver: Option<SocketAddr>,
+    roots: Vec<CertificateDer<'static>>,
     connections: Connections,
     owner: OwnerKind,
     doors: OnceLock<DoorsView>,

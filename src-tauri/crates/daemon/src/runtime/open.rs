@@ -13,6 +13,7 @@ use latch_core::hold::Stored;
 use latch_core::journal::{Commit, Kind, Put, Shelf};
 use latch_core::lease::Epoch;
 use latch_core::pdp::Pdp;
+use latch_core::servers::Servers;
 use latch_core::time::Span;
 use latch_ipc::contract::{EventKind, Settings};
 use latch_ipc::view::DoorsView;
@@ -34,7 +35,7 @@ use crate::home::{self, Home, HomeError};
 use crate::net::Connections;
 use crate::spool::Spool;
 use crate::store::{Store, StoreError, Stored as Unfinished};
-use crate::upstream::Upstream;
+use crate::upstream::{CertificateDer, Options as UpstreamOptions, Upstream};
 use crate::vault::{Anchor, Present, Vault, VaultError, VaultKind};
 
 /// How long the end waits for the calls that are under way.
@@ -65,6 +66,12 @@ pub struct Options {
     pub http: Option<SocketAddr>,
     /// Where the IMAP door listens, likewise.
     pub imap: Option<SocketAddr>,
+    /// A mail door whose port is taken stays closed and says so; otherwise the engine does not start.
+    pub optional: bool,
+    /// Which name server is asked for mail servers; the system's when absent.
+    pub nameserver: Option<SocketAddr>,
+    /// Certificates that are trusted beside the platform's.
+    pub roots: Vec<CertificateDer<'static>>,
     /// Where the key lives.
     pub vault: VaultKind,
     /// Who answers.
@@ -92,6 +99,9 @@ pub enum StartError {
     /// A provider file is broken.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The list of mail servers is broken: our fault.
+    #[error(transparent)]
+    Servers(#[from] latch_core::servers::Broken),
     /// The shipped policy is broken: our fault.
     #[error("the shipped policy does not load: {0}")]
     Policy(String),
@@ -141,6 +151,7 @@ impl Engine {
             None => home::default_path()?,
         };
         let catalog = Catalog::shipped()?;
+        let servers = Servers::shipped()?;
         let taken = Home::take(&path)?;
         let vault = {
             let (kind, taken) = (options.vault, taken.clone());
@@ -150,7 +161,14 @@ impl Engine {
                 .flatten()?
         };
         let listener = listen("HTTP", options.http).await?;
-        let mail_listener = listen("IMAP", options.imap).await?;
+        let mut warnings = options.warnings.clone();
+        let mail_listener = match listen("IMAP", options.imap).await {
+            Err(error @ StartError::Listen { .. }) if options.optional => {
+                warnings.push(format!("There is no IMAP door: {error}"));
+                None
+            }
+            other => other?,
+        };
         let control = Control::bind(taken.path())?;
         let doors = DoorsView {
             http: listener
@@ -167,6 +185,9 @@ impl Engine {
         let runtime = Arc::new(Runtime {
             home: taken.path().to_owned(),
             catalog,
+            servers,
+            nameserver: options.nameserver,
+            roots: options.roots.clone(),
             connections: Connections::new(),
             owner: options.owner,
             doors: OnceLock::from(doors),
@@ -175,7 +196,7 @@ impl Engine {
             vault: Arc::new(vault),
             events: broadcast::Sender::new(EVENTS),
             settings: RwLock::new(Settings::default()),
-            warnings: Mutex::new(options.warnings.clone()),
+            warnings: Mutex::new(warnings),
             ended: watch::Sender::new(false),
             started_by: options.started_by.clone(),
             taken,
@@ -449,7 +470,11 @@ impl Runtime {
         let gate = guard.gate().clone();
         let opened = Opened {
             clock,
-            upstream: Upstream::new(self.connections.clone(), gate.clone()),
+            upstream: Upstream::with(
+                self.connections.clone(),
+                gate.clone(),
+                UpstreamOptions { extra_roots: self.roots.clone(), ..UpstreamOptions::default() },
+            ),
             gate,
             guard: Mutex::new(guard),
             accounts: RwLock::new(accounts),

@@ -222,9 +222,6 @@ impl Runtime {
         if account.target.is_mail() {
             return self.put_back_mail(opened, undo, &account).await;
         }
-        if self.is_dav(&account) {
-            return Box::pin(self.put_back_dav(opened, undo, &account)).await;
-        }
         let provider = self
             .catalog
             .provider(&undo.entry.provider)
@@ -435,6 +432,9 @@ mod tests {
             home: Some(home.path().to_owned()),
             http: None,
             imap: None,
+            optional: false,
+            nameserver: None,
+            roots: Vec::new(),
             vault: crate::vault::VaultKind::Memory,
             owner: crate::runtime::OwnerKind::Nobody,
             on_eof: crate::runtime::OnEof::Exit,

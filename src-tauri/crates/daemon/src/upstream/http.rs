@@ -272,10 +272,9 @@ impl Upstream {
             joined = format!("{}{}", account.base_path, call.target);
             &joined
         };
-        let here = headers::with_destination(&call.headers, &account.origin);
-        let sent = here.as_ref().unwrap_or(&call.headers);
-        let mut request = headers::request(&call.method, target, account.host.clone(), sent, Some(access), body)
-            .map_err(Fault::unsent)?;
+        let mut request =
+            headers::request(&call.method, target, account.host.clone(), &call.headers, Some(access), body)
+                .map_err(Fault::unsent)?;
         loop {
             let mut wire = match account.idle.take(self.gate.current()).await {
                 Some(wire) => wire,
@@ -332,12 +331,6 @@ impl Upstream {
         let talk = http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await;
         let talk = talk.map_err(|error| unreachable(io::Error::other(error)))?;
         Ok(Box::new(Wire::new(talk, (epoch, shears), origin.authority().into(), self.options.silence)))
-    }
-}
-
-impl AccountTarget {
-    fn refresh_token(&self) -> Option<Secret> {
-        self.refresh_token.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -11,11 +11,16 @@ pub mod body;
 mod headers;
 pub mod http;
 pub mod imap;
+pub mod names;
 pub mod oauth;
 mod origin;
 mod pool;
+mod probe;
 pub mod scrub;
 mod tls;
+
+/// A certificate that is trusted beside the platform's.
+pub use rustls::pki_types::CertificateDer;
 
 pub use body::{StreamedBody, UpstreamBody};
 pub use http::{Fetched, Hooks, Options, Upstream};

@@ -2,22 +2,23 @@
 
 use latch_ipc::client::CallError;
 use latch_ipc::contract::{
-    AccountAdd, AccountAddParams, AccountList, AccountRemove, AgentConnect, AgentConnectParams, AgentList, AgentRevoke,
-    AnswerForget, AnswerList, CredentialParams, Empty, GrantPut, GrantPutParams, GrantRevoke, HoldList, Id,
-    JournalTail, JournalTailParams, JournalVerify, MailServerParams, MailTls, OutboxCancel, OutboxList, Resume,
-    ResumeParams, StatusCall, TokenIssue, TokenIssueParams, UndoList, UndoListParams, UndoRun, UndoRunParams, Unlock,
-    UpstreamParams, VaultUnlock,
+    AccountList, AccountRemove, AgentConnect, AgentConnectParams, AgentList, AgentRevoke, AnswerForget, AnswerList,
+    Empty, GrantPut, GrantPutParams, GrantRevoke, HoldList, Id, JournalTail, JournalTailParams, JournalVerify,
+    OutboxCancel, OutboxList, Resume, ResumeParams, StatusCall, TokenIssue, TokenIssueParams, UndoList, UndoListParams,
+    UndoRun, UndoRunParams, Unlock, VaultUnlock,
 };
 use latch_ipc::{Client, Secret};
 
-use super::{End, Next, Terminal, show};
+use super::{End, Next, Terminal, account, connect, show};
 
 const HELP: &str = "\
 status                           how things stand
 holds, show ID, next             what waits for you; ask it again; ask the next one now
 answers, forget ID               answers of yours that go on; takes one back
 accounts                         every account
-account add                      asks for an account and its credential
+account add ADDRESS              finds the mail servers of an address, tries the password, adds it
+account add                      asks for everything: servers, tokens, OAuth
+account show ID                  how a mail program reaches it
 account remove ID                forgets an account and its credential
 agents                           every agent and what it may do
 agent connect ID NAME            connects an agent; shows its pairing secret once
@@ -54,7 +55,11 @@ pub(super) async fn run(client: &Client, terminal: &mut Terminal, line: &str) ->
             client.call(AnswerForget, id_of(id)).await.map(|_| "Taken back; you will be asked again.\n".to_owned())
         }
         ["accounts"] => client.call(AccountList, Empty {}).await.map(|accounts| show::accounts(&accounts)),
-        ["account", "add"] => account_add(client, terminal).await,
+        ["account", "add"] => account::by_hand(client, terminal).await,
+        ["account", "add", address] => {
+            account::add(client, terminal, account::Wanted::of(address)).await.map(|_| String::new())
+        }
+        ["account", "show", id] => connect::shown(client, id).await,
         ["account", "remove", id] => client.call(AccountRemove, id_of(id)).await.map(|_| "Forgotten.\n".to_owned()),
         ["agents"] => client.call(AgentList, Empty {}).await.map(|agents| show::agents(&agents)),
         ["agent", "connect", id, name @ ..] => agent_connect(client, id, &name.join(" ")).await,
@@ -89,96 +94,15 @@ fn id_of(id: &str) -> Id {
     Id { id: id.to_owned() }
 }
 
-async fn account_add(client: &Client, terminal: &mut Terminal) -> Result<String, CallError> {
-    let Some(params) = asked_account(terminal).await else { return Ok("Nothing was added.\n".to_owned()) };
-    let added = client.call(AccountAdd, params).await?;
-    Ok(format!(
-        "Added {}. Its credential is sealed and leaves the vault only toward its own address.\n",
-        show::plain(&added.id)
-    ))
-}
-
-/// `None` when the person left a needed line empty.
-async fn asked_account(terminal: &mut Terminal) -> Option<AccountAddParams> {
-    terminal.say("An empty line stops at any point.\n");
-    let id = needed(terminal, "A short name for the account (it stands in agents' addresses): ").await?;
-    let provider =
-        needed(terminal, "Provider (gmail, imap for any mail server, dav for calendars and contacts): ").await?;
-    let is_mail = provider == "imap";
-    let upstream = if is_mail {
-        UpstreamParams { imap: Some(mail_server(terminal).await?), ..UpstreamParams::default() }
-    } else {
-        let base_url = if provider == "dav" {
-            needed(terminal, "Where the calendars are (https://dav.example.com): ").await?
-        } else {
-            terminal.ask("Its address, if it is not the provider's own (Enter: the provider's own): ").await?
-        };
-        UpstreamParams { base_url: (!base_url.is_empty()).then_some(base_url), ..UpstreamParams::default() }
-    };
-    let kind = needed(terminal, "Its credential is a token, a password or oauth2: ").await?;
-    let credential = match kind.as_str() {
-        "token" | "bearer" => CredentialParams::Bearer { token: secret(terminal, "Token (not shown): ").await? },
-        "password" => CredentialParams::Password {
-            username: needed(terminal, "User name: ").await?,
-            password: secret(terminal, "Password (not shown): ").await?,
-        },
-        "oauth2" => CredentialParams::OAuth2 {
-            client_id: needed(terminal, "Client id: ").await?,
-            client_secret: terminal.hidden("Client secret, if there is one (not shown): ").await.and_then(kept),
-            refresh_token: secret(terminal, "Refresh token (not shown): ").await?,
-            token_endpoint: needed(terminal, "Token endpoint (https://...): ").await?,
-        },
-        _ => {
-            terminal.say("It must be token, password or oauth2.\n");
-            return None;
-        }
-    };
-    let mut upstream = upstream;
-    if let (Some(server), false) = (&mut upstream.imap, matches!(credential, CredentialParams::Password { .. })) {
-        server.username = Some(needed(terminal, "User name at the mail server: ").await?);
-    }
-    Some(AccountAddParams { id, provider, upstream, credential })
-}
-
-async fn mail_server(terminal: &mut Terminal) -> Option<MailServerParams> {
-    let host = needed(terminal, "Its IMAP server (imap.example.com): ").await?;
-    let tls = match terminal
-        .ask("Encryption: implicit, starttls, or none on this machine (Enter: implicit): ")
-        .await?
-        .as_str()
-    {
-        "" | "implicit" => MailTls::Implicit,
-        "starttls" => MailTls::StartTls,
-        "none" => MailTls::None,
-        _ => {
-            terminal.say("It must be implicit, starttls or none.\n");
-            return None;
-        }
-    };
-    let port = terminal.ask("Its port (Enter: the usual one): ").await?;
-    let port = if port.is_empty() {
-        None
-    } else {
-        match port.parse() {
-            Ok(port) => Some(port),
-            Err(_) => {
-                terminal.say("A port is a number up to 65535.\n");
-                return None;
-            }
-        }
-    };
-    Some(MailServerParams { host, port, tls, username: None })
-}
-
-async fn needed(terminal: &mut Terminal, prompt: &str) -> Option<String> {
+pub(super) async fn needed(terminal: &mut Terminal, prompt: &str) -> Option<String> {
     terminal.ask(prompt).await.filter(|text| !text.is_empty())
 }
 
-async fn secret(terminal: &mut Terminal, prompt: &str) -> Option<Secret> {
+pub(super) async fn secret(terminal: &mut Terminal, prompt: &str) -> Option<Secret> {
     terminal.hidden(prompt).await.and_then(kept)
 }
 
-fn kept(line: super::Line) -> Option<Secret> {
+pub(super) fn kept(line: super::Line) -> Option<Secret> {
     (!line.trim().is_empty()).then(|| Secret::new(line.trim().to_owned()))
 }
 
@@ -223,7 +147,8 @@ async fn journal(client: &Client) -> Result<String, CallError> {
     client.call(JournalTail, params).await.map(|records| show::records(&records))
 }
 
-async fn unlock(client: &Client, terminal: &mut Terminal) -> Result<String, CallError> {
+/// Opens the vault, if it needs the person for it.
+pub(super) async fn unlock(client: &Client, terminal: &mut Terminal) -> Result<String, CallError> {
     let status = client.call(StatusCall, Empty {}).await?;
     let passphrase = match status.vault.as_str() {
         "passphrase" if status.vault_locked => {

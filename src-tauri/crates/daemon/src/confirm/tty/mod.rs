@@ -6,7 +6,9 @@
 //!   lines ──┘                        └─ none is open: the line is a command
 //! ```
 
+pub mod account;
 mod command;
+pub mod connect;
 pub mod show;
 mod terminal;
 

@@ -33,6 +33,25 @@ impl Terminal {
         Some(Self { lines, out: Box::new(std::io::stdout()), real: true })
     }
 
+    /// The same, speaking where errors go: what a verb prints for programs stays apart.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn beside_output() -> Option<Self> {
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return None;
+        }
+        let (sender, lines) = mpsc::unbounded_channel();
+        std::thread::spawn(move || system::read_lines(&sender));
+        Some(Self { lines, out: Box::new(std::io::stderr()), real: true })
+    }
+
+    /// Elsewhere the tray asks.
+    #[cfg(not(unix))]
+    #[must_use]
+    pub fn beside_output() -> Option<Self> {
+        None
+    }
+
     /// Elsewhere the tray asks.
     #[cfg(not(unix))]
     #[must_use]

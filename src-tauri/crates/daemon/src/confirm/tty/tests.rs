@@ -5,7 +5,10 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use latch_ipc::codec;
+use latch_ipc::contract::MailTls;
+use latch_ipc::discovery::{DiscoveredView, FoundBy, FoundServer, PasswordKind};
 use latch_ipc::rpc::{Message, Outcome, Request, Response, Version};
+use latch_ipc::view::{AccountView, DoorsView};
 use serde_json::{Value, json};
 use tokio::io::BufReader;
 use tokio::sync::mpsc;
@@ -87,8 +90,12 @@ fn stage_with(hold: HoldView, mut times: u32) -> Stage {
                     json!({"epoch": 2, "cut": {"connections": 3, "tokens": 1, "holds": 1}})
                 }
                 "account.add" => json!({"id": params["id"].clone()}),
+                "account.discover" => json!(found_at_the_domain()),
+                "account.list" => {
+                    json!([{"id": "erin", "provider": "imap", "origin": "imaps://imap.example.net:993", "credential": "password"}])
+                }
                 "status" => {
-                    json!({"version": "0.1.0", "home": "/h", "doors": {}, "vault": "memory", "vault_locked": false,
+                    json!({"version": "0.1.0", "home": "/h", "doors": {"imap": "127.0.0.1:7143"}, "vault": "memory", "vault_locked": false,
                                    "panicked": false, "owner": "terminal", "accounts": 0, "agents": 0, "waiting": 1})
                 }
                 _ => json!({}),
@@ -305,4 +312,125 @@ fn text_from_outside_can_not_move_the_cursor_or_hide() {
 #[test]
 fn a_hold_reads_like_this() {
     insta::assert_snapshot!(format!("{}{}", show::hold(&hold_of(3)), show::choices(&hold_of(3))));
+}
+
+fn found_at_the_domain() -> DiscoveredView {
+    serde_json::from_value(json!({
+        "address": "erin@example.org", "id": "erin", "provider": "imap", "username": "erin@example.org", "password": "unknown",
+        "imap": {"host": "imap.example.net", "port": 993, "tls": "implicit", "by": "domain", "outside": true},
+        "smtp": {"host": "smtp.example.org", "port": 587, "tls": "starttls", "by": "domain", "outside": false,
+                 "problem": "smtp.example.org:587 can't be reached: connection refused"},
+        "caldav": "https://dav.example.org"
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_mailbox_is_added_only_after_its_servers_were_agreed_to() {
+    let mut stage = stage(hold_of(1));
+    stage.wait_for("Only Enter").await;
+    stage.kind("later");
+    stage.wait_for("It waits until").await;
+    stage.kind("account add erin@example.org");
+    stage.wait_for("not under example.org").await;
+    stage.wait_for("Is this where your mail is?").await;
+    assert!(!stage.screen().contains("Password of"), "no password is asked for before");
+    stage.kind("yes");
+    stage.wait_for("Password of erin@example.org at imap.example.net").await;
+    stage.kind("canary-4712");
+    let (method, params) = stage.decision().await;
+    assert_eq!(method, "account.add");
+    assert_eq!(
+        params,
+        json!({"id": "erin", "provider": "imap", "check": true,
+               "upstream": {"imap": {"host": "imap.example.net", "port": 993, "tls": "implicit"}},
+               "credential": {"kind": "password", "username": "erin@example.org", "password": "canary-4712"}})
+    );
+    stage.wait_for("Added erin.").await;
+    stage.wait_for("IMAP server 127.0.0.1, port 7143").await;
+    assert!(!stage.screen().contains("canary-4712"));
+}
+
+#[tokio::test]
+async fn whoever_does_not_agree_adds_nothing() {
+    for answers in [["", ""], ["no", ""], ["y", ""]] {
+        let mut stage = stage(hold_of(1));
+        stage.wait_for("Only Enter").await;
+        stage.kind("later");
+        stage.wait_for("It waits until").await;
+        stage.kind("account add erin@example.org");
+        stage.wait_for("Is this where your mail is?").await;
+        answers.iter().for_each(|line| stage.kind(line));
+        stage.wait_for("Nothing was added.").await;
+        assert!(stage.decided.try_recv().is_err());
+    }
+}
+
+#[test]
+fn what_was_found_reads_like_this() {
+    let known = DiscoveredView {
+        name: Some("iCloud Mail".to_owned()),
+        username: "erin".to_owned(),
+        password: PasswordKind::App,
+        help: Some("Apple takes an app-specific password here.".to_owned()),
+        link: Some("https://account.apple.com".to_owned()),
+        imap: Some(FoundServer {
+            host: "imap.mail.me.com".to_owned(),
+            port: 993,
+            tls: MailTls::Implicit,
+            by: FoundBy::Known,
+            outside: false,
+            problem: None,
+        }),
+        smtp: None,
+        ..found_at_the_domain()
+    };
+    let signed_in = DiscoveredView { password: PasswordKind::OAuth, ..known.clone() };
+    let nothing = DiscoveredView {
+        imap: None,
+        smtp: None,
+        caldav: None,
+        notes: vec![
+            "example.org does not say where its mail servers are, and no usual name answered.\u{1b}[2J".to_owned(),
+        ],
+        ..found_at_the_domain()
+    };
+    let texts = [found_at_the_domain(), known, signed_in, nothing].map(|view| account::discovered(&view));
+    insta::assert_snapshot!(texts.join("\n"));
+}
+
+#[test]
+fn mail_programs_are_told_this() {
+    let doors = |imap: Option<&str>, smtp: Option<&str>| DoorsView {
+        http: Some("http://127.0.0.1:4711".to_owned()),
+        imap: imap.map(str::to_owned),
+        smtp: smtp.map(str::to_owned),
+        control: None,
+    };
+    let account = |id: &str, provider: &str| AccountView {
+        id: id.to_owned(),
+        provider: provider.to_owned(),
+        origin: "imaps://imap.example.net:993".to_owned(),
+        credential: "password".to_owned(),
+        failing: None,
+        sign_out_page: None,
+    };
+    let mut text = String::new();
+    for (id, provider, doors) in [
+        ("erin", "imap", doors(Some("127.0.0.1:7143"), None)),
+        ("erin.home", "imap", doors(Some("127.0.0.1:7143"), Some("127.0.0.1:7025"))),
+        ("erin", "imap", doors(None, None)),
+        ("work", "gmail", doors(Some("127.0.0.1:7143"), None)),
+    ] {
+        let account = account(id, provider);
+        text.push_str(&format!("== {id}\n{}", connect::how(&account, &doors)));
+        for program in [connect::Program::Himalaya, connect::Program::Himalaya1] {
+            let settings = connect::settings(program, &account, &doors, Some("mia"));
+            if let Ok(settings) = &settings {
+                settings.parse::<toml::Table>().unwrap();
+            }
+            text.push_str(&format!("-- {program:?}\n{}\n", settings.unwrap_or_else(|why| why)));
+        }
+    }
+    insta::assert_snapshot!(text);
 }

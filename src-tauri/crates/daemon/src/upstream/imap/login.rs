@@ -24,16 +24,25 @@ impl Upstream {
         account: &AccountTarget,
         redeemed: &Redeemed,
     ) -> Result<Wire, UpstreamError> {
+        let mut wire = self.mail_greeted(account, redeemed).await?;
+        self.sign_in(account, redeemed, &mut wire).await.map_err(|error| UpstreamError { sent: false, ..error })?;
+        Ok(wire)
+    }
+
+    /// Connected, encrypted as the account says, and greeted: nothing of the credential was sent.
+    pub(super) async fn mail_greeted(
+        &self,
+        account: &AccountTarget,
+        redeemed: &Redeemed,
+    ) -> Result<Wire, UpstreamError> {
         if !account.is_mail() {
             return Err(Fault::Unsendable("the account has no mail server".to_owned()).unsent());
         }
         let host = account.origin.authority();
         let connected = tokio::time::timeout(self.options.connect, self.mail_dial(account, redeemed)).await;
-        let mut wire = connected
+        connected
             .unwrap_or_else(|_| Err(Fault::Timeout { host, doing: "connecting" }.unsent()))
-            .map_err(|error| UpstreamError { sent: false, ..error })?;
-        self.sign_in(account, redeemed, &mut wire).await.map_err(|error| UpstreamError { sent: false, ..error })?;
-        Ok(wire)
+            .map_err(|error| UpstreamError { sent: false, ..error })
     }
 
     async fn mail_dial(&self, account: &AccountTarget, redeemed: &Redeemed) -> Result<Wire, UpstreamError> {

@@ -128,6 +128,12 @@ impl Upstream {
         Ok(can)
     }
 
+    /// Whether a mail server answers there, encrypted as the account says. Nothing of the credential is sent.
+    pub async fn mail_greets(&self, lease: Lease, account: &AccountTarget, call: &Call) -> Result<(), UpstreamError> {
+        let redeemed = lease.redeem(&account.id, call, &self.gate).map_err(not_permitted)?;
+        self.mail_greeted(account, &redeemed).await.map(|_| ())
+    }
+
     /// A connection for one agent's own reading.
     pub async fn mail_open(&self, lease: Lease, account: &AccountTarget, call: &Call) -> Result<Wire, UpstreamError> {
         let redeemed = lease.redeem(&account.id, call, &self.gate).map_err(not_permitted)?;

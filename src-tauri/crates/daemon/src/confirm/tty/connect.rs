@@ -1,0 +1,123 @@
+//! How an agent's mail program reaches an account: an address on this machine, the account's id, and a token that soon ends.
+
+use std::net::SocketAddr;
+
+use latch_ipc::Client;
+use latch_ipc::client::CallError;
+use latch_ipc::contract::{AccountList, Empty, StatusCall};
+use latch_ipc::view::{AccountView, DoorsView};
+
+use super::show::plain;
+
+/// Which program's settings are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// himalaya from 2.0 on.
+    Himalaya,
+    /// himalaya up to 1.x.
+    Himalaya1,
+}
+
+/// How an account is reached, for a person.
+#[must_use]
+pub fn how(account: &AccountView, doors: &DoorsView) -> String {
+    let id = plain(&account.id);
+    if account.provider != "imap" {
+        return match &doors.http {
+            Some(door) => format!("Agents reach {id} at {}/{id}, with an access token.\n", plain(door)),
+            None => format!("{id} can't be reached: the HTTP door is closed.\n"),
+        };
+    }
+    let Some(imap) = place(doors.imap.as_deref()) else {
+        return format!(
+            "Mail programs can't reach {id} yet: the IMAP door is closed. Start with --imap 127.0.0.1:PORT.\n"
+        );
+    };
+    let mut text =
+        format!("Mail programs reach {id} on this machine:\n  IMAP server {}, port {}", imap.ip(), imap.port());
+    if let Some(smtp) = place(doors.smtp.as_deref()) {
+        text.push_str(&format!("; SMTP server {}, port {}", smtp.ip(), smtp.port()));
+    }
+    text.push_str(&format!(
+        "; no encryption\n  user name {id}, password: an access token of the agent (latch token AGENT)\n"
+    ));
+    text
+}
+
+/// Settings for a program, ready for its file; why there are none, else.
+pub fn settings(
+    program: Program,
+    account: &AccountView,
+    doors: &DoorsView,
+    agent: Option<&str>,
+) -> Result<String, String> {
+    if account.provider != "imap" {
+        return Err(format!("{} is no mailbox that is reached over IMAP.", plain(&account.id)));
+    }
+    let imap = place(doors.imap.as_deref())
+        .ok_or_else(|| "The IMAP door is closed: start with --imap 127.0.0.1:PORT.".to_owned())?;
+    let smtp = place(doors.smtp.as_deref());
+    let id = &account.id;
+    let token = agent.map_or("latch token".to_owned(), |agent| format!("latch token {agent}"));
+    let mut text =
+        format!("[accounts.{}]\ndefault = true\nemail = \"you@example.org\" # the mailbox's address\n", key(id));
+    match program {
+        Program::Himalaya => {
+            text.push_str(&format!("imap.server = \"imap://{imap}\"\n{}", sasl("imap", id, &token)));
+            if let Some(smtp) = smtp {
+                text.push_str(&format!("smtp.server = \"smtp://{smtp}\"\n{}", sasl("smtp", id, &token)));
+            }
+        }
+        Program::Himalaya1 => {
+            text.push_str(&backend("backend", "imap", imap, id, &token));
+            if let Some(smtp) = smtp {
+                text.push_str(&backend("message.send.backend", "smtp", smtp, id, &token));
+            }
+        }
+    }
+    Ok(text)
+}
+
+fn sasl(protocol: &str, id: &str, token: &str) -> String {
+    format!(
+        "{protocol}.sasl.plain.username = {}\n{protocol}.sasl.plain.password.command = {}\n",
+        quoted(id),
+        quoted(token)
+    )
+}
+
+fn backend(prefix: &str, kind: &str, place: SocketAddr, id: &str, token: &str) -> String {
+    let lines = [
+        ("type", quoted(kind)),
+        ("host", quoted(&place.ip().to_string())),
+        ("port", place.port().to_string()),
+        ("encryption.type", quoted("none")),
+        ("login", quoted(id)),
+        ("auth.type", quoted("password")),
+        ("auth.cmd", quoted(token)),
+    ];
+    lines.iter().map(|(name, value)| format!("{prefix}.{name} = {value}\n")).collect()
+}
+
+/// Ids have letters, digits, `-`, `_` and `.` only; a dot would part a bare key.
+fn key(id: &str) -> String {
+    if id.contains('.') { quoted(id) } else { id.to_owned() }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn place(door: Option<&str>) -> Option<SocketAddr> {
+    door?.parse().ok()
+}
+
+/// How an account is reached, asked of the engine.
+pub(super) async fn shown(client: &Client, id: &str) -> Result<String, CallError> {
+    let accounts = client.call(AccountList, Empty {}).await?;
+    let doors = client.call(StatusCall, Empty {}).await?.doors;
+    Ok(match accounts.iter().find(|account| account.id == id) {
+        Some(account) => how(account, &doors),
+        None => format!("There is no account {}.\n", plain(id)),
+    })
+}
