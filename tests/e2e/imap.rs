@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use latch_ipc::contract::{
-    Empty, HoldList, PanicCall, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams, Verdict,
+    Empty, HoldDecideParams, HoldList, PanicCall, Scope, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams,
+    Verdict,
 };
 use latch_tests::dovecot::PASSWORD;
 use latch_tests::engine::decision;
@@ -149,6 +150,114 @@ async fn what_is_expunged_for_ever_comes_back_from_the_quarantine() {
     let undone = undo_everything(&post).await;
     assert!(undone.not_restored.is_empty(), "{undone:?}");
     assert_eq!(post.dovecot.messages("INBOX"), start);
+}
+
+#[tokio::test]
+async fn what_no_copy_could_be_made_of_is_not_expunged() {
+    let post = Post::new(3, "organize").await;
+    let mut client = post.client().await;
+    client.ok("SELECT INBOX").await;
+    client.ok("UID STORE 1,3 +FLAGS.SILENT (\\Deleted)").await;
+    let tag = client.send("UID EXPUNGE 1:*").await;
+    let hold = post.engine.hold().await;
+    let mut phone = post.phone().await;
+    phone.ok("SELECT INBOX").await;
+    phone.ok("UID EXPUNGE 1,3").await;
+    let mut forever = decision(&hold, Verdict::Allow);
+    (forever.forever, forever.retyped_count) = (Some(true), Some(2));
+    post.engine.decide(forever).await.expect("allowed for ever");
+    let said = client.end(&tag).await;
+    assert!(said.end.starts_with("NO [CANNOT]") && said.end.contains("not in the mailbox any more"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_copy_that_can_not_go_back_now_can_go_back_later() {
+    let post = Post::new(2, "organize").await;
+    let mut phone = post.phone().await;
+    phone.ok("CREATE Work").await;
+    phone.ok("SELECT INBOX").await;
+    phone.ok("MOVE 1 Work").await;
+    let start = post.dovecot.messages("Work");
+    let mut client = post.client().await;
+    client.ok("SELECT Work").await;
+    client.ok("STORE 1 +FLAGS.SILENT (\\Deleted)").await;
+    let tag = client.send("EXPUNGE").await;
+    let hold = post.engine.hold().await;
+    let mut forever = decision(&hold, Verdict::Allow);
+    (forever.forever, forever.retyped_count) = (Some(true), Some(1));
+    post.engine.decide(forever).await.expect("allowed for ever");
+    assert!(client.end(&tag).await.end.starts_with("OK"));
+    phone.ok("SELECT INBOX").await;
+    phone.ok("DELETE Work").await;
+    let undone = undo_everything(&post).await;
+    assert_eq!(undone.restored, 0, "{undone:?}");
+    phone.ok("CREATE Work").await;
+    let undone = undo_everything(&post).await;
+    assert_eq!(undone.restored, 1, "{undone:?}");
+    assert_eq!(post.dovecot.messages("Work").len(), 1);
+    assert_eq!(post.dovecot.messages("Work")[0].bytes, start[0].bytes);
+}
+
+#[tokio::test]
+async fn an_allowed_rule_covers_what_it_says_and_nothing_else() {
+    let post = Post::new(12, "ask-everything").await;
+    let mut client = post.client().await;
+    client.ok("SELECT INBOX").await;
+    // Every third mail is from Alice.
+    let tag = client.send("UID STORE 3,6 +FLAGS.SILENT (\\Deleted)").await;
+    let hold = post.engine.hold().await;
+    let [rule] = hold.rules.as_slice() else { panic!("{:?}", hold.rules) };
+    assert!(rule.text.starts_with("any mail from alice@example.org, in the Inbox"), "{}", rule.text);
+    let rule = Some(rule.id.clone());
+    let params = HoldDecideParams { scope: Some(Scope::Task), rule, ..decision(&hold, Verdict::Allow) };
+    post.engine.decide(params).await.expect("allowed");
+    assert!(client.end(&tag).await.end.starts_with("OK"));
+    client.ok("UID STORE 9 +FLAGS.SILENT (\\Deleted)").await;
+    assert_eq!(post.dovecot.marked("INBOX"), 3);
+    let tag = client.send("UID STORE 12,1 +FLAGS.SILENT (\\Deleted)").await;
+    let hold = post.engine.hold().await;
+    assert_eq!(hold.count, 2, "one that is not covered is enough");
+    post.engine.decide(decision(&hold, Verdict::Deny)).await.expect("denied");
+    assert!(client.end(&tag).await.end.starts_with("NO"));
+    assert_eq!(post.dovecot.marked("INBOX"), 3);
+}
+
+/// What the agent itself made look like something that the rule covers is not covered.
+#[tokio::test]
+async fn moving_to_the_inbox_or_taking_the_star_off_first_gains_nothing() {
+    let post = Post::new(15, "organize").await;
+    let mut phone = post.phone().await;
+    phone.ok("CREATE Work").await;
+    phone.ok("SELECT INBOX").await;
+    phone.ok("UID MOVE 12 Work").await;
+    phone.ok("UID STORE 15 +FLAGS.SILENT (\\Flagged)").await;
+    let mut client = post.client().await;
+    client.ok("SELECT INBOX").await;
+    let tag = client.send("UID STORE 1,3,4,6,7,9 +FLAGS.SILENT (\\Deleted)").await;
+    let hold = post.engine.hold().await;
+    assert!(hold.rules.is_empty(), "two senders");
+    post.engine.decide(decision(&hold, Verdict::Deny)).await.expect("denied");
+    client.end(&tag).await;
+    client.ok("UID STORE 15 -FLAGS.SILENT (\\Flagged)").await;
+    client.ok("SELECT Work").await;
+    client.ok("UID MOVE 1 INBOX").await;
+    client.ok("SELECT INBOX").await;
+    // Beyond the budget of removals, so that it is asked.
+    client.ok("UID STORE 2,5,8 +FLAGS.SILENT (\\Deleted)").await;
+    let tag = client.send("UID STORE 3,6 +FLAGS.SILENT (\\Deleted)").await;
+    let hold = post.engine.hold().await;
+    let rule = Some(hold.rules[0].id.clone());
+    let params = HoldDecideParams { scope: Some(Scope::Task), rule, ..decision(&hold, Verdict::Allow) };
+    post.engine.decide(params).await.expect("allowed");
+    assert!(client.end(&tag).await.end.starts_with("OK"));
+    client.ok("UID STORE 9 +FLAGS.SILENT (\\Deleted)").await;
+    for uid in [15, 16] {
+        let tag = client.send(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)")).await;
+        let hold = post.engine.hold().await;
+        assert_eq!(hold.count, 1);
+        post.engine.decide(decision(&hold, Verdict::Deny)).await.expect("denied");
+        assert!(client.end(&tag).await.end.starts_with("NO"), "{uid}");
+    }
 }
 
 #[tokio::test]
@@ -371,6 +480,20 @@ async fn a_revoked_token_ends_at_the_next_command() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(client.line().await.starts_with("* BYE"));
     assert_eq!(client.line().await, "");
+}
+
+#[tokio::test]
+async fn a_revoked_token_hears_no_more_news() {
+    let post = Post::new(1, "organize").await;
+    let mut client = post.client().await;
+    client.ok("SELECT INBOX").await;
+    let tag = client.send("IDLE").await;
+    client.go_ahead().await;
+    let params = latch_ipc::contract::TokenRevokeParams { agent: AGENT.to_owned() };
+    post.engine.call(latch_ipc::contract::TokenRevoke, params).await;
+    let said = client.end(&tag).await;
+    assert!(said.untagged.iter().any(|line| line.starts_with("* BYE")), "{said:?}");
+    assert!(!said.end.starts_with("OK"), "{said:?}");
 }
 
 #[tokio::test]

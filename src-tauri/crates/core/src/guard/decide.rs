@@ -375,7 +375,7 @@ impl Guard {
         self.end_grants(now, &mut commit);
         self.allowances.retain(|allowance| allowance.expires_at > now.time);
         self.end_denials(|denial| !denial.stands(now.time), &mut commit);
-        self.tokens.retain(|_, token| token.expires_at > now.time);
+        self.tokens.expire(now.time);
         self.meters.prune(now.time);
         let _ = self.give_places(now);
         commit

@@ -54,7 +54,8 @@ impl Guard {
             .values()
             .find(|grant| grant.agent == agent && grant.account() == account && grant.stands(now.time))
             .ok_or(Stopped)?;
-        if matches!(self.judge(grant, None, request, now), Judged::Forbid { .. }) {
+        // Its budget is charged and its recipients were known; but the person may have tightened the grant or the rules since.
+        if !matches!(self.judge_again(grant, request, now), Judged::Permit { .. }) {
             return Err(Stopped);
         }
         Ok(Permit {

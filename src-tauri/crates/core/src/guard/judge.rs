@@ -12,7 +12,7 @@ use crate::grant::{AuthorizationDetail, Grant};
 use crate::hold::{self, Hold, State, Weight};
 use crate::journal::{Charge, Commit, Kind};
 use crate::lease::Epoch;
-use crate::operation::{Class, Meter, Objects, Request};
+use crate::operation::{Audience, Class, Meter, Objects, Request};
 use crate::pdp::{Decision, Question};
 use crate::plan::Permit;
 use crate::scope::Views;
@@ -194,27 +194,39 @@ impl Guard {
         let counts = budget::counts(request.parts.iter().map(|part| &part.operation));
         let agent_since = self.agents.get(&grant.agent).map_or(now.time, |agent| agent.since);
         let room = self.meters.room(&Asked { grant, narrowed, agent_since, counts: &counts, now: now.time });
-        let strictest = request
-            .parts
-            .iter()
-            .map(|part| {
-                let operation = &part.operation;
-                let known_recipients = operation.audience.as_ref().is_some_and(|audience| {
-                    audience.place.is_none()
-                        && !audience.members.is_empty()
-                        && audience.members.iter().all(|member| self.is_known(grant.account(), &member.address, now))
-                });
-                self.pdp.decide(&Question {
-                    grant,
-                    narrowed,
-                    operation,
-                    room,
-                    known_recipients,
-                    places: self.places.get(grant.account()).map(Vec::as_slice),
-                    now: now.time,
-                })
+        let knows = |audience: &Audience| {
+            audience.place.is_none()
+                && !audience.members.is_empty()
+                && audience.members.iter().all(|member| self.is_known(grant.account(), &member.address, now))
+        };
+        self.judge_in(room, &knows, (grant, narrowed), request, now)
+    }
+
+    /// What would be decided now of a request that was permitted and charged before.
+    pub(super) fn judge_again(&self, grant: &Grant, request: &Request, now: Now) -> Judged {
+        self.judge_in(Room::Within, &|_| true, (grant, None), request, now)
+    }
+
+    fn judge_in(
+        &self,
+        room: Room,
+        knows: &dyn Fn(&Audience) -> bool,
+        (grant, narrowed): (&Grant, Option<&AuthorizationDetail>),
+        request: &Request,
+        now: Now,
+    ) -> Judged {
+        let decided = request.parts.iter().map(|part| {
+            self.pdp.decide(&Question {
+                grant,
+                narrowed,
+                operation: &part.operation,
+                room,
+                known_recipients: part.operation.audience.as_ref().is_some_and(knows),
+                places: self.places.get(grant.account()).map(Vec::as_slice),
+                now: now.time,
             })
-            .max();
+        });
+        let strictest = decided.max();
         if let Some(outside) = outside(grant, narrowed, request) {
             return Judged::Forbid {
                 why: format!("This agent may not use the mailbox {outside}."),

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use self::tokens::Tokens;
 use crate::budget::Meters;
 use crate::call::Digest;
 use crate::grant::{AuthorizationDetail, Grant};
@@ -32,6 +33,7 @@ mod prompt;
 mod session;
 mod standing;
 mod stop;
+mod tokens;
 mod touch;
 
 pub use decide::{BY_NOTIFICATION, DecideError, Decided, Scope, Verdict, retypes};
@@ -40,6 +42,7 @@ pub use judge::{Context, Ruling, Unread, Waits};
 pub use known::{Doubt, History, MOST_LOOKED_UP, Written};
 pub use prompt::{A_MINUTE as PROMPTS_A_MINUTE, AN_HOUR as PROMPTS_AN_HOUR};
 pub use session::{GrantError, Introspection, MAX_TOKENS_EACH, TokenError};
+pub use standing::EVERYTHING;
 pub use standing::Remember;
 pub use stop::Cut;
 pub use touch::TOUCHED_AT_MOST;
@@ -144,14 +147,6 @@ pub struct Loaded {
     pub denials: Vec<Denial>,
 }
 
-#[derive(Debug, Clone)]
-struct Token {
-    agent: String,
-    epoch: Epoch,
-    expires_at: Time,
-    details: Option<std::sync::Arc<Vec<AuthorizationDetail>>>,
-}
-
 #[derive(Debug, Clone, Default)]
 struct Conduct {
     denials: u32,
@@ -197,7 +192,7 @@ pub struct Guard {
     lifetimes: Lifetimes,
     agents: BTreeMap<String, Agent>,
     grants: BTreeMap<String, Grant>,
-    tokens: HashMap<Digest, Token>,
+    tokens: Tokens,
     holds: BTreeMap<u64, Hold>,
     allowances: Vec<Allowance>,
     conduct: BTreeMap<String, Conduct>,
@@ -239,7 +234,7 @@ impl Guard {
             lifetimes,
             agents: loaded.agents.into_iter().map(|agent| (agent.id.clone(), agent)).collect(),
             grants,
-            tokens: HashMap::new(),
+            tokens: Tokens::default(),
             holds,
             allowances: Vec::new(),
             conduct: BTreeMap::new(),
@@ -343,8 +338,8 @@ impl Guard {
     pub fn live_tokens(&self, agent: &str, now: Now) -> (u32, Option<Time>) {
         let ends = self
             .tokens
-            .values()
-            .filter(|token| token.agent == agent && token.expires_at > now.time && self.gate.admits(token.epoch))
+            .of(agent)
+            .filter(|token| token.expires_at > now.time && self.gate.admits(token.epoch))
             .map(|token| token.expires_at);
         let last = ends.clone().max();
         (u32::try_from(ends.count()).unwrap_or(u32::MAX), last)

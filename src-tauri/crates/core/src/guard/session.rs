@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Agent, Guard, Now, Session, Token, record};
+use super::tokens::Token;
+use super::{Agent, Guard, Now, Session, record};
 use crate::call::Digest;
 use crate::exchange;
 use crate::grant::{AuthorizationDetail, Grant, Preset};
@@ -273,13 +274,9 @@ impl Guard {
             return Err(TokenError::Stopped);
         }
         if self.tokens.len() >= MAX_TOKENS_EACH {
-            self.tokens.retain(|_, token| token.expires_at > now.time);
+            self.tokens.expire(now.time);
         }
-        let own = || self.tokens.iter().filter(|(_, token)| token.agent == agent);
-        if own().count() >= MAX_TOKENS_EACH {
-            let soonest = own().min_by_key(|(_, token)| token.expires_at).map(|(hash, _)| *hash);
-            soonest.map(|hash| self.tokens.remove(&hash));
-        }
+        self.tokens.leave_room(agent, MAX_TOKENS_EACH);
         if self.tokens.len() >= MAX_TOKENS {
             return Err(TokenError::TooMany);
         }
@@ -334,11 +331,10 @@ impl Guard {
 
     /// All tokens of an agent end.
     pub fn revoke_tokens(&mut self, agent: &str, now: Now) -> Commit {
-        let before = self.tokens.len();
-        self.tokens.retain(|_, token| token.agent != agent);
+        let ended = self.tokens.remove_all_of(agent);
         let mut record = record(now, Kind::Token, "access tokens revoked");
         record.agent = Some(agent.to_owned());
-        record.count = u32::try_from(before - self.tokens.len()).unwrap_or(u32::MAX);
+        record.count = u32::try_from(ended).unwrap_or(u32::MAX);
         Commit { records: vec![record], ..Commit::default() }
     }
 

@@ -10,6 +10,8 @@ use crate::operation::{Class, Request};
 use crate::scope::{Denial, MOST_READ, Rule, Views};
 use crate::time::Span;
 
+/// Stands for every object of an account, where it is not known which ones an agent made look like what a rule covers.
+pub const EVERYTHING: &str = "*";
 /// How long a spared object is covered by no rule.
 const SPARED: Span = Span::hours(24);
 /// The most such objects; beyond, no rule covers anything.
@@ -197,7 +199,9 @@ impl Guard {
 
     fn is_spared(&self, account: &str, object: &str, now: Now) -> bool {
         let entry = (account.to_owned(), object.to_owned());
-        self.spared.len() > MOST_SPARED || self.spared.get(&entry).is_some_and(|until| *until > now.time)
+        let every = (account.to_owned(), EVERYTHING.to_owned());
+        let stands = |entry| self.spared.get(entry).is_some_and(|until| *until > now.time);
+        self.spared.len() > MOST_SPARED || stands(&entry) || stands(&every)
     }
 
     /// The recipients to look up before this request is asked about; `None` if there are none, or the agent had many looked up.

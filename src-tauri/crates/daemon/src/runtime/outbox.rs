@@ -259,7 +259,7 @@ impl Runtime {
         let permit = opened.guard().permit_delayed(&waiting.agent, &waiting.account, &request, waiting.epoch, now);
         let Ok(permit) = permit else {
             if opened.gate.admits(waiting.epoch) && !opened.guard().is_stopped(&waiting.agent) {
-                self.outbox_ask(opened, &waiting, "its agent may no longer send", now).await;
+                self.outbox_ask(opened, &waiting, "its agent may no longer send without a question", now).await;
             }
             return;
         };

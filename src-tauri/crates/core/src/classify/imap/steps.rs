@@ -27,6 +27,9 @@ pub enum Unable {
     /// Only all marked messages could be removed, not exactly those that were shown.
     #[error("the mail server can't remove exactly these messages (it has no UIDPLUS), so nothing was removed")]
     NoUidplus,
+    /// It was to go into the Trash, and the Trash is gone since that was decided.
+    #[error("the mail server has no Trash any more, so nothing was removed")]
+    NoTrash,
     /// It can't be put into a command.
     #[error("a name in it can't be written")]
     Unwritable,
@@ -55,17 +58,19 @@ pub fn steps(deed: &Deed, on: &On, server: &Server, soft: bool, stamp: &str) -> 
         Deed::Copy { to } => copies(on, "UID COPY", to, true),
         Deed::Move { to } => moving(on, server, to),
         Deed::Expunge => match (&server.trash, soft) {
+            (None, true) => Err(Unable::NoTrash),
             (Some(trash), true) => {
                 let mut all = store(on, "-FLAGS.SILENT", vec![Token::atom("\\Deleted")], None, false)?;
                 all.extend(moving(on, server, trash)?);
                 Ok(all)
             }
-            _ => expunge(on, server),
+            (_, false) => expunge(on, server),
         },
         Deed::Create => whole("CREATE", &[name(&on.mailbox)]),
         Deed::Delete { .. } => match (trashed(&on.mailbox, server, stamp), soft) {
+            (None, true) => Err(Unable::NoTrash),
             (Some(to), true) => whole("RENAME", &[name(&on.mailbox), name(&to)]),
-            _ => whole("DELETE", &[name(&on.mailbox)]),
+            (_, false) => whole("DELETE", &[name(&on.mailbox)]),
         },
         Deed::Rename { to } => whole("RENAME", &[name(&on.mailbox), name(to)]),
         Deed::Subscribe { off } => whole(if *off { "UNSUBSCRIBE" } else { "SUBSCRIBE" }, &[name(&on.mailbox)]),

@@ -290,6 +290,17 @@ fn softening_needs_a_trash_that_is_somewhere_else() {
 }
 
 #[test]
+fn what_was_to_be_softened_is_never_removed_for_ever_instead() {
+    let gone = Server { trash: None, ..server() };
+    let flat = Server { delimiter: None, ..server() };
+    let mailbox = On { mailbox: "Old".to_owned(), uidvalidity: None, uids: Vec::new() };
+    let delete = Deed::Delete { messages: 3 };
+    assert_eq!(steps(&Deed::Expunge, &inbox(&[1]), &gone, true, "u1"), Err(Unable::NoTrash));
+    assert_eq!(steps(&delete, &mailbox, &gone, true, "u1"), Err(Unable::NoTrash));
+    assert_eq!(steps(&delete, &mailbox, &flat, true, "u1"), Err(Unable::NoTrash));
+}
+
+#[test]
 fn what_a_server_says() {
     let line = |text: &str| untagged(&split(text)).unwrap();
     let ok = status(b"L3 OK [COPYUID 17 1:2,9 21,22,5] Done").unwrap();

@@ -39,8 +39,18 @@ impl MailSession {
         let Some(opened) = runtime.opened() else { return Ok(Ruled::Told(Next::Close)) };
         let runs_here = latch_core::classify::imap::deed::verb(&part.call).is_some();
         let request = Request { parts: vec![part], batch: false };
-        let ruling =
-            opened.guard().handle_request(&self.session, &self.account.id, &request, Context::default(), opened.now());
+        let mut context = Context::default();
+        let ruling = loop {
+            let (asked, now) = (context.clone(), opened.now());
+            let ruling = opened.guard().handle_request(&self.session, &self.account.id, &request, asked, now);
+            match ruling {
+                Ruling::View if context.views.is_none() => {
+                    let views = runtime.mail_views(&self.account, self.session.epoch, &request).await;
+                    context.views = Some(Arc::new(views));
+                }
+                ruling => break ruling,
+            }
+        };
         let told = |talk: &mut Talk, text: &str| {
             talk.line(&format!("{tag} NO {text}"));
             Ok(Ruled::Told(Next::Command))

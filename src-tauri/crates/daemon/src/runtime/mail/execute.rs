@@ -9,6 +9,7 @@ use latch_core::classify::imap::deed::{Deed, On, Server, command, deed_of, objec
 use latch_core::classify::imap::reply::Status;
 use latch_core::classify::imap::steps::{Step, steps, trashed};
 use latch_core::classify::imap::token::Token;
+use latch_core::guard::EVERYTHING;
 use latch_core::journal::Shelf;
 use latch_core::lease::Epoch;
 use latch_core::operation::{Class, Part, Request};
@@ -58,6 +59,8 @@ struct Ready {
     undo: Option<Undo>,
     counter: Option<latch_core::journal::Put>,
     said: String,
+    /// How many messages the steps are about.
+    count: usize,
 }
 
 impl Runtime {
@@ -71,7 +74,14 @@ impl Runtime {
         let opened = self.opened().ok_or(Failure::Stopped)?;
         let part = request.parts.into_iter().next().ok_or(Failure::NotDivisible)?;
         let (deed, on) = deed_of(&part).ok_or(Failure::NotDivisible)?;
-        let Ready { steps, undo, counter, said } = self.ready(opened, account, &permit, &part, &deed, &on).await?;
+        let Ready { steps, undo, counter, said, count } =
+            self.ready(opened, account, &permit, &part, &deed, &on).await?;
+        if part.operation.class == Class::Modify {
+            let everything = [EVERYTHING.to_owned()];
+            let renames = matches!(deed, Deed::Rename { .. });
+            let touched = if renames { &everything } else { part.operation.objects.ids() };
+            opened.guard().spare(&account.id, touched, opened.now());
+        }
         let calls: Vec<Call> = steps.iter().map(|step| step.call.clone()).collect();
         let mut plan = {
             let now = opened.now();
@@ -113,6 +123,9 @@ impl Runtime {
             );
             if let Ok(answer) = &sent {
                 codes.extend(answer.codes.iter().filter_map(|status| status.code.clone()));
+                if let Some(to) = step.moves_to.as_deref().filter(|_| answer.is_ok()) {
+                    opened.guard().spare(&account.id, &arrived_at(answer, to), opened.now());
+                }
                 if let Some(grown) = arrival(answer, &step, &part, &on, undo.as_ref()) {
                     let known = match undo.take() {
                         Some(known) => Undo { entry: grown, ..known },
@@ -150,7 +163,7 @@ impl Runtime {
             }
         }
         let last = last.ok_or(Failure::NotDivisible)?;
-        Ok(answered(&last, codes, &said, on.uids.len()))
+        Ok(answered(&last, codes, &said, count))
     }
 
     async fn ready(
@@ -167,9 +180,14 @@ impl Runtime {
         let soft = part.operation.soften.is_some() && !permit.forever();
         let (undo_id, counter) = opened.guard().next_undo();
         let destroys = part.operation.class == Class::Destroy && !soft;
-        if destroys {
-            self.keep_mail(opened, account, epoch, deed, on, &undo_id).await?;
-        }
+        // Only what has a copy may go.
+        let copied;
+        let on = if destroys {
+            copied = self.keep_mail(opened, account, epoch, deed, on, &undo_id).await?;
+            &copied
+        } else {
+            on
+        };
         let before = match deed {
             Deed::Store { labels, .. } => {
                 let items: &[&str] = if *labels { &["UID", "FLAGS", "X-GM-LABELS"] } else { &["UID", "FLAGS"] };
@@ -197,7 +215,7 @@ impl Runtime {
             (Deed::Delete { .. }, true) => "The mailbox was moved to the Trash instead of being removed for ever",
             _ => "",
         };
-        Ok(Ready { steps, undo, counter: Some(counter), said: said.to_owned() })
+        Ok(Ready { steps, undo, counter: Some(counter), said: said.to_owned(), count: on.uids.len() })
     }
 
     /// The server, on a connection whose capabilities are known.
@@ -234,7 +252,7 @@ impl Runtime {
         Ok(own.and_then(|[_, rights]| rights.nstring()).map(std::borrow::Cow::into_owned))
     }
 
-    /// Copies of what will be gone for ever; an error means that nothing may go.
+    /// Copies of what will be gone for ever: of which messages there are some now. An error means that nothing may go.
     async fn keep_mail(
         &self,
         opened: &Opened,
@@ -243,16 +261,17 @@ impl Runtime {
         deed: &Deed,
         on: &On,
         entry: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result<On, Failure> {
         let (Deed::Expunge, Some(uidvalidity)) = (deed, on.uidvalidity) else {
             return Err(Failure::Quarantine("a mailbox is not copied: move it to the Trash instead".to_owned()));
         };
+        let mut copied = On { uids: Vec::with_capacity(on.uids.len()), ..on.clone() };
         for uid in &on.uids {
             let one = On { uids: vec![*uid], ..on.clone() };
             let items = ["UID", "FLAGS", "INTERNALDATE", "BODY.PEEK[]"];
-            let found = self.mail_fetch(account, epoch, &one, &items).await.map_err(Failure::Snapshot)?;
-            // One that is gone by now needs no copy.
-            let Some(fetched) = found.into_values().next() else { continue };
+            let mut found = self.mail_fetch(account, epoch, &one, &items).await.map_err(Failure::Snapshot)?;
+            // The server shows no such message now: without a copy it must not be removed either.
+            let Some(fetched) = found.remove(uid) else { continue };
             let Some(body) = fetched.body else {
                 return Err(Failure::Quarantine("the mail server did not send a whole message".to_owned()));
             };
@@ -261,8 +280,20 @@ impl Runtime {
             let copy = Copied { entry: entry.to_owned(), object: object(&on.mailbox, uidvalidity, *uid), content };
             let put = opened.store.quarantine_put(vec![copy]).await;
             put.map_err(|error| Failure::Quarantine(error.to_string()))?;
+            copied.uids.push(*uid);
         }
-        Ok(())
+        if copied.uids.is_empty() {
+            return Err(Failure::Quarantine("these messages are not in the mailbox any more".to_owned()));
+        }
+        Ok(copied)
+    }
+}
+
+/// The objects that a step made in this mailbox.
+fn arrived_at(answer: &MailAnswer, to: &str) -> Vec<String> {
+    match answer.statuses().find_map(Status::copied) {
+        Some((uidvalidity, pairs)) => pairs.iter().map(|(_, uid)| object(to, uidvalidity, *uid)).collect(),
+        None => vec![EVERYTHING.to_owned()],
     }
 }
 

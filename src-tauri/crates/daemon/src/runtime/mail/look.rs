@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use latch_core::call::Call;
-use latch_core::classify::imap::deed::{On, Server, chunks, command, place_of};
-use latch_core::classify::imap::name::shown;
+use latch_core::classify::imap::deed::{On, Server, chunks, command, object, place_of};
+use latch_core::classify::imap::name::{INBOX, shown};
 use latch_core::classify::imap::reply::{self, Fetched, Listed};
 use latch_core::classify::imap::token::Token;
 use latch_core::lease::Epoch;
+use latch_core::operation::Request;
 use latch_core::recipe::View;
+use latch_core::scope::{self, Views};
 
 use super::MailSession;
 use crate::runtime::accounts::Account;
@@ -105,6 +107,37 @@ impl Runtime {
             .ok_or_else(|| ReadError::Answer("the mail server does not say how many messages are in it".to_owned()))
     }
 
+    /// What the dialog would show of a request's messages. What can't be read is left out.
+    pub(crate) async fn mail_views(&self, account: &Account, epoch: Epoch, request: &Request) -> Views {
+        let objects = request.parts.iter().flat_map(|part| part.operation.objects.ids());
+        let (places, _) = by_place(objects);
+        let mut views = Views::new();
+        for ((mailbox, uidvalidity), uids) in places {
+            views.extend(self.seen(account, epoch, (&mailbox, uidvalidity), &uids).await.unwrap_or_default());
+        }
+        views
+    }
+
+    /// What the dialog shows of these messages, by object.
+    async fn seen(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        (mailbox, uidvalidity): (&str, u32),
+        uids: &[u32],
+    ) -> Result<Views, ReadError> {
+        let on = On { mailbox: mailbox.to_owned(), uidvalidity: Some(uidvalidity), uids: uids.to_vec() };
+        let found = self.mail_fetch(account, epoch, &on, &["UID", "FLAGS", "INTERNALDATE", "ENVELOPE"]).await?;
+        let view = |(uid, fetched): (u32, Fetched)| {
+            let mut view = fetched.view();
+            if mailbox == INBOX {
+                view.flags.push(scope::INBOX.to_owned());
+            }
+            (object(mailbox, uidvalidity, uid), view)
+        };
+        Ok(found.into_iter().map(view).collect())
+    }
+
     /// Reads what the dialog shows of a hold's messages and mailboxes.
     pub(crate) async fn prepare_mail(&self, account: &Account, id: &str) {
         let Some(opened) = self.opened() else { return };
@@ -115,16 +148,7 @@ impl Runtime {
         else {
             return;
         };
-        let mut places: BTreeMap<(String, u32), Vec<u32>> = BTreeMap::new();
-        let mut mailboxes = Vec::new();
-        for object in &objects {
-            match place_of(object) {
-                Some((mailbox, uidvalidity, uid)) => {
-                    places.entry((mailbox.to_owned(), uidvalidity)).or_default().push(uid);
-                }
-                None => mailboxes.push(object.clone()),
-            }
-        }
+        let (places, mailboxes) = by_place(&objects);
         let mut failed = None;
         for mailbox in mailboxes {
             let name = shown(&mailbox).unwrap_or_else(|| mailbox.clone());
@@ -143,17 +167,15 @@ impl Runtime {
         for ((mailbox, uidvalidity), uids) in places {
             let (first, rest) = uids.split_at(uids.len().min(FIRST_PAGE));
             for uids in [first, rest].into_iter().filter(|uids| !uids.is_empty()) {
-                let on = On { mailbox: mailbox.clone(), uidvalidity: Some(uidvalidity), uids: uids.to_vec() };
-                match self.mail_fetch(account, epoch, &on, &["UID", "FLAGS", "INTERNALDATE", "ENVELOPE"]).await {
-                    Ok(found) => {
-                        let view = |uid: &u32| match found.get(uid) {
-                            Some(fetched) => fetched.view(),
-                            None => View { title: "(not there any more)".to_owned(), ..View::default() },
+                match self.seen(account, epoch, (&mailbox, uidvalidity), uids).await {
+                    Ok(mut found) => {
+                        let view = |uid: &u32| {
+                            let id = object(&mailbox, uidvalidity, *uid);
+                            let gone = || View { title: "(not there any more)".to_owned(), ..View::default() };
+                            let view = found.remove(&id).unwrap_or_else(gone);
+                            (id, view)
                         };
-                        let views = uids.iter().map(|uid| {
-                            (latch_core::classify::imap::deed::object(&mailbox, uidvalidity, *uid), view(uid))
-                        });
-                        opened.guard().handle_views(id, views.collect());
+                        opened.guard().handle_views(id, uids.iter().map(view).collect());
                         self.settle(opened);
                     }
                     Err(error) => failed = Some(error),
@@ -170,6 +192,24 @@ impl Runtime {
         }
         self.settle(opened);
     }
+}
+
+/// UIDs by mailbox and UIDVALIDITY.
+type Places = BTreeMap<(String, u32), Vec<u32>>;
+
+/// Messages by place, and the objects that are mailboxes themselves.
+fn by_place<'a>(objects: impl IntoIterator<Item = &'a String>) -> (Places, Vec<String>) {
+    let mut places = Places::new();
+    let mut mailboxes = Vec::new();
+    for object in objects {
+        match place_of(object) {
+            Some((mailbox, uidvalidity, uid)) => {
+                places.entry((mailbox.to_owned(), uidvalidity)).or_default().push(uid);
+            }
+            None => mailboxes.push(object.clone()),
+        }
+    }
+    (places, mailboxes)
 }
 
 impl MailSession {

@@ -219,12 +219,13 @@ impl MailSession {
                 return Err(self.odd("the name of a mailbox is too long"));
             }
             pieces.push(Piece::Text(text.get(..literal.at).unwrap_or_default().to_vec()));
-            let (mut name, mut left) = (Vec::new(), literal.size);
+            let (mut name, mut left, mut held) = (Vec::new(), literal.size, Bytes::new());
             while left > 0 {
                 let chunk = self.wire.chunk(left).await?;
                 left -= chunk.len() as u64;
-                name.extend_from_slice(&chunk);
+                name.extend_from_slice(&self.wire.scrub(&mut held, chunk, left == 0));
             }
+            name.extend_from_slice(&held);
             bytes.extend_from_slice(&name);
             pieces.push(Piece::Literal(name));
             line = self.wire.line().await?;

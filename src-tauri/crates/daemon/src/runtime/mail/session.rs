@@ -1,6 +1,7 @@
 //! Command by command.
 
 use std::io;
+use std::time::Duration;
 
 use latch_core::classify::imap::capability;
 use latch_core::classify::imap::command::Command;
@@ -17,6 +18,8 @@ use super::{MailSession, Selected};
 use crate::door::imap::{Next, Talk};
 use crate::upstream::{Fault, UpstreamError};
 
+/// How long an agent that waits for news goes on after its token or grant ended.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// One command may name so many messages.
 const MOST: usize = 10_000;
 const TOO_MANY: &str = "NO [LIMIT] More than 10000 messages at once: ask for fewer at a time";
@@ -357,20 +360,14 @@ impl MailSession {
         enum Woken {
             Server,
             Agent,
-            Over,
+            Clock,
         }
-        let expires = self.session.expires_at;
-        let runtime = std::sync::Arc::clone(&self.runtime);
-        let over = async move {
-            let left = runtime.opened().map(|opened| expires.since(opened.clock.now()).0);
-            tokio::time::sleep(std::time::Duration::from_millis(left.unwrap_or_default())).await;
-        };
-        tokio::pin!(over);
+        let mut clock = tokio::time::interval(LOOK_AGAIN);
         loop {
             let woken = tokio::select! {
                 () = self.wire.ready() => Woken::Server,
                 ready = talk.ready() => { ready?; Woken::Agent }
-                () = &mut over => Woken::Over,
+                _ = clock.tick() => Woken::Clock,
             };
             match woken {
                 Woken::Server => {
@@ -392,7 +389,8 @@ impl MailSession {
                         }
                     }
                 }
-                Woken::Over => return Err(UpstreamError { fault: Fault::Stopped, sent: false }.into()),
+                Woken::Clock if self.stands() => {}
+                Woken::Clock => return Err(UpstreamError { fault: Fault::Stopped, sent: false }.into()),
             }
         }
     }

@@ -75,7 +75,7 @@ impl Runtime {
                 }
             }
         }
-        for (object, new) in self.reinsert_mail(opened, account, &undo, &mut result).await? {
+        for (object, new) in self.reinsert_mail(opened, account, &undo, &mut result, &mut failing).await? {
             restored.insert(object.clone());
             renamed.insert(object, new);
         }
@@ -207,13 +207,14 @@ impl Runtime {
         Ok(())
     }
 
-    /// Quarantined copies go back into their mailbox; old object and new one.
+    /// Quarantined copies go back into their mailbox; old object and new one. What the server did not take can be tried again.
     async fn reinsert_mail(
         &self,
         opened: &Opened,
         account: &Account,
         undo: &Undo,
         result: &mut UndoResult,
+        failing: &mut BTreeSet<String>,
     ) -> Result<Vec<(String, String)>, RpcError> {
         let mut back = Vec::new();
         let copied = undo.entry.changes.iter().filter(|change| change.difference == Difference::Copied);
@@ -264,7 +265,10 @@ impl Runtime {
                     let new = new.map_or_else(|| name.clone(), |(uidvalidity, uid)| object(mailbox, uidvalidity, uid));
                     back.push((name.clone(), new));
                 }
-                _ => left(&text),
+                _ => {
+                    left(&text);
+                    failing.insert(name.clone());
+                }
             }
         }
         Ok(back)
