@@ -1,13 +1,14 @@
-//! How far the journal goes and which documents there are, in one small sealed row that every transaction rewrites.
+//! How far the journal goes, which documents and which budget charges there are, in one small sealed row that every transaction rewrites.
 
 use std::collections::{BTreeSet, HashMap};
 
 use latch_core::call::Digest;
+use latch_core::journal::Charge;
 use latch_core::time::Time;
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::{StoreError, codes};
 use crate::seal::Key;
 
 const ROW: &[&str] = &["head"];
@@ -24,6 +25,9 @@ pub(super) struct Head {
     pub(super) open: BTreeSet<u64>,
     /// The sum over all documents.
     pub(super) documents: Sum,
+    /// The sum over all budget charges; `None` in databases from before there was one.
+    #[serde(default)]
+    pub(super) charges: Option<Sum>,
 }
 
 /// The chain's hash; zero before the first record.
@@ -44,9 +48,19 @@ pub(super) struct Sum([u64; 4]);
 
 impl Sum {
     pub(super) fn of(place: &Place, sealed: &[u8]) -> Self {
-        let digest = Digest::of(&[place, sealed]).0;
+        Self::from_bytes(&Digest::of(&[place, sealed]).0)
+    }
+
+    /// What a budget charge adds: keyed, because its row is plain, so that nobody else can find rows of the same sum.
+    pub(super) fn of_charge(key: &Key, charge: &Charge) -> Self {
+        let (time, meter) = (charge.time.0.to_string(), codes::meter_code(charge.meter).to_string());
+        let count = charge.count.to_string();
+        Self::from_bytes(&key.place(&["charge", &time, &charge.agent, &charge.account, &meter, &count]))
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Self {
         let mut sum = [0; 4];
-        for (part, bytes) in sum.iter_mut().zip(digest.chunks_exact(8)) {
+        for (part, bytes) in sum.iter_mut().zip(bytes.chunks_exact(8)) {
             *part = <[u8; 8]>::try_from(bytes).map(u64::from_be_bytes).unwrap_or_default();
         }
         Self(sum)

@@ -77,7 +77,15 @@ fn load(connection: &Connection, home: &Home, key: &Key) -> Result<(Head, Sums, 
         );
         head.documents = sum;
     }
+    let mut charges = charges(connection, None)?;
+    let mut sum = Sum::default();
+    charges.iter().for_each(|charge| sum.add(Sum::of_charge(key, charge)));
+    if head.charges.is_some_and(|sealed| sealed != sum) {
+        alarms.push("what agents have used of their budgets was changed or removed in the database".to_owned());
+    }
+    head.charges = Some(sum);
     let since = head.time.max(Time(clock::wall())) - CHARGES_KEPT;
+    charges.retain(|charge| charge.time >= since);
     let mut open_intents = Vec::new();
     for seq in &head.open {
         open_intents.extend(read::one(connection, *seq)?);
@@ -87,7 +95,7 @@ fn load(connection: &Connection, home: &Home, key: &Key) -> Result<(Head, Sums, 
         hash: (head.seq > 0).then_some(head.hash.0),
         high_water: head.time,
         documents,
-        charges: charges(connection, since)?,
+        charges,
         open_intents,
         alarms,
     };
@@ -188,10 +196,12 @@ fn documents(connection: &Connection, key: &Key, alarms: &mut Vec<String>) -> Re
     Ok((documents, sums))
 }
 
-fn charges(connection: &Connection, since: Time) -> Result<Vec<Charge>, StoreError> {
-    let sql = "SELECT time, agent, account, meter, count FROM charge WHERE time >= ?1 ORDER BY time";
+/// Every charge until this time, oldest first; without one every charge that there is.
+pub(super) fn charges(connection: &Connection, until: Option<Time>) -> Result<Vec<Charge>, rusqlite::Error> {
+    let sql = "SELECT time, agent, account, meter, count FROM charge WHERE time < ?1 ORDER BY time";
+    let until = until.map_or(i64::MAX, |until| row::signed(until.0));
     let mut statement = connection.prepare(sql)?;
-    let charges = statement.query_map([row::signed(since.0)], |found| {
+    let charges = statement.query_map([until], |found| {
         Ok(Charge {
             time: Time(row::unsigned(found, 0)?),
             agent: found.get(1)?,
@@ -200,5 +210,5 @@ fn charges(connection: &Connection, since: Time) -> Result<Vec<Charge>, StoreErr
             count: found.get(4)?,
         })
     })?;
-    Ok(charges.collect::<Result<_, _>>()?)
+    charges.collect()
 }

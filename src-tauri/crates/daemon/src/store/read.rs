@@ -138,14 +138,7 @@ fn tail(connection: &Connection, before: Option<u64>, limit: u32, skip_reads: bo
     let from = if skip_reads { "journal INDEXED BY journal_acts WHERE kind <> 5 AND" } else { "journal WHERE" };
     let sql = format!("SELECT {COLUMNS} FROM {from} seq < ?1 ORDER BY seq DESC LIMIT ?2");
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![row::signed(before.unwrap_or(u64::MAX)), limit])?;
-    let mut found = Vec::new();
-    while let Some(next) = rows.next()? {
-        let mut record = row::blank();
-        let seq = row::fill(next, &mut record)?.seq;
-        found.push(Stored { seq, record });
-    }
-    Ok(found)
+    stored(statement.query(params![row::signed(before.unwrap_or(u64::MAX)), limit])?)
 }
 
 fn tail_of(
@@ -161,7 +154,10 @@ fn tail_of(
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let from = before.saturating_sub(SEARCHED);
-    let mut rows = statement.query(params![row::signed(before), row::signed(from), agent, limit])?;
+    stored(statement.query(params![row::signed(before), row::signed(from), agent, limit])?)
+}
+
+fn stored(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Stored>, StoreError> {
     let mut found = Vec::new();
     while let Some(next) = rows.next()? {
         let mut record = row::blank();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use latch_core::call::Digest;
 use latch_core::journal::{Charge, Kind, Record};
-use latch_core::time::{Span, Time};
+use latch_core::time::Span;
 use rusqlite::{Connection, params};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -21,7 +21,7 @@ use super::error::refusal;
 use super::flag::Flag;
 use super::head::{self, Chained, Head, Place, Sum, Sums, WriteError};
 use super::reserve::Reserve;
-use super::{Receipt, StoreError, codes, row};
+use super::{Receipt, StoreError, codes, load, row};
 use crate::fail;
 use crate::seal::Key;
 
@@ -322,6 +322,7 @@ impl Writer {
                     codes::meter_code(charge.meter),
                     charge.count,
                 ])?;
+                next.charges.get_or_insert_default().add(Sum::of_charge(&self.key, charge));
             }
             for doc in &one.puts {
                 let sql = "INSERT INTO doc VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET sealed = ?3";
@@ -341,7 +342,7 @@ impl Writer {
                 self.connection.prepare_cached(sql)?.execute([row::signed(wall)])?;
             }
         }
-        self.prune(next.time)?;
+        self.prune(next)?;
         head::write(&self.connection, &self.key, next)?;
         Ok(firsts)
     }
@@ -370,11 +371,15 @@ impl Writer {
         }
     }
 
-    fn prune(&mut self, now: Time) -> Result<(), WriteError> {
+    fn prune(&mut self, next: &mut Head) -> Result<(), WriteError> {
         if self.pruned.is_some_and(|at| at.elapsed() < PRUNE_EVERY) {
             return Ok(());
         }
-        self.connection.execute("DELETE FROM charge WHERE time < ?1", [row::signed((now - CHARGES_KEPT).0)])?;
+        let until = next.time - CHARGES_KEPT;
+        for charge in load::charges(&self.connection, Some(until))? {
+            next.charges.get_or_insert_default().remove(Sum::of_charge(&self.key, &charge));
+        }
+        self.connection.execute("DELETE FROM charge WHERE time < ?1", [row::signed(until.0)])?;
         self.pruned = Some(Instant::now());
         Ok(())
     }

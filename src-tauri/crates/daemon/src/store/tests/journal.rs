@@ -270,6 +270,44 @@ async fn documents_changed_behind_our_back_raise_an_alarm() {
     assert_eq!(rig.open().loaded.alarms, Vec::<String>::new());
 }
 
+/// An agent's budget must not grow by taking away rows of what it has used.
+#[tokio::test]
+async fn charges_changed_behind_our_back_raise_an_alarm() {
+    let rig = Rig::new();
+    let store = rig.open().store;
+    let charge = |count, at| Charge {
+        time: Time(clock::wall()) - at,
+        agent: "claude".to_owned(),
+        account: "work".to_owned(),
+        meter: Meter::Remove,
+        count,
+    };
+    let old = charge(9, Span::hours(30));
+    let charges = vec![charge(3, Span::default()), charge(4, Span::seconds(5)), old];
+    store.commit(Commit { charges, ..Commit::default() }).await.unwrap();
+    drop(store);
+    for sql in [
+        "DELETE FROM charge WHERE count = 3",
+        "UPDATE charge SET count = 1 WHERE count = 3",
+        "UPDATE charge SET agent = 'other'",
+        "UPDATE charge SET time = time - 90000000 WHERE count = 4",
+        "INSERT INTO charge SELECT * FROM charge WHERE count = 3",
+    ] {
+        let copy = rig.crashed();
+        assert!(copy.tamper(sql) > 0, "{sql}");
+        let loaded = copy.open().loaded;
+        assert_eq!(loaded.alarms.len(), 1, "{sql}: {:?}", loaded.alarms);
+        assert_eq!(copy.open().loaded.alarms.len(), 1, "nothing was written since");
+    }
+    let Opened { store, loaded } = rig.open();
+    assert_eq!((loaded.alarms, loaded.charges.len()), (Vec::new(), 2));
+    store.commit(records(vec![record(Kind::Alert, "x")])).await.unwrap();
+    drop(store);
+    let left = "UPDATE charge SET count = count WHERE count = 9";
+    assert_eq!(rig.crashed().tamper(left), 0, "those that count no more are pruned");
+    assert_eq!(rig.open().loaded.alarms, Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn an_alarm_is_raised_once_and_the_store_goes_on() {
     let rig = Rig::new();
