@@ -227,7 +227,8 @@ impl Runtime {
         }
         let again = self.end_credential(opened, &account, &endpoint, "asking whether it is signed out").await?;
         let (state, text) = match again {
-            Ok(status) if status.is_client_error() => {
+            // RFC 7009 section 2.2.1: other refusals, such as too many requests, say nothing of the token.
+            Ok(status) if matches!(status.as_u16(), 400 | 401) => {
                 (SignOutState::Revoked, "Signed out. Add the account again to use it.")
             }
             Ok(_) | Err(_) => (

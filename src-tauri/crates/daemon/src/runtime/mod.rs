@@ -35,6 +35,7 @@ mod call;
 mod check;
 mod decide;
 mod discover;
+mod documents;
 mod execute;
 mod http;
 mod inside;

@@ -23,6 +23,7 @@ use tokio::io::BufReader;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 
+use super::documents::Documents;
 use super::refresh::Refreshing;
 use super::starts::Starts;
 use super::tasks::Tasks;
@@ -341,14 +342,20 @@ impl Runtime {
         let clock = Clock::start(loaded.high_water);
         let now = Now { time: clock.now(), wall: clock.wall() };
         let mut warnings = Vec::new();
-        let of = |shelf: Shelf| loaded.documents.iter().filter(move |(one, _, _)| *one == shelf);
-        let mut state: Persistent = of(Shelf::State)
-            .find(|(_, id, _)| id == "guard")
-            .and_then(|(_, _, value)| serde_json::from_value(value.clone()).ok())
-            .unwrap_or_default();
-        if !loaded.alarms.is_empty() {
+        let documents = Documents::of(&loaded.documents);
+        let mut state: Persistent = documents.one(Shelf::State, "guard").unwrap_or_default();
+        let settings: Settings = documents.one(Shelf::Setting, "settings").unwrap_or_default();
+        let agents: Vec<guard::Agent> = documents.all(Shelf::Agent);
+        let grants = documents.all(Shelf::Grant);
+        let denials = documents.all_but(Shelf::Rules, "rules");
+        let holds: Vec<Stored> = documents.all(Shelf::Hold);
+        let (known, written) = known_and_written(&documents);
+        let waiting = documents.shelf(Shelf::Outbox).filter_map(|(_, value)| documents.read(outbox::restore(value)));
+        let waiting: BTreeMap<_, _> = waiting.collect();
+        let alarms: Vec<String> = loaded.alarms.iter().cloned().chain(documents.alarm()).collect();
+        if !alarms.is_empty() {
             state.epoch = state.epoch.saturating_add(1);
-            state.panicked = Some(loaded.alarms.join("; "));
+            state.panicked = Some(alarms.join("; "));
         }
         let anchor = self.vault.anchor()?;
         if anchor.is_none() && loaded.seq > 0 {
@@ -367,18 +374,11 @@ impl Runtime {
                 state.panicked = Some(why);
             }
         }
-        let settings: Settings = of(Shelf::Setting)
-            .find(|(_, id, _)| id == "settings")
-            .and_then(|(_, _, value)| serde_json::from_value(value.clone()).ok())
-            .unwrap_or_default();
-        let rules = of(Shelf::Rules)
-            .find(|(_, id, _)| id == "rules")
-            .and_then(|(_, _, value)| value.get("text").and_then(Value::as_str).map(str::to_owned))
-            .unwrap_or_default();
+        let rules = documents.shelf(Shelf::Rules).find(|(id, _)| *id == "rules");
+        let rules =
+            rules.and_then(|(_, value)| value.get("text").and_then(Value::as_str)).unwrap_or_default().to_owned();
         let rules = self.approved(rules, &mut warnings)?;
         let pdp = Pdp::new(&rules).map_err(|error| StartError::Policy(error.to_string()))?;
-        let agents: Vec<guard::Agent> =
-            of(Shelf::Agent).filter_map(|(_, _, value)| serde_json::from_value(value.clone()).ok()).collect();
         if state.panicked.is_some() {
             state.stopped = agents.iter().map(|agent| agent.id.clone()).collect();
         }
@@ -394,35 +394,22 @@ impl Runtime {
             guard::Loaded {
                 state: state.clone(),
                 agents,
-                grants: of(Shelf::Grant)
-                    .filter_map(|(_, _, value)| serde_json::from_value(value.clone()).ok())
-                    .collect(),
+                grants,
                 charges: loaded.charges.clone(),
-                proposals: of(Shelf::Hold)
-                    .filter_map(|(_, _, value)| serde_json::from_value::<Stored>(value.clone()).ok())
+                proposals: holds
+                    .into_iter()
                     .filter_map(|stored| stored.into_proposal(proposal, epoch))
                     .filter(|hold| hold.expires_at > now.time)
                     .collect(),
-                known: of(Shelf::Known)
-                    .filter_map(|(_, _, value)| {
-                        let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-                        Some((text("account")?, text("address")?))
-                    })
-                    .collect(),
-                written: of(Shelf::Known)
-                    .filter(|(_, _, value)| value.get("address").is_none())
-                    .filter_map(|(_, id, value)| Some((id.clone(), serde_json::from_value(value.clone()).ok()?)))
-                    .collect(),
-                denials: of(Shelf::Rules)
-                    .filter(|(_, id, _)| id != "rules")
-                    .filter_map(|(_, _, value)| serde_json::from_value(value.clone()).ok())
-                    .collect(),
+                known,
+                written,
+                denials,
             },
             lifetimes,
         );
         let mut accounts = BTreeMap::new();
-        for (_, id, value) in of(Shelf::Account) {
-            let sealed = of(Shelf::Credential).find(|(_, one, _)| one == id).map(|(_, _, value)| value);
+        for (id, value) in documents.shelf(Shelf::Account) {
+            let sealed = documents.shelf(Shelf::Credential).find(|(one, _)| *one == id).map(|(_, value)| value);
             match accounts::restore(&self.catalog, &key, value, sealed) {
                 Ok(account) => {
                     guard.set_places(&account.id, &self.places(&account));
@@ -432,7 +419,7 @@ impl Runtime {
             }
         }
         let started = self.started();
-        let mut known = Starts::restore(of(Shelf::State).map(|(_, id, value)| (id.as_str(), value)));
+        let mut known = Starts::restore(documents.shelf(Shelf::State));
         let mut commit = Commit::default();
         for (wall, text) in starts::taken_over(&self.taken, &started) {
             known.add(wall, &text);
@@ -486,7 +473,7 @@ impl Runtime {
             failing: Mutex::default(),
             rules: Mutex::new(rules),
             starts: known.shown(&started, now),
-            outbox: Mutex::new(of(Shelf::Outbox).filter_map(|(_, _, value)| outbox::restore(value)).collect()),
+            outbox: Mutex::new(waiting),
             unsaved: Mutex::default(),
             changed: watch::Sender::new(0),
             store,
@@ -610,6 +597,21 @@ async fn listen(door: &'static str, address: Option<SocketAddr>) -> Result<Optio
             Ok(Some(bound.map_err(|why| StartError::Listen { door, address, why })?))
         }
     }
+}
+
+/// Whom the person has written to, as account and address, and what agents put among the sent mail.
+fn known_and_written(documents: &Documents<'_>) -> (HashSet<(String, String)>, BTreeMap<String, guard::Written>) {
+    let (mut known, mut written) = (HashSet::new(), BTreeMap::new());
+    for (id, value) in documents.shelf(Shelf::Known) {
+        if value.get("address").is_some() {
+            let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+            known.extend(documents.read(text("account").zip(text("address"))));
+        } else {
+            let read = documents.read(serde_json::from_value(value.clone()).ok());
+            written.extend(read.map(|one| (id.to_owned(), one)));
+        }
+    }
+    (known, written)
 }
 
 /// How far the database is, for the vault.
