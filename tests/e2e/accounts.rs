@@ -8,7 +8,7 @@ use latch_ipc::Secret;
 use latch_ipc::client::CallError;
 use latch_ipc::contract::{
     AccountAdd, AccountAddParams, AccountList, CredentialParams, Empty, JournalTail, JournalTailParams,
-    MailServerParams, MailTls, PanicCall, UpstreamParams,
+    MailServerParams, MailTls, PanicCall, StatusCall, UpstreamParams,
 };
 use latch_ipc::discovery::{DiscoveredView, FoundBy, PasswordKind};
 use latch_ipc::rpc::{ErrorCode, RpcError};
@@ -285,4 +285,18 @@ async fn beside_a_running_engine_an_account_is_not_added_from_elsewhere() {
     let folder = home.path().to_str().expect("UTF-8");
     let shown = at_a_terminal(json!([]), &["account", "add", "erin@gmail.com", "--home", folder]).await;
     assert!(shown.contains("A credential is typed only where you decide") && shown.contains("[exit 3"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_taken_port_closes_the_mail_door_only_where_the_door_is_optional() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("a port").to_string();
+    let with_door = |home| Start::at(home).in_memory().arg("--imap").arg(&address);
+    let refused = with_door(home.path()).command().output().await.expect("it ends");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("the IMAP door can't listen"), "{refused:?}");
+    let engine = with_door(home.path()).arg("--optional-doors").start().await;
+    let status = engine.call(StatusCall, Empty {}).await;
+    assert!(status.doors.imap.is_none() && status.doors.http.is_some(), "{:?}", status.doors);
+    assert!(status.warnings.iter().any(|warning| warning.contains("There is no IMAP door")), "{:?}", status.warnings);
 }
