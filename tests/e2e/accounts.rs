@@ -19,6 +19,7 @@ use latch_tests::names::NameServer;
 use latch_tests::paths;
 use latch_tests::scene::{AGENT, connect, issue};
 use latch_tests::upstream::{Reply, Upstream};
+use latch_tests::{Emulator, Mail};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -121,7 +122,7 @@ async fn a_token_for_an_api_is_tried_with_a_cheap_read() {
     let error = refused(engine.client.call(AccountAdd, params("bad-token")).await);
     assert!(error.message.contains("does not accept this token, so nothing was saved"), "{}", error.message);
     engine.call(AccountAdd, params("good-token")).await;
-    assert_eq!(gmail.asked(), ["GET /gmail/v1/users/me/profile"; 2]);
+    assert_eq!(gmail.asked(), ["GET /gmail/v1/users/me/labels"; 2]);
 }
 
 /// An engine in this process, which asks the test's name server and trusts the test's certificate.
@@ -299,4 +300,20 @@ async fn a_taken_port_closes_the_mail_door_only_where_the_door_is_optional() {
     let status = engine.call(StatusCall, Empty {}).await;
     assert!(status.doors.imap.is_none() && status.doors.http.is_some(), "{:?}", status.doors);
     assert!(status.warnings.iter().any(|warning| warning.contains("There is no IMAP door")), "{:?}", status.warnings);
+}
+
+#[tokio::test]
+async fn what_is_read_to_try_a_token_is_there_in_an_api_of_others_making() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let mails = Mail::box_of(2);
+    let (gmail, engine) = tokio::join!(Emulator::start(&mails), Start::at(home.path()).in_memory().start());
+    let params = AccountAddParams {
+        id: "gmail".to_owned(),
+        provider: "gmail".to_owned(),
+        upstream: UpstreamParams { base_url: Some(gmail.url.clone()), ..UpstreamParams::default() },
+        credential: CredentialParams::Bearer { token: Secret::new(gmail.token.clone()) },
+        check: true,
+    };
+    engine.call(AccountAdd, params).await;
+    assert_eq!(gmail.asked().await, ["GET /gmail/v1/users/me/labels"]);
 }
