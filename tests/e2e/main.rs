@@ -21,6 +21,7 @@ mod holds;
 mod imap;
 #[cfg(unix)]
 mod imap_clients;
+mod imap_cut;
 mod incident;
 mod inputs;
 mod large;

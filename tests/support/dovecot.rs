@@ -103,15 +103,16 @@ impl Dovecot {
             .iter()
             .filter_map(|part| std::fs::read_dir(maildir.join(part)).ok())
             .flat_map(|entries| entries.filter_map(Result::ok))
-            .map(|entry| {
+            .filter_map(|entry| {
                 use std::os::unix::fs::MetadataExt;
                 let name = entry.file_name().to_string_lossy().into_owned();
-                let bytes = std::fs::read(entry.path()).expect("a message");
+                // One that is renamed just now stands under its other name, too, or at the next look.
+                let bytes = std::fs::read(entry.path()).ok()?;
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 let subject =
                     text.lines().find_map(|line| line.strip_prefix("Subject: ")).unwrap_or_default().to_owned();
                 let flags = name.split_once(":2,").map(|(_, flags)| flags.to_owned()).unwrap_or_default();
-                Stored { subject, flags, bytes, date: entry.metadata().expect("metadata").mtime() }
+                Some(Stored { subject, flags, bytes, date: entry.metadata().ok()?.mtime() })
             })
             .collect();
         found.sort();
