@@ -16,6 +16,10 @@ mod attacks_text;
 mod background;
 mod classes;
 mod crash;
+#[cfg(unix)]
+mod dav;
+#[cfg(unix)]
+mod dav_clients;
 mod holds;
 #[cfg(unix)]
 mod imap;

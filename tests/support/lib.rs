@@ -20,6 +20,8 @@ pub mod mail;
 pub mod names;
 pub mod paths;
 pub mod python;
+#[cfg(unix)]
+pub mod radicale;
 pub mod scene;
 pub mod upstream;
 pub mod user;

@@ -25,9 +25,9 @@ fn gaps(provider: &toml::Table) -> Vec<String> {
             found.push(format!("{id}: no example"));
         }
     }
-    // What a mail server's commands do is code, with its own transcripts.
-    let is_mail = provider.get("protocol").and_then(toml::Value::as_str) == Some("imap");
-    if routes.is_empty() && !is_mail {
+    // What the commands of mail and calendar servers do is code, with its own transcripts.
+    let by_code = matches!(provider.get("protocol").and_then(toml::Value::as_str), Some("imap" | "dav"));
+    if routes.is_empty() && !by_code {
         found.push("no routes".to_owned());
     }
     found

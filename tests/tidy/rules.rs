@@ -24,7 +24,7 @@ pub const RULES: &[Rule] = &[
         name: "nothing is left for later",
         check: later,
         offence: ("ui/src/a.ts", concat!("// TO", "DO: think")),
-        innocent: ("ui/src/a.ts", "const method = \"todos\";"),
+        innocent: ("ui/src/a.ts", concat!("const method = \"todos\"; const task = \"VTO", "DO\";")),
     },
     Rule {
         name: "no path of somebody's machine",
@@ -108,7 +108,8 @@ fn later(path: &str, text: &str) -> Vec<(usize, String)> {
     if !is_source(path) {
         return Vec::new();
     }
-    containing(text, &words)
+    // RFC 5545's word for a task is none of ours.
+    containing(&text.replace(concat!("VTO", "DO"), ""), &words)
 }
 
 fn machine_paths(path: &str, text: &str) -> Vec<(usize, String)> {

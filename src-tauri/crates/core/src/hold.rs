@@ -109,7 +109,9 @@ impl Weight {
             let (small, large) = if body > LARGE_BODY { (0, body) } else { (body, 0) };
             let texts: usize = part.operation.facts.iter().map(|fact| fact.value.len()).sum();
             let ids: usize = part.operation.objects.ids().iter().map(String::len).sum();
-            sum + Self { memory: small.saturating_add(texts).saturating_add(ids), aside: large }
+            let params: usize = part.params.iter().map(|(name, value)| name.len() + value.len()).sum();
+            let memory = small.saturating_add(texts).saturating_add(ids).saturating_add(params);
+            sum + Self { memory, aside: large }
         })
     }
 }
@@ -212,7 +214,9 @@ impl Hold {
     /// Whether the objects can be ticked one by one.
     #[must_use]
     pub fn is_divisible(&self) -> bool {
-        self.objects.len() > 1 && self.request.parts.iter().all(|part| !part.operation.objects.ids().is_empty())
+        let splits =
+            |part: &Part| !part.operation.objects.ids().is_empty() && !crate::classify::dav::deed::is_whole(part);
+        self.objects.len() > 1 && self.request.parts.iter().all(splits)
     }
 }
 

@@ -6,6 +6,7 @@
 //! ```
 //! Only the operation's own difference is reversed. What others changed since is left alone and reported.
 
+pub mod dav;
 mod difference;
 pub mod imap;
 mod inverse;

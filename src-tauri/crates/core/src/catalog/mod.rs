@@ -18,7 +18,8 @@ use crate::operation::Operation;
 use file::{File, Route};
 
 /// The provider files that are built in.
-const SHIPPED: [(&str, &str); 2] = [
+const SHIPPED: [(&str, &str); 3] = [
+    ("dav.toml", include_str!("../../providers/dav.toml")),
     ("gmail.toml", include_str!("../../providers/gmail.toml")),
     ("imap.toml", include_str!("../../providers/imap.toml")),
 ];
@@ -32,6 +33,8 @@ pub enum Protocol {
     Http,
     /// By [`crate::classify::imap`].
     Imap,
+    /// By [`crate::classify::dav`].
+    Dav,
 }
 
 /// The form in which a provider's own errors come.

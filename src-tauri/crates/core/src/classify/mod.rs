@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 mod body;
+pub mod dav;
 pub mod http;
 pub mod imap;
 pub(crate) mod json;

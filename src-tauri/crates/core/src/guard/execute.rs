@@ -122,9 +122,11 @@ impl Guard {
         Ok(Lease::mint(purpose, plan.account.clone(), call, plan.epoch))
     }
 
-    /// A lease for the guard's own reading: GET over HTTP, over IMAP what can change nothing.
+    /// A lease for the guard's own reading: GET over HTTP, its own PROPFIND, over IMAP what can change nothing.
     pub fn lease_preview(&self, account: &str, call: &Call, epoch: Epoch) -> Result<Lease, Stopped> {
-        let reads = call.method == http::Method::GET || crate::classify::imap::deed::only_reads(call);
+        let reads = call.method == http::Method::GET
+            || crate::classify::imap::deed::only_reads(call)
+            || crate::classify::dav::look::only_looks(call);
         if !reads || !self.gate.admits(epoch) {
             return Err(Stopped);
         }

@@ -274,6 +274,15 @@ impl Guard {
         Ok(charges)
     }
 
+    /// Counts what turned out to be in an answer beyond what was known when it was permitted.
+    pub fn charge_read(&mut self, agent: &str, account: &str, count: u32, now: Now) -> Vec<Charge> {
+        let charges = budget::charges(agent, account, &[(Meter::Read, count)], now.time);
+        for charge in &charges {
+            self.meters.charge(charge);
+        }
+        charges
+    }
+
     fn forbid(
         &self,
         session: &Session,

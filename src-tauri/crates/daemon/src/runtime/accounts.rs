@@ -104,6 +104,13 @@ impl Runtime {
                 let base_url = params.upstream.base_url.as_deref().unwrap_or(&provider.base_url);
                 check_url("base_url", base_url)?.to_string()
             }
+            Protocol::Dav => {
+                let missing = || {
+                    let message = "upstream.base_url: say where the calendars are, such as https://dav.example.com";
+                    RpcError::new(ErrorCode::InvalidParams, message)
+                };
+                check_url("base_url", params.upstream.base_url.as_deref().ok_or_else(missing)?)?.to_string()
+            }
             Protocol::Imap => mail_url(params.upstream.imap.as_ref(), &credential)?,
         };
         let token_endpoint = match &credential {

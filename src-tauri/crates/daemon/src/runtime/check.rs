@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!   account.add {check} ── the origin that the person named ──┬─ IMAP: a login
-//!                                                             └─ HTTP: the provider file's cheap read
+//!                                                             ├─ HTTP: the provider file's cheap read
+//!                                                             └─ CalDAV: a look at its top
 //! ```
 //! Each server of an account is tried by itself; what one of them refuses keeps the whole account out.
 
 use latch_core::call::Call;
-use latch_core::catalog::Provider;
+use latch_core::catalog::{Protocol, Provider};
+use latch_core::classify::dav::look::look;
 use latch_core::classify::imap::deed::command;
 use latch_core::guard::record;
 use latch_core::journal::{Commit, Kind};
@@ -51,7 +53,11 @@ impl Runtime {
         let seq = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
         let tried = match (account.target.is_mail(), provider.check.as_deref()) {
             (true, _) => self.try_mail(opened, account).await,
-            (false, Some(path)) => self.try_http(opened, account, path).await,
+            (false, _) if provider.protocol == Protocol::Dav => match look("/", false) {
+                Some(call) => self.try_http(opened, account, call).await,
+                None => Err(stopped()),
+            },
+            (false, Some(path)) => self.try_http(opened, account, Call::get(path.to_owned())).await,
             (false, None) => Ok(()),
         };
         let text = match &tried {
@@ -74,8 +80,7 @@ impl Runtime {
         logged_in.map(|_| ()).map_err(refused)
     }
 
-    async fn try_http(&self, opened: &Opened, account: &Account, path: &str) -> Result<(), Refused> {
-        let call = Call::get(path.to_owned());
+    async fn try_http(&self, opened: &Opened, account: &Account, call: Call) -> Result<(), Refused> {
         let lease = opened.guard().lease_preview(&account.id, &call, opened.gate.current()).map_err(|_| stopped())?;
         let fetched = opened.upstream.fetch(lease, &account.target, call, MAX_ANSWER).await.map_err(refused)?;
         let host = account.target.origin().name().to_owned();

@@ -40,6 +40,9 @@ pub(crate) enum Failure {
     /// The state before could not be read, so nothing was sent.
     #[error("the state before could not be read, so nothing was changed: {0}")]
     Snapshot(ReadError),
+    /// What was looked at is not as it was.
+    #[error("{0}, so nothing was done")]
+    Changed(String),
     /// A copy could not be kept, so nothing was destroyed.
     #[error("no copy could be kept, so nothing was destroyed: {0}")]
     Quarantine(String),
@@ -95,6 +98,9 @@ impl Runtime {
     ) -> Result<Answer, Failure> {
         if account.target.is_mail() {
             return self.execute_mail(account, permit, request).await;
+        }
+        if self.is_dav(account) {
+            return Box::pin(self.execute_dav(account, permit, request)).await;
         }
         let opened = self.opened().ok_or(Failure::Stopped)?;
         let provider = self

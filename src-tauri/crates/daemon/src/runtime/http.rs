@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use latch_core::catalog::{ErrorShape, Provider};
+use latch_core::catalog::{ErrorShape, Protocol, Provider};
 use latch_core::classify::http::{BodyNeed, Head, route};
-use latch_core::guard::{Context, Ruling, Waits};
+use latch_core::guard::{Context, Ruling, Session, Waits};
 use latch_core::hold::State;
 use latch_core::operation::Request;
 use latch_core::plan::Permit;
-use latch_core::recipe::{self, Answer};
+use latch_core::recipe::{self, Answer, View};
 use serde_json::json;
 
 use super::accounts::Account;
@@ -32,7 +32,18 @@ const MAX_JOINERS: u32 = 16;
 /// How long a requester waits for what was allowed and runs.
 const RUNNING: Duration = Duration::from_secs(25);
 
-type Response = http::Response<AnswerBody>;
+pub(super) type Response = http::Response<AnswerBody>;
+
+/// For whom a request is decided, and where.
+pub(super) struct Asking<'a> {
+    pub(super) opened: &'a Opened,
+    pub(super) account: &'a Arc<Account>,
+    pub(super) provider: &'a Provider,
+    pub(super) session: &'a Session,
+    pub(super) peer: SocketAddr,
+    /// The agent's own words.
+    pub(super) reason: Option<String>,
+}
 
 impl Runtime {
     /// Takes an agent's request to its answer.
@@ -78,6 +89,9 @@ impl Runtime {
                 "Latchstring has no provider file for this account.",
             )
         })?;
+        if provider.protocol == Protocol::Dav {
+            return Box::pin(self.take_dav(session, peer, &account, provider, head, body)).await;
+        }
         let shape = provider.error_shape;
         let mount = format!("/{account_id}");
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
@@ -98,12 +112,25 @@ impl Runtime {
                 Box::pin(understand(self, of, kept)).await.map_err(|error| problem::body(shape, &error))?
             }
         };
-        let mut request = request.map_err(|refusal| problem::refused(shape, &refusal))?;
-        let reason = head.headers.get(REASON).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let request = request.map_err(|refusal| problem::refused(shape, &refusal))?;
+        let asking = Asking { opened, account: &account, provider, session: &session, peer, reason: reason(&head) };
+        Box::pin(self.rule(asking, request, turn, Vec::new())).await
+    }
+
+    /// Takes a request that is understood through the Guard, and wherever it says. `views`: what of its objects was read already.
+    pub(super) async fn rule(
+        self: &Arc<Self>,
+        asking: Asking<'_>,
+        mut request: Request,
+        turn: Option<Turn>,
+        views: Vec<(String, View)>,
+    ) -> Result<Response, Problem> {
+        let Asking { opened, account, provider, session, peer, reason } = asking;
+        let shape = provider.error_shape;
         let mut context = Context { reason, ..Context::default() };
         let mut resolved = false;
         loop {
-            let ruling = opened.guard().handle_request(&session, &account.id, &request, context.clone(), opened.now());
+            let ruling = opened.guard().handle_request(session, &account.id, &request, context.clone(), opened.now());
             let ruling = match ruling {
                 Ruling::Permit(permit) if permit.delay().is_some() && !can_wait(provider, &request) => {
                     let why = "It can't wait in the outbox, so it is asked.";
@@ -127,22 +154,22 @@ impl Runtime {
                 }
                 Ruling::Resolve => {
                     resolved = true;
-                    request = Box::pin(self.resolve(&account, &session, request))
+                    request = Box::pin(self.resolve(account, session, request))
                         .await
                         .map_err(|error| problem::unreadable(shape, &error))?;
                 }
                 Ruling::LookUp(addresses) => {
                     context.looked_up = true;
-                    self.look_up(&account, session.epoch, &request, addresses).await;
+                    self.look_up(account, session.epoch, &request, addresses).await;
                 }
                 Ruling::View => {
-                    context.views = Some(Arc::new(self.views(&account, session.epoch, &request).await));
+                    context.views = Some(Arc::new(self.views(account, session.epoch, &request).await));
                 }
                 Ruling::Permit(permit) if permit.class() == latch_core::operation::Class::Read && !request.batch => {
-                    return self.pass(opened, &account, shape, permit, request).await;
+                    return self.pass(opened, account, shape, permit, request).await;
                 }
                 Ruling::Permit(permit) => {
-                    let answer = Box::pin(self.run_now(&account, permit, request, turn)).await;
+                    let answer = Box::pin(self.run_now(account, permit, request, turn)).await;
                     self.settle(opened);
                     return answer.map(respond).map_err(|failure| problem::failed(shape, &failure));
                 }
@@ -153,9 +180,12 @@ impl Runtime {
                             .map_err(|error| problem::unrecorded(shape, &error.to_string()))?;
                         Box::pin(self.put_aside(opened, &id)).await;
                         Box::pin(self.name_program(opened, &id, peer)).await;
+                        if !views.is_empty() {
+                            opened.guard().handle_views(&id, views);
+                        }
                     }
                     drop((request, turn));
-                    return Box::pin(self.held(opened, &account, provider, &id)).await;
+                    return Box::pin(self.held(opened, account, provider, &id)).await;
                 }
             }
         }
@@ -289,6 +319,11 @@ impl Runtime {
             }
         }
     }
+}
+
+/// What the agent says why.
+pub(super) fn reason(head: &Parts) -> Option<String> {
+    head.headers.get(REASON).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 /// Records a refusal and puts it into words; whatever else a ruling says, nothing runs.

@@ -33,6 +33,7 @@ mod aside;
 mod ask;
 mod call;
 mod check;
+mod dav;
 mod decide;
 mod discover;
 mod documents;

@@ -155,6 +155,10 @@ pub(super) fn failed(shape: ErrorShape, failure: &Failure) -> Problem {
         Failure::Store(error) => unrecorded(shape, &error.to_string()),
         Failure::Afterwards(_) => outcome_unknown(shape),
         Failure::Snapshot(error) => unreadable(shape, error),
+        Failure::Changed(what) => {
+            let detail = format!("{what}. Nothing was done. This is not a denial: read it again, then decide again.");
+            Problem::new(shape, 412, "Changed in between", detail)
+        }
         Failure::Quarantine(_) => Problem::new(shape, 507, "No copy could be kept", failure.to_string()),
         Failure::Upstream(error) => upstream(shape, error),
         Failure::NotDivisible => Problem::new(shape, 409, "Not in part", failure.to_string()),

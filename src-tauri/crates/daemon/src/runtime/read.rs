@@ -214,6 +214,9 @@ impl Runtime {
         if account.target.is_mail() {
             return self.prepare_mail(account, id).await;
         }
+        if self.is_dav(account) {
+            return Box::pin(self.prepare_dav(account, id)).await;
+        }
         let Some(opened) = self.opened() else { return };
         let Some(provider) = self.catalog.provider(&account.provider) else { return };
         let Some((epoch, parts)) = opened.guard().hold(id).map(|hold| (hold.epoch, hold.request.parts.clone())) else {
@@ -266,7 +269,7 @@ impl Runtime {
     }
 }
 
-fn charge(opened: &Opened, account: &Account, session: &Session, reads: usize) -> Result<(), ReadError> {
+pub(super) fn charge(opened: &Opened, account: &Account, session: &Session, reads: usize) -> Result<(), ReadError> {
     let now = opened.now();
     let reads = u32::try_from(reads).unwrap_or(u32::MAX);
     let charges = opened.guard().charge_resolving(session, &account.id, reads, now).map_err(|unread| match unread {

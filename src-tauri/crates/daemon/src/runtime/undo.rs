@@ -222,6 +222,9 @@ impl Runtime {
         if account.target.is_mail() {
             return self.put_back_mail(opened, undo, &account).await;
         }
+        if self.is_dav(&account) {
+            return Box::pin(self.put_back_dav(opened, undo, &account)).await;
+        }
         let provider = self
             .catalog
             .provider(&undo.entry.provider)

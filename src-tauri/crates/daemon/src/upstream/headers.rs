@@ -40,6 +40,15 @@ fn is_dropped(name: &str) -> bool {
 const OURS: [&str; 8] =
     ["authorization", "host", "content-length", "transfer-encoding", "connection", "accept-encoding", "upgrade", "te"];
 
+/// The headers with a WebDAV destination (RFC 4918 section 10.3) made absolute: always on the account's own origin. `None`: there is none.
+pub(super) fn with_destination(headers: &[(String, String)], origin: &Origin) -> Option<Vec<(String, String)>> {
+    let at = headers.iter().position(|(name, _)| name == "destination")?;
+    let mut headers = headers.to_vec();
+    let (_, value) = headers.get_mut(at)?;
+    *value = format!("{}{value}", origin.spellings().pop()?);
+    Some(headers)
+}
+
 /// The request as it leaves.
 pub(super) fn request(
     method: &Method,

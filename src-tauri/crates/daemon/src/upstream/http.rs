@@ -272,9 +272,10 @@ impl Upstream {
             joined = format!("{}{}", account.base_path, call.target);
             &joined
         };
-        let mut request =
-            headers::request(&call.method, target, account.host.clone(), &call.headers, Some(access), body)
-                .map_err(Fault::unsent)?;
+        let here = headers::with_destination(&call.headers, &account.origin);
+        let sent = here.as_ref().unwrap_or(&call.headers);
+        let mut request = headers::request(&call.method, target, account.host.clone(), sent, Some(access), body)
+            .map_err(Fault::unsent)?;
         loop {
             let mut wire = match account.idle.take(self.gate.current()).await {
                 Some(wire) => wire,

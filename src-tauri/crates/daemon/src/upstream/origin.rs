@@ -130,6 +130,13 @@ impl Origin {
         Ok((Self { scheme, host: host.to_string(), port }, url))
     }
 
+    /// The spellings of it in URLs: without a default port, and with it.
+    #[must_use]
+    pub fn spellings(&self) -> Vec<String> {
+        let scheme = self.scheme.name();
+        vec![format!("{scheme}://{}", self.authority()), format!("{scheme}://{}", self.host_header())]
+    }
+
     /// The host's name or address.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -221,6 +228,21 @@ impl AccountTarget {
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// The path of its base URL, without a trailing slash.
+    #[must_use]
+    pub fn base_path(&self) -> &str {
+        &self.base_path
+    }
+
+    /// The user name of its credential, if it has one.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        match &*self.credential {
+            Credential::Password { username, .. } => Some(username),
+            Credential::Bearer { .. } | Credential::OAuth2 { .. } => None,
+        }
     }
 
     /// Whether it is a mail server, spoken to over IMAP.

@@ -218,13 +218,16 @@ pub(super) async fn by_hand(client: &Client, terminal: &mut Terminal) -> Result<
 async fn asked(terminal: &mut Terminal) -> Option<AccountAddParams> {
     terminal.say("An empty line stops at any point.\n");
     let id = needed(terminal, "A short name for the account (it stands in agents' addresses): ").await?;
-    let provider = needed(terminal, "Provider (gmail, or imap for any mail server): ").await?;
+    let provider = needed(terminal, "Provider (gmail, imap for any mail server, dav for calendars and contacts): ").await?;
     let is_mail = provider == "imap";
     let upstream = if is_mail {
         UpstreamParams { imap: Some(mail_server(terminal).await?), ..UpstreamParams::default() }
     } else {
-        let prompt = "Its address, if it is not the provider's own (Enter: the provider's own): ";
-        let base_url = terminal.ask(prompt).await?;
+        let base_url = if provider == "dav" {
+            needed(terminal, "Where the calendars are (https://dav.example.com): ").await?
+        } else {
+            terminal.ask("Its address, if it is not the provider's own (Enter: the provider's own): ").await?
+        };
         UpstreamParams { base_url: (!base_url.is_empty()).then_some(base_url), ..UpstreamParams::default() }
     };
     let kind = needed(terminal, "Its credential is a token, a password or oauth2: ").await?;

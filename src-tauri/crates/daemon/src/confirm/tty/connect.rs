@@ -24,6 +24,10 @@ pub fn how(account: &AccountView, doors: &DoorsView) -> String {
     let id = plain(&account.id);
     if account.provider != "imap" {
         return match &doors.http {
+            Some(door) if account.provider == "dav" => format!(
+                "Calendar programs reach {id} at {}/{id}/\n  user name {id}, password: an access token of the agent (latch token AGENT)\n",
+                plain(door)
+            ),
             Some(door) => format!("Agents reach {id} at {}/{id}, with an access token.\n", plain(door)),
             None => format!("{id} can't be reached: the HTTP door is closed.\n"),
         };

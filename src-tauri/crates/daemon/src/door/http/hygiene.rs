@@ -4,6 +4,9 @@
 
 use std::net::SocketAddr;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -135,14 +138,38 @@ pub(super) fn bearer(head: &Parts) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
+/// User name and password of RFC 7617: programs for calendars and contacts know nothing else. The account's id, and the access token.
+pub(super) fn basic(head: &Parts) -> Option<(String, Zeroizing<String>)> {
+    let value = head.headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = Zeroizing::new(BASE64_STANDARD.decode(encoded.trim_matches(' ')).ok()?);
+    let (user, token) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    (!token.is_empty()).then(|| (user.to_owned(), Zeroizing::new(token.to_owned())))
+}
+
+/// The account to which a client should go that looks for calendars and contacts at the door's top (RFC 6764): the one whose id is its user name.
+pub(super) fn looks_around(head: &Parts) -> Option<Option<String>> {
+    matches!(head.uri.path(), "/.well-known/caldav" | "/.well-known/carddav").then(|| {
+        let (user, _) = basic(head)?;
+        is_account(&user).then_some(user)
+    })
+}
+
+fn is_account(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(plain)
+}
+
 /// Takes `/{account}` off the front and returns the account; the rest stays byte for byte.
 pub(super) fn split_account(uri: &mut Uri) -> Option<String> {
     let whole = uri.path_and_query()?.as_str();
     let rest = whole.strip_prefix('/')?;
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (account, target) = rest.split_at_checked(end)?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if account.is_empty() || account.len() > 64 || !account.bytes().all(plain) {
+    if !is_account(account) {
         return None;
     }
     let account = account.to_owned();
@@ -258,6 +285,31 @@ mod tests {
         check("//x", None, "");
         check("/a%2fb/x", None, "");
         check(&format!("/{}/x", "a".repeat(65)), None, "");
+    }
+
+    #[test]
+    fn user_names_and_passwords() {
+        let check = |value: &str, expected: Option<(&str, &str)>| {
+            let found = basic(&head("GET", "/", &[("authorization", value)]));
+            let found = found.as_ref().map(|(user, token)| (user.as_str(), token.as_str()));
+            assert_eq!(found, expected, "{value}");
+        };
+        check("Basic Y2FsOmFiYzpk", Some(("cal", "abc:d")));
+        check("basic Y2FsOg==", None);
+        check("Basic Y2Fs", None);
+        check("Basic !", None);
+        check("Bearer Y2FsOmFiYw==", None);
+    }
+
+    #[test]
+    fn clients_that_look_around_are_sent_to_their_account() {
+        let found = |uri: &str, headers: &[(&str, &str)]| looks_around(&head("PROPFIND", uri, headers));
+        let own = [("authorization", "Basic Y2FsOmFiYw==")];
+        assert_eq!(found("/.well-known/caldav", &own), Some(Some("cal".to_owned())));
+        assert_eq!(found("/.well-known/carddav", &[]), Some(None));
+        // "../x:abc"
+        assert_eq!(found("/.well-known/caldav", &[("authorization", "Basic Li4veDphYmM=")]), Some(None));
+        assert_eq!(found("/cal/.well-known/caldav", &own), None);
     }
 
     #[test]

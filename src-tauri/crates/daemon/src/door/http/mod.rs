@@ -4,7 +4,8 @@
 //!   accept ── seat ── head ── hygiene ── token ──> Inside::http ── answer
 //!                              │           └ 401
 //!                              └ 4xx, nothing done
-//!   /{account}/<the provider's own path>     Authorization: Bearer <access token>
+//!   /{account}/<the provider's own path>     Authorization: Bearer <access token>, or Basic <account>:<access token>
+//!   /.well-known/{caldav,carddav}            to /{account}/ of the Basic user name
 //!   /oauth2/{token,revoke,introspect}, /.well-known/oauth-authorization-server
 //! ```
 //! A client that closes its sending side before its answer came has hung up: what it asked for is not waited for any longer.
@@ -194,6 +195,16 @@ impl<I: Inside> Door<I> {
         if let Err(unfit) = hygiene::check(&head, &self.names) {
             return Box::pin(self.refuse(&head, unfit)).await;
         }
+        if let Some(account) = hygiene::looks_around(&head) {
+            let Some(account) = account else { return Refused::NoToken.response(ErrorShape::Plain) };
+            let mut response = Response::new(AnswerBody::empty());
+            *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+            if let Ok(place) = HeaderValue::from_str(&format!("/{account}/")) {
+                response.headers_mut().insert(LOCATION, place);
+            }
+            absolute_location(&mut response, head.headers.get(HOST));
+            return response;
+        }
         if let Some(endpoint) = oauth::Endpoint::of(head.uri.path()) {
             return Box::pin(self.oauth(endpoint, head, body, peer)).await;
         }
@@ -201,7 +212,7 @@ impl<I: Inside> Door<I> {
             let detail = "The path must be /{account}/ followed by the provider's own path.";
             return problem(ErrorShape::Plain, StatusCode::NOT_FOUND, "No account in the path", detail, Value::Null);
         };
-        let session = match self.session(&head, peer) {
+        let session = match self.session(&head, Some(&account), peer) {
             Ok(session) => session,
             Err(refused) => return refused.response(self.inside.shape(&account)),
         };
@@ -211,9 +222,16 @@ impl<I: Inside> Door<I> {
         response
     }
 
-    fn session(&self, head: &Parts, peer: SocketAddr) -> Result<I::Session, Refused> {
-        let token = hygiene::bearer(head).ok_or(Refused::NoToken)?;
-        self.inside.authenticate(token, peer).map_err(Refused::Token)
+    fn session(&self, head: &Parts, account: Option<&str>, peer: SocketAddr) -> Result<I::Session, Refused> {
+        if let Some(token) = hygiene::bearer(head) {
+            return self.inside.authenticate(token, peer).map_err(Refused::Token);
+        }
+        let (user, token) = hygiene::basic(head).ok_or(Refused::NoToken)?;
+        if account != Some(user.as_str()) {
+            let detail = "The user name is not the account's id in the address. Use the id as user name and the access token as password.";
+            return Err(Refused::Token(Unauthorized::Invalid(detail.to_owned())));
+        }
+        self.inside.authenticate(&token, peer).map_err(Refused::Token)
     }
 
     async fn refuse(&self, head: &Parts, unfit: hygiene::Unfit) -> Response<AnswerBody> {

@@ -188,7 +188,7 @@ impl<I: Inside> Door<I> {
                 self.inside.revoke(token.expose()).await;
                 json_response(StatusCode::OK, "application/json", &json!({}))
             }
-            Endpoint::Introspect => match self.session(&head, peer) {
+            Endpoint::Introspect => match self.session(&head, None, peer) {
                 Ok(caller) => self.introspect(&caller, &form),
                 Err(refused) => refused.response(ErrorShape::Plain),
             },

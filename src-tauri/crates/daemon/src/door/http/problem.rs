@@ -59,6 +59,9 @@ pub fn unauthorized(shape: ErrorShape, error: Option<&str>, detail: &str) -> Res
     if let Ok(challenge) = HeaderValue::from_str(&challenge) {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
+    // Programs for calendars and contacts ask without a password first, and know no other challenge.
+    let basic = HeaderValue::from_static("Basic realm=\"latchstring\", charset=\"UTF-8\"");
+    response.headers_mut().append(WWW_AUTHENTICATE, basic);
     response
 }
 

@@ -1,0 +1,249 @@
+//! What the documents of changes say: new collections, settings, access, sharing.
+
+use std::collections::BTreeSet;
+
+use super::look::{SETTINGS, clark};
+use super::request::Verb;
+use super::xml::{self, APPLE, CALDAV, CARDDAV, DAV, Node, SERVER};
+use crate::operation::{Class, Fact};
+
+/// Properties that change nothing but how a collection looks and behaves for its owner, besides the plain settings.
+const HARMLESS: [(&str, &str); 2] =
+    [(CALDAV, "schedule-calendar-transp"), (CALDAV, "supported-calendar-component-set")];
+/// Properties by which somebody gains access.
+const OPENING: [(&str, &str); 5] = [
+    (DAV, "group-member-set"),
+    (DAV, "acl"),
+    (SERVER, "invite"),
+    (SERVER, "publish-url"),
+    (SERVER, "calendar-proxy-write-for"),
+];
+
+fn is_one_of(node: &Node, known: &[(&str, &str)]) -> bool {
+    known.iter().any(|(space, name)| node.is(space, name))
+}
+
+fn fact(label: &str, value: impl Into<String>) -> Fact {
+    Fact { label: label.to_owned(), value: value.into() }
+}
+
+/// What a person reads for a property.
+fn label(node: &Node) -> String {
+    match (node.space.as_str(), node.name.as_str()) {
+        (DAV, "displayname") => "Name".to_owned(),
+        (CALDAV, "calendar-description") | (CARDDAV, "addressbook-description") => "Description".to_owned(),
+        (CALDAV, "calendar-timezone") => "Time zone".to_owned(),
+        (APPLE, "calendar-color") => "Colour".to_owned(),
+        (APPLE, "calendar-order") => "Order".to_owned(),
+        (_, name) => name.to_owned(),
+    }
+}
+
+fn value(node: &Node) -> String {
+    let mut text = node.trimmed().to_owned();
+    for child in &node.children {
+        let inner = value(child);
+        let name = child.attribute("name").unwrap_or(&child.name);
+        let said = if inner.is_empty() { name.to_owned() } else { format!("{name}: {inner}") };
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(&said);
+    }
+    text
+}
+
+/// A collection to be made.
+pub(super) struct Made {
+    pub(super) kind: &'static str,
+    pub(super) name: Option<String>,
+    pub(super) facts: Vec<Fact>,
+    /// Everything in it is understood.
+    pub(super) known: bool,
+}
+
+pub(super) fn made(verb: Verb, body: &[u8]) -> Result<Made, String> {
+    let calendar = verb == Verb::MkCalendar;
+    let kind = if calendar { "calendar" } else { "collection" };
+    let mut made = Made { kind, name: None, facts: Vec::new(), known: true };
+    if body.is_empty() {
+        return Ok(made);
+    }
+    let root = xml::parse(body)?;
+    let fits = if calendar { root.is(CALDAV, "mkcalendar") } else { root.is(DAV, "mkcol") };
+    if !fits {
+        return Err(format!("its root is {}", clark(&root.space, &root.name)));
+    }
+    for child in &root.children {
+        if !child.is(DAV, "set") {
+            made.known = false;
+        }
+    }
+    for node in root.all(DAV, "set").flat_map(|set| set.all(DAV, "prop")).flat_map(|prop| &prop.children) {
+        if node.is(DAV, "displayname") {
+            made.name = Some(node.trimmed().to_owned()).filter(|name| !name.is_empty());
+        } else if node.is(DAV, "resourcetype") {
+            let plain = [(DAV, "collection"), (CALDAV, "calendar"), (CARDDAV, "addressbook")];
+            made.known &= node.children.iter().all(|kind| is_one_of(kind, &plain));
+            if node.child(CARDDAV, "addressbook").is_some() {
+                made.kind = "address-book";
+            } else if node.child(CALDAV, "calendar").is_some() {
+                made.kind = "calendar";
+            }
+        } else {
+            made.known &= is_one_of(node, &SETTINGS) || is_one_of(node, &HARMLESS);
+            made.facts.push(fact(&label(node), value(node)));
+        }
+    }
+    Ok(made)
+}
+
+/// Settings to be changed.
+pub(super) struct Changed {
+    pub(super) class: Class,
+    pub(super) facts: Vec<Fact>,
+    /// Names and new texts; `None`: taken away.
+    pub(super) texts: Vec<(String, Option<String>)>,
+    /// All of them are texts that can be set again.
+    pub(super) plain: bool,
+}
+
+pub(super) fn changed(body: &[u8]) -> Result<Changed, String> {
+    let root = xml::parse(body)?;
+    if !root.is(DAV, "propertyupdate") {
+        return Err(format!("its root is {}", clark(&root.space, &root.name)));
+    }
+    let mut changed = Changed { class: Class::Modify, facts: Vec::new(), texts: Vec::new(), plain: true };
+    for update in &root.children {
+        let sets = update.is(DAV, "set");
+        if !sets && !update.is(DAV, "remove") {
+            return Err("it does more than set and remove".to_owned());
+        }
+        for node in update.all(DAV, "prop").flat_map(|prop| &prop.children) {
+            let text = is_one_of(node, &SETTINGS) && node.children.is_empty();
+            let class = if is_one_of(node, &OPENING) {
+                Class::Share
+            } else if text || is_one_of(node, &HARMLESS) {
+                Class::Modify
+            } else {
+                Class::Unclassified
+            };
+            changed.class = changed.class.max(class);
+            changed.plain &= text;
+            changed.facts.push(fact(&label(node), if sets { value(node) } else { "(taken away)".to_owned() }));
+            let name = clark(&node.space, &node.name);
+            changed.texts.retain(|(known, _)| *known != name);
+            changed.texts.push((name, sets.then(|| node.text.clone())));
+        }
+    }
+    if changed.facts.is_empty() {
+        return Err("it changes nothing".to_owned());
+    }
+    Ok(changed)
+}
+
+/// Rules of access.
+#[derive(Default)]
+pub(super) struct Rules {
+    pub(super) people: BTreeSet<String>,
+    pub(super) place: Option<String>,
+    pub(super) facts: Vec<Fact>,
+}
+
+pub(super) fn rules(body: &[u8]) -> Result<Rules, String> {
+    let root = xml::parse(body)?;
+    if !root.is(DAV, "acl") {
+        return Err(format!("its root is {}", clark(&root.space, &root.name)));
+    }
+    let mut rules = Rules::default();
+    for ace in &root.children {
+        if !ace.is(DAV, "ace") {
+            return Err("it has something else than rules".to_owned());
+        }
+        let whom = ace.child(DAV, "principal").or_else(|| ace.child(DAV, "invert")).ok_or("a rule is for nobody")?;
+        let named = whom.child(DAV, "href").map(|href| href.trimmed().to_owned());
+        let named = named.filter(|_| whom.name == "principal");
+        let who = named.clone().unwrap_or_else(|| match whom.children.first().map(|one| one.name.as_str()) {
+            Some("all" | "unauthenticated") => "everyone".to_owned(),
+            Some("authenticated") => "everyone who can log in there".to_owned(),
+            _ => "somebody whom only the server knows".to_owned(),
+        });
+        for (name, verb) in [("grant", "may"), ("deny", "may not")] {
+            let mut privileges = Vec::new();
+            for granted in ace.all(DAV, name) {
+                for privilege in granted.all(DAV, "privilege") {
+                    privileges.extend(privilege.children.iter().map(|one| one.name.clone()));
+                }
+            }
+            if !privileges.is_empty() {
+                rules.facts.push(fact("Rule", format!("{who} {verb}: {}", privileges.join(", "))));
+            }
+        }
+        match named {
+            Some(href) => {
+                rules.people.insert(href);
+            }
+            None => rules.place = Some(who),
+        }
+    }
+    rules.facts.push(fact("Rules that were there before", "are replaced by these"));
+    Ok(rules)
+}
+
+/// Sharing by POST.
+pub(super) struct Shared {
+    pub(super) action: &'static str,
+    pub(super) class: Class,
+    pub(super) verb: &'static str,
+    pub(super) people: BTreeSet<String>,
+    pub(super) place: Option<String>,
+    pub(super) facts: Vec<Fact>,
+}
+
+pub(super) fn shared(body: &[u8]) -> Result<Shared, String> {
+    let root = xml::parse(body)?;
+    let mut shared = Shared {
+        action: "share",
+        class: Class::Share,
+        verb: "Share",
+        people: BTreeSet::new(),
+        place: None,
+        facts: Vec::new(),
+    };
+    if root.is(SERVER, "publish-calendar") {
+        (shared.action, shared.class, shared.verb) = ("publish", Class::Publish, "Publish");
+        shared.place = Some("everyone with the link".to_owned());
+        return Ok(shared);
+    }
+    if root.is(SERVER, "unpublish-calendar") {
+        (shared.action, shared.verb) = ("unpublish", "Stop publishing");
+        return Ok(shared);
+    }
+    let ways: [(&str, &str, &str); 3] =
+        [(SERVER, "set", "gains"), (SERVER, "remove", "loses"), (DAV, "sharee", "gains")];
+    let fits = root.is(SERVER, "share") || root.is(DAV, "share-resource");
+    if !fits
+        || root.children.is_empty()
+        || root.children.iter().any(|child| !ways.iter().any(|(space, name, _)| child.is(space, name)))
+    {
+        return Err(format!("{} is no way to share that is known", clark(&root.space, &root.name)));
+    }
+    for child in &root.children {
+        let who = child.child(DAV, "href").map(|href| href.trimmed().to_owned()).filter(|who| !who.is_empty());
+        let who = who.ok_or("it is shared with nobody")?;
+        let who = who.strip_prefix("mailto:").map(str::to_owned).unwrap_or(who);
+        let way = ways.iter().find(|(space, name, _)| child.is(space, name)).map_or("gains", |(_, _, way)| way);
+        let rights: Vec<String> = child
+            .children
+            .iter()
+            .filter(|one| one.name != "href")
+            .map(|one| {
+                let inner = value(one);
+                if inner.is_empty() { one.name.clone() } else { format!("{}: {inner}", one.name) }
+            })
+            .collect();
+        shared.facts.push(fact("Access", format!("{who} {way} access ({})", rights.join(", "))));
+        shared.people.insert(who);
+    }
+    Ok(shared)
+}

@@ -1,0 +1,393 @@
+//! iCalendar (RFC 5545) and vCard (RFC 6350) as far as a person must see them: content lines, read strictly.
+//!
+//! What another reader could take for more or other lines than this one (bare CR, control characters, lines without a name, components that do
+//! not close) is refused: nobody who is invited may hide in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Longer texts are refused.
+pub(super) const MOST_BYTES: usize = 10 * 1024 * 1024;
+/// Properties whose values are addresses that a server may write to.
+const PEOPLE: [&str; 3] = ["ATTENDEE", "ORGANIZER", "CALENDAR-ADDRESS"];
+/// Properties that change whenever a program saves.
+const STAMPS: [&str; 8] =
+    ["DTSTAMP", "LAST-MODIFIED", "CREATED", "SEQUENCE", "PRODID", "REV", "X-MOZ-GENERATION", "X-MOZ-LASTACK"];
+/// Components that are entries of a calendar.
+const ENTRIES: [&str; 4] = ["VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY"];
+
+/// One unfolded line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    /// Open components, outermost first.
+    path: String,
+    /// Upper-case, without a vCard group.
+    name: String,
+    params: Vec<(String, String)>,
+    value: String,
+    /// Which main component it stands in, counted over the text.
+    entry: usize,
+}
+
+/// What a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// `text/calendar`
+    Calendar,
+    /// `text/vcard`
+    Contact,
+}
+
+/// A text whose lines are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text {
+    pub(super) format: Format,
+    lines: Vec<Line>,
+}
+
+/// What a person is shown of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Summary {
+    pub(super) title: String,
+    pub(super) start: Option<String>,
+    pub(super) shown: Vec<(&'static str, String)>,
+    pub(super) organizer: Option<String>,
+    pub(super) people: BTreeSet<String>,
+}
+
+/// Reads a text; the error says what is wrong with it.
+pub(super) fn parse(bytes: &[u8]) -> Result<Text, String> {
+    if bytes.len() > MOST_BYTES {
+        return Err(format!("it is longer than {MOST_BYTES} bytes"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let unix = text.replace("\r\n", "\n");
+    let odd = |c: char| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}');
+    if unix.contains(odd) {
+        return Err("it has control characters, or lines that end in more than one way".to_owned());
+    }
+    let mut logical: Vec<String> = Vec::new();
+    for line in unix.split('\n') {
+        match (line.strip_prefix([' ', '\t']), logical.last_mut()) {
+            (Some(rest), Some(last)) => last.push_str(rest),
+            (Some(_), None) => return Err("it begins with a folded line".to_owned()),
+            (None, _) if line.is_empty() => {}
+            (None, _) => logical.push(line.to_owned()),
+        }
+    }
+    let mut lines = Vec::with_capacity(logical.len());
+    let mut open: Vec<String> = Vec::new();
+    let mut format = None;
+    let mut entry = 0;
+    for line in &logical {
+        let (name, params, value) = split(line).ok_or_else(|| "a line has no name and value".to_owned())?;
+        match name.as_str() {
+            "BEGIN" => {
+                let component = value.trim().to_ascii_uppercase();
+                if open.is_empty() {
+                    let this = match component.as_str() {
+                        "VCALENDAR" => Format::Calendar,
+                        "VCARD" => Format::Contact,
+                        _ => return Err("it is neither a calendar nor a contact".to_owned()),
+                    };
+                    if format.is_some_and(|format| format != this) {
+                        return Err("it is a calendar and a contact at once".to_owned());
+                    }
+                    format = Some(this);
+                }
+                if ENTRIES.contains(&component.as_str()) || component == "VCARD" {
+                    entry += 1;
+                }
+                open.push(component);
+                if open.len() > 16 {
+                    return Err("its components lie too deep in each other".to_owned());
+                }
+            }
+            "END" => {
+                if open.pop().as_deref() != Some(value.trim().to_ascii_uppercase().as_str()) {
+                    return Err("its components do not end where they should".to_owned());
+                }
+            }
+            _ if open.is_empty() => return Err("a line stands outside of every component".to_owned()),
+            _ => lines.push(Line { path: open.join("/"), name, params, value, entry }),
+        }
+    }
+    if !open.is_empty() {
+        return Err("it breaks off".to_owned());
+    }
+    let format = format.ok_or_else(|| "it is empty".to_owned())?;
+    Ok(Text { format, lines })
+}
+
+/// Name, parameters and value.
+type Split = (String, Vec<(String, String)>, String);
+
+/// `group.NAME;PARAM="a:b";P2=c:value`
+fn split(line: &str) -> Option<Split> {
+    let mut quoted = false;
+    let mut cuts = Vec::new();
+    let mut colon = None;
+    for (at, c) in line.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            ';' if !quoted => cuts.push(at),
+            ':' if !quoted => {
+                colon = Some(at);
+                break;
+            }
+            _ => {}
+        }
+    }
+    let (head, value) = line.split_at_checked(colon?)?;
+    let value = value.get(1..)?;
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    for cut in cuts.into_iter().chain([head.len()]) {
+        pieces.push(head.get(from..cut)?);
+        from = cut + 1;
+    }
+    let mut pieces = pieces.into_iter();
+    let name = pieces.next()?;
+    let name = name.rsplit_once('.').map_or(name, |(_, name)| name);
+    let plain =
+        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if !plain(name) {
+        return None;
+    }
+    let mut params = Vec::new();
+    for piece in pieces {
+        let (key, value) = piece.split_once('=').unwrap_or(("TYPE", piece));
+        params.push((key.to_ascii_uppercase(), value.trim_matches('"').to_owned()));
+    }
+    Some((name.to_ascii_uppercase(), params, value.to_owned()))
+}
+
+/// RFC 5545 section 3.3.11.
+fn plain(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    let mut letters = value.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => match letters.next() {
+                Some('n' | 'N') => text.push('\n'),
+                Some(other) => text.push(other),
+                None => text.push('\\'),
+            },
+            other => text.push(other),
+        }
+    }
+    text
+}
+
+/// `mailto:Someone@Example.com` as a bare address with a lower-case domain; other addresses as they are.
+fn address(value: &str) -> String {
+    let value = value.trim();
+    let bare = match value.get(..7) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("mailto:") => value.get(7..).unwrap_or_default(),
+        _ => value,
+    };
+    match bare.rsplit_once('@') {
+        Some((local, domain)) => format!("{local}@{}", domain.to_ascii_lowercase()),
+        None => bare.to_owned(),
+    }
+}
+
+impl Line {
+    fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A time as people write it: `2026-03-01 14:00 (Europe/Berlin)`.
+    fn time(&self) -> String {
+        let value = self.value.trim();
+        let digits = |from: usize, to: usize| {
+            value.get(from..to).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or("??")
+        };
+        if value.len() < 8 {
+            return value.to_owned();
+        }
+        let date = format!("{}-{}-{}", digits(0, 4), digits(4, 6), digits(6, 8));
+        if value.len() < 15 {
+            return date;
+        }
+        let zone = match self.param("TZID") {
+            Some(zone) => format!(" ({zone})"),
+            None if value.ends_with('Z') => " UTC".to_owned(),
+            None => String::new(),
+        };
+        format!("{date} {}:{}{zone}", digits(9, 11), digits(11, 13))
+    }
+
+    /// An address, or how much is inside.
+    fn attached(&self) -> String {
+        match self.param("ENCODING") {
+            Some(_) => format!("a file of {} bytes", self.value.len() / 4 * 3),
+            None => self.value.clone(),
+        }
+    }
+
+    /// RFC 3339, as far as it can be said without knowing time zones.
+    fn sortable(&self) -> Option<String> {
+        let value = self.value.trim();
+        let part =
+            |from: usize, to: usize| value.get(from..to).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+        let date = format!("{}-{}-{}", part(0, 4)?, part(4, 6)?, part(6, 8)?);
+        match (part(9, 11), part(11, 13), part(13, 15)) {
+            (Some(hour), Some(minute), Some(second)) if value.ends_with('Z') => {
+                Some(format!("{date}T{hour}:{minute}:{second}Z"))
+            }
+            _ => Some(format!("{date}T00:00:00Z")),
+        }
+    }
+}
+
+impl Text {
+    /// How many entries or contacts it holds.
+    pub(super) fn entries(&self) -> usize {
+        self.lines.iter().map(|line| line.entry).collect::<BTreeSet<_>>().into_iter().filter(|entry| *entry > 0).count()
+    }
+
+    /// UIDs in it: entries of one series share theirs.
+    pub(super) fn uids(&self) -> BTreeSet<&str> {
+        self.lines.iter().filter(|line| line.entry > 0 && line.name == "UID").map(|line| line.value.as_str()).collect()
+    }
+
+    /// `METHOD` of a message between calendars (RFC 5546).
+    pub(super) fn method(&self) -> Option<String> {
+        let method = self.lines.iter().find(|line| line.path == "VCALENDAR" && line.name == "METHOD")?;
+        Some(method.value.trim().to_ascii_uppercase())
+    }
+
+    /// Whether its entries are tasks.
+    pub(super) fn are_tasks(&self) -> bool {
+        self.lines.iter().any(|line| line.path.ends_with("VTODO"))
+    }
+
+    /// The lines of what is shown: the entry that is no exception of a series.
+    fn main(&self) -> impl Iterator<Item = &Line> {
+        let exceptions: BTreeSet<usize> =
+            self.lines.iter().filter(|line| line.name == "RECURRENCE-ID").map(|line| line.entry).collect();
+        let shown = self.lines.iter().map(|line| line.entry).find(|entry| *entry > 0 && !exceptions.contains(entry));
+        let shown = shown.unwrap_or(1);
+        self.lines.iter().filter(move |line| line.entry == shown)
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        let depth = match self.format {
+            Format::Calendar => 1,
+            Format::Contact => 0,
+        };
+        let own: Vec<&Line> = self.main().filter(|line| line.path.matches('/').count() == depth).collect();
+        let first = |name: &str| own.iter().find(|line| line.name == name).copied();
+        let text = |name: &str| first(name).map(|line| plain(&line.value)).filter(|text| !text.trim().is_empty());
+        let every = |name: &str| {
+            let found: Vec<String> =
+                own.iter().filter(|line| line.name == name).map(|line| plain(&line.value)).collect();
+            (!found.is_empty()).then(|| found.join(", "))
+        };
+        let people: BTreeSet<String> = self.people();
+        let mut summary = Summary { people, ..Summary::default() };
+        let mut shown = Vec::new();
+        let mut show = |label: &'static str, value: Option<String>| shown.extend(value.map(|value| (label, value)));
+        match self.format {
+            Format::Calendar => {
+                summary.title = text("SUMMARY").unwrap_or_default();
+                let begins = first("DTSTART").or_else(|| first("DUE"));
+                summary.start = begins.and_then(Line::sortable);
+                summary.organizer = first("ORGANIZER").map(|line| address(&line.value));
+                show("Title", text("SUMMARY"));
+                let end = first("DTEND").map(Line::time).or_else(|| first("DURATION").map(|line| line.value.clone()));
+                show(
+                    "When",
+                    first("DTSTART").map(|start| match end {
+                        Some(end) => format!("{} to {end}", start.time()),
+                        None => start.time(),
+                    }),
+                );
+                show("Due", first("DUE").map(Line::time));
+                show("Repeats", every("RRULE"));
+                show("Except", every("EXDATE"));
+                let exceptions = self.lines.iter().filter(|line| line.name == "RECURRENCE-ID").count();
+                show("Changed single dates", (exceptions > 0).then(|| exceptions.to_string()));
+                show("Where", text("LOCATION"));
+                show("State", text("STATUS"));
+                show("Organiser", summary.organizer.clone());
+                let with: Vec<&str> = summary.people.iter().map(String::as_str).collect();
+                show("With", (!with.is_empty()).then(|| with.join(", ")));
+                show("Text", text("DESCRIPTION"));
+                show("Link", every("URL"));
+                let attached: Vec<String> =
+                    own.iter().filter(|line| line.name == "ATTACH").map(|line| line.attached()).collect();
+                show("Attached", (!attached.is_empty()).then(|| attached.join(", ")));
+                let alarms = self.lines.iter().filter(|line| line.path.ends_with("/VALARM") && line.name == "ACTION");
+                let alarms: Vec<String> = alarms.map(|line| line.value.to_ascii_lowercase()).collect();
+                show("Alarms", (!alarms.is_empty()).then(|| alarms.join(", ")));
+            }
+            Format::Contact => {
+                let name = text("FN").or_else(|| text("N")).or_else(|| text("ORG"));
+                summary.title = name.clone().unwrap_or_default();
+                show("Name", name);
+                show("Mail", every("EMAIL"));
+                show("Phone", every("TEL"));
+                show("Organisation", every("ORG"));
+                show("Address", every("ADR"));
+                show("Note", every("NOTE"));
+                show("Members", every("MEMBER"));
+            }
+        }
+        summary.shown = shown;
+        summary
+    }
+
+    /// Everyone whom a server may write to about it, if there is anybody beside the organiser.
+    fn people(&self) -> BTreeSet<String> {
+        let named = |name: &'static str| self.lines.iter().filter(move |line| line.name == name);
+        if self.format == Format::Contact
+            || PEOPLE.iter().filter(|name| **name != "ORGANIZER").all(|name| named(name).next().is_none())
+        {
+            return BTreeSet::new();
+        }
+        PEOPLE
+            .iter()
+            .flat_map(|name| named(name))
+            .map(|line| address(&line.value))
+            .filter(|one| !one.is_empty())
+            .collect()
+    }
+
+    /// Its lines without those that change with every save, for telling whether two texts say the same.
+    pub(super) fn canonical(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self
+            .lines
+            .iter()
+            .filter(|line| !STAMPS.contains(&line.name.as_str()))
+            .map(|line| {
+                let params: Vec<String> = line.params.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                format!("{}/{} {};{}:{}", line.entry, line.path, line.name, params.join(";"), line.value)
+            })
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    /// Names of the properties in which two texts differ.
+    pub(super) fn differs(&self, other: &Self) -> BTreeSet<String> {
+        let group = |text: &Self| {
+            let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            for line in text.lines.iter().filter(|line| !STAMPS.contains(&line.name.as_str())) {
+                let inner = line.path.rsplit('/').next().unwrap_or_default();
+                let inner = if ENTRIES.contains(&inner) || matches!(inner, "VCARD" | "VCALENDAR") {
+                    line.name.clone()
+                } else {
+                    inner.to_owned()
+                };
+                let said = format!("{}/{} {} {:?} {}", line.entry, line.path, line.name, line.params, line.value);
+                groups.entry(inner).or_default().push(said);
+            }
+            groups.values_mut().for_each(|lines| lines.sort());
+            groups
+        };
+        let (one, two) = (group(self), group(other));
+        one.keys().chain(two.keys()).filter(|name| one.get(*name) != two.get(*name)).cloned().collect()
+    }
+}

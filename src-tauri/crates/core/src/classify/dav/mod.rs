@@ -1,0 +1,118 @@
+//! CalDAV (RFC 4791, 6638) and CardDAV (RFC 6352) over WebDAV (RFC 4918, 3744, 5689): what an agent's requests would do.
+//!
+//! ```text
+//!   head ── ask ──> Asked ──┬─ reads ── reading ──> Part, its addresses rewritten on the way out and back
+//!                           └─ changes: the guard looks (look, listing) ──> Seen ── classify ──> Part, bound to the versions that were seen
+//!   Part ── frozen ──> what must still be so when it runs; the call carries If-Match or If-None-Match besides
+//! ```
+//! What is not understood has no way upstream.
+
+pub mod deed;
+mod documents;
+pub mod hrefs;
+mod ical;
+pub mod look;
+pub mod request;
+mod shown;
+#[cfg(test)]
+mod tests;
+mod xml;
+
+use bytes::Bytes;
+
+use super::Refusal;
+use crate::call::{Call, CallBody};
+use crate::operation::{Class, Meter, Objects, Operation, Part};
+use deed::PROVIDER;
+use hrefs::{Here, Way, rewrite};
+use request::{Asked, Verb};
+use xml::{CALDAV, CARDDAV, DAV};
+
+/// Reports that only read.
+const REPORTS: [(&str, &str); 11] = [
+    (CALDAV, "calendar-query"),
+    (CALDAV, "calendar-multiget"),
+    (CALDAV, "free-busy-query"),
+    (CARDDAV, "addressbook-query"),
+    (CARDDAV, "addressbook-multiget"),
+    (DAV, "sync-collection"),
+    (DAV, "expand-property"),
+    (DAV, "principal-match"),
+    (DAV, "principal-property-search"),
+    (DAV, "principal-search-property-set"),
+    (DAV, "acl-principal-prop-set"),
+];
+
+pub(crate) fn refused(status: u16, title: &str, detail: impl Into<String>) -> Refusal {
+    Refusal { status, title: title.to_owned(), detail: detail.into() }
+}
+
+pub(crate) use xml::escaped;
+
+/// A request that only reads.
+pub fn reading(asked: &Asked, body: &Bytes, here: &Here) -> Result<Part, Refusal> {
+    let unread = |why: String| {
+        refused(
+            400,
+            "A body that is not understood",
+            format!("It can't be read with certainty: {why}. Nothing was sent."),
+        )
+    };
+    let mut objects = Objects::None;
+    let mut meters = Vec::new();
+    if !body.is_empty() && !matches!(asked.verb, Verb::Propfind | Verb::Report) {
+        return Err(unread("this request has none".to_owned()));
+    }
+    match asked.verb {
+        Verb::Get => {
+            objects = Objects::Listed { kind: "entry".to_owned(), ids: vec![asked.path.clone()] };
+            meters = vec![Meter::Read];
+        }
+        Verb::Report => {
+            let root = xml::parse(body).map_err(unread)?;
+            if !REPORTS.iter().any(|(space, name)| root.is(space, name)) {
+                let detail = format!("{} is not among the reports that are known to read only.", root.name);
+                return Err(refused(403, "An unknown report", detail));
+            }
+            let mut wanted = Vec::new();
+            root.below(DAV, "href", &mut wanted);
+            if root.name.ends_with("-multiget") {
+                let ids: std::collections::BTreeSet<String> =
+                    wanted.iter().map(|href| href.trimmed().to_owned()).collect();
+                objects = Objects::Listed { kind: "entry".to_owned(), ids: ids.into_iter().collect() };
+                meters = vec![Meter::Read];
+            }
+        }
+        Verb::Propfind if !body.is_empty() => {
+            let root = xml::parse(body).map_err(unread)?;
+            if !root.is(DAV, "propfind") {
+                return Err(unread("it is no propfind".to_owned()));
+            }
+        }
+        _ => {}
+    }
+    let body = if body.is_empty() {
+        body.clone()
+    } else {
+        rewrite(here, Way::Outward, body).map(Bytes::from).map_err(unread)?
+    };
+    let mut headers = asked.headers.clone();
+    if !body.is_empty() {
+        headers.push(("content-type".to_owned(), "application/xml; charset=utf-8".to_owned()));
+    }
+    let call = Call { method: asked.method.clone(), target: asked.path.clone(), headers, body: CallBody::Bytes(body) };
+    let operation = Operation {
+        action: format!("{PROVIDER}.{}", asked.method.as_str().to_ascii_lowercase()),
+        class: Class::Read,
+        verb: "Read".to_owned(),
+        objects,
+        meters,
+        audience: None,
+        facts: Vec::new(),
+        undo: None,
+        soften: None,
+        content: call.digest(),
+        opaque: false,
+    };
+    Ok(Part { operation, call, params: Vec::new(), content_id: None })
+}

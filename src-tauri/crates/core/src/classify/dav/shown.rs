@@ -1,0 +1,152 @@
+//! What a person is shown of a change: titles, facts, what is different, how many of what.
+
+use std::collections::BTreeSet;
+
+use super::deed::Tree;
+use super::ical::{self, Format, Text};
+use super::look::{Collection, Holds, last};
+use super::refused;
+use super::request::Asked;
+use crate::classify::Refusal;
+use crate::operation::Fact;
+use crate::recipe::View;
+
+/// What the guard read of one text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glimpse {
+    /// For the dialog.
+    pub view: View,
+    /// Whom a server may write to about it.
+    pub people: BTreeSet<String>,
+}
+
+/// What a text is about, for a list. Of what can't be read, its path is the title.
+#[must_use]
+pub fn glimpse(path: &str, body: &[u8]) -> Glimpse {
+    match ical::parse(body) {
+        Ok(text) => {
+            let summary = text.summary();
+            let title = if summary.title.is_empty() { last(path) } else { summary.title };
+            let view = View { title, from: summary.organizer, date: summary.start, flags: Vec::new() };
+            Glimpse { view, people: summary.people }
+        }
+        Err(_) => Glimpse { view: View { title: last(path), ..View::default() }, people: BTreeSet::new() },
+    }
+}
+
+pub(super) fn kind_of(text: &Text) -> &'static str {
+    match text.format {
+        Format::Contact => "contact",
+        Format::Calendar if text.are_tasks() => "task",
+        Format::Calendar => "event",
+    }
+}
+
+pub(super) fn kind_at(path: &str, body: &[u8]) -> (&'static str, Option<Text>) {
+    match ical::parse(body) {
+        Ok(text) => (kind_of(&text), Some(text)),
+        Err(_) if path.ends_with(".vcf") => ("contact", None),
+        Err(_) => ("entry", None),
+    }
+}
+
+pub(super) fn media(format: Format) -> (String, String) {
+    let value = match format {
+        Format::Calendar => "text/calendar; charset=utf-8",
+        Format::Contact => "text/vcard; charset=utf-8",
+    };
+    ("content-type".to_owned(), value.to_owned())
+}
+
+/// Verb, kind and objects of what is done to all of a collection.
+pub(super) fn whole(tree: &Tree, verb: &str) -> (String, &'static str, Vec<String>) {
+    let ids: Vec<String> = tree.members.iter().map(|member| member.path.clone()).collect();
+    let holds = |wanted: Holds| tree.collections.iter().filter(|one| one.holds == wanted).count();
+    let (one, kind) = match (holds(Holds::Events), holds(Holds::Contacts)) {
+        (1, 0) => ("a calendar", "event"),
+        (0, 1) => ("an address book", "contact"),
+        (_, 0) => ("calendars", "event"),
+        (0, _) => ("address books", "contact"),
+        (_, _) => ("calendars and address books", "entry"),
+    };
+    if ids.is_empty() {
+        let kind = match (holds(Holds::Events), holds(Holds::Contacts)) {
+            (_, 0) if holds(Holds::Events) > 0 => "calendar",
+            (0, contacts) if contacts > 0 => "address-book",
+            _ => "collection",
+        };
+        return (verb.to_owned(), kind, tree.collections.iter().map(|one| one.path.clone()).collect());
+    }
+    (format!("{verb} {one} of"), kind, ids)
+}
+
+pub(super) fn names(tree: &Tree) -> Vec<Fact> {
+    let named = |wanted: Holds| -> String {
+        let names: Vec<String> =
+            tree.collections.iter().filter(|one| one.holds == wanted).map(Collection::name).collect();
+        names.join(", ")
+    };
+    let labels = [(Holds::Events, "Calendar"), (Holds::Contacts, "Address book")];
+    let facts = labels.map(|(holds, label)| Fact { label: label.to_owned(), value: named(holds) });
+    facts.into_iter().filter(|fact| !fact.value.is_empty()).collect()
+}
+
+pub(super) fn told(text: &Text) -> Vec<Fact> {
+    let shown = text.summary().shown;
+    shown.into_iter().map(|(label, value)| Fact { label: label.to_owned(), value }).collect()
+}
+
+/// What is different, before and after.
+pub(super) fn between(old: Option<&Text>, new: &Text) -> Vec<Fact> {
+    let Some(old) = old else {
+        let mut facts = told(new);
+        facts.push(Fact { label: "Before".to_owned(), value: "what is there now can't be read".to_owned() });
+        return facts;
+    };
+    let (before, after) = (old.summary(), new.summary());
+    let value = |shown: &[(&'static str, String)], label: &str| {
+        shown.iter().find(|(known, _)| *known == label).map(|(_, value)| value.clone())
+    };
+    let mut facts = Vec::new();
+    let title = if before.title.is_empty() { after.title.clone() } else { before.title.clone() };
+    if before.title == after.title && !title.is_empty() {
+        facts.push(Fact { label: "Title".to_owned(), value: title });
+    }
+    let mut labels: Vec<&'static str> = before.shown.iter().chain(&after.shown).map(|(label, _)| *label).collect();
+    let mut known = BTreeSet::new();
+    labels.retain(|label| known.insert(*label));
+    for label in labels {
+        let (was, will) = (value(&before.shown, label), value(&after.shown, label));
+        if was != will {
+            let text = |side: Option<String>| side.unwrap_or_else(|| "(nothing)".to_owned());
+            facts.push(Fact { label: format!("{label} before"), value: text(was) });
+            facts.push(Fact { label: format!("{label} after"), value: text(will) });
+        }
+    }
+    let different: Vec<String> = old.differs(new).into_iter().collect();
+    let value = if different.is_empty() { "nothing but the time of saving".to_owned() } else { different.join(", ") };
+    facts.push(Fact { label: "Fields that change".to_owned(), value });
+    facts
+}
+
+pub(super) fn kind_of_collection(collection: &Collection) -> &'static str {
+    match collection.holds {
+        Holds::Events => "calendar",
+        Holds::Contacts => "address-book",
+        Holds::Else => "collection",
+    }
+}
+
+/// Texts of another kind or in another coding could be read differently by the server.
+pub(super) fn check_type(asked: &Asked) -> Result<(), Refusal> {
+    let Some(kind) = &asked.content_type else { return Ok(()) };
+    let lower = kind.to_ascii_lowercase();
+    let mut pieces = lower.split(';').map(str::trim);
+    let fits = matches!(pieces.next(), Some("text/calendar" | "text/vcard" | "text/x-vcard" | "text/directory"));
+    let coding = pieces.find_map(|piece| piece.strip_prefix("charset="));
+    if fits && coding.is_none_or(|coding| matches!(coding.trim_matches('"'), "utf-8" | "utf8" | "us-ascii")) {
+        return Ok(());
+    }
+    let detail = format!("{kind} is not accepted. Send text/calendar or text/vcard in UTF-8.");
+    Err(refused(415, "Neither a calendar nor a contact", detail))
+}

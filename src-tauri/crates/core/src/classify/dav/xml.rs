@@ -1,0 +1,191 @@
+//! XML as far as WebDAV needs it: small trees, no document types, no entities of their own.
+
+use quick_xml::NsReader;
+use quick_xml::escape::unescape;
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::name::ResolveResult;
+
+/// `DAV:` (RFC 4918).
+pub(super) const DAV: &str = "DAV:";
+/// CalDAV (RFC 4791).
+pub(super) const CALDAV: &str = "urn:ietf:params:xml:ns:caldav";
+/// CardDAV (RFC 6352).
+pub(super) const CARDDAV: &str = "urn:ietf:params:xml:ns:carddav";
+/// What calendar servers share beside the standards.
+pub(super) const SERVER: &str = "http://calendarserver.org/ns/";
+/// Colours and order.
+pub(super) const APPLE: &str = "http://apple.com/ns/ical/";
+/// Deeper documents are refused.
+const DEEPEST: usize = 64;
+/// Documents with more elements are refused.
+const MOST_NODES: usize = 1_000_000;
+
+/// An element.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Node {
+    /// Its namespace; empty for none.
+    pub(super) space: String,
+    /// Its local name.
+    pub(super) name: String,
+    /// Its own text, without that of its children.
+    pub(super) text: String,
+    /// Attributes without a namespace.
+    pub(super) attributes: Vec<(String, String)>,
+    /// Elements in it.
+    pub(super) children: Vec<Node>,
+}
+
+impl Node {
+    pub(super) fn is(&self, space: &str, name: &str) -> bool {
+        self.space == space && self.name == name
+    }
+
+    pub(super) fn child(&self, space: &str, name: &str) -> Option<&Self> {
+        self.children.iter().find(|child| child.is(space, name))
+    }
+
+    pub(super) fn all<'n>(&'n self, space: &'n str, name: &'n str) -> impl Iterator<Item = &'n Self> {
+        self.children.iter().filter(move |child| child.is(space, name))
+    }
+
+    pub(super) fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Its text without the space around it.
+    pub(super) fn trimmed(&self) -> &str {
+        self.text.trim()
+    }
+
+    /// Every element below it with this name, however deep.
+    pub(super) fn below<'n>(&'n self, space: &str, name: &str, found: &mut Vec<&'n Self>) {
+        for child in &self.children {
+            if child.is(space, name) {
+                found.push(child);
+            }
+            child.below(space, name, found);
+        }
+    }
+}
+
+/// Reads a whole document; the error says what is wrong with it.
+pub(super) fn parse(bytes: &[u8]) -> Result<Node, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = NsReader::from_str(text);
+    let mut open: Vec<Node> = Vec::new();
+    let mut root = None;
+    let mut count = 0_usize;
+    let wrong = |error: &dyn std::fmt::Display| format!("it is not well-formed: {error}");
+    loop {
+        let (space, event) = reader.read_resolved_event().map_err(|error| wrong(&error))?;
+        let closed = match event {
+            Event::Start(start) => {
+                count += 1;
+                open.push(element(space, &start)?);
+                None
+            }
+            Event::Empty(start) => {
+                count += 1;
+                Some(element(space, &start)?)
+            }
+            Event::End(_) => open.pop(),
+            Event::Text(text) => {
+                add(&mut open, &unescape(&text.into_inner()).map_err(|error| wrong(&error))?)?;
+                None
+            }
+            Event::GeneralRef(reference) => {
+                let raw = format!("&{};", &*reference);
+                add(&mut open, &unescape(&raw).map_err(|error| wrong(&error))?)?;
+                None
+            }
+            Event::CData(text) => {
+                add(&mut open, &text.into_inner())?;
+                None
+            }
+            Event::DocType(_) => return Err("it has a document type".to_owned()),
+            Event::Comment(_) | Event::PI(_) | Event::Decl(_) => None,
+            Event::Eof => break,
+        };
+        if open.len() > DEEPEST || count > MOST_NODES {
+            return Err("it has too many elements, or too deep ones".to_owned());
+        }
+        let Some(closed) = closed else { continue };
+        match open.last_mut() {
+            Some(parent) => parent.children.push(closed),
+            None if root.is_none() => root = Some(closed),
+            None => return Err("it has two roots".to_owned()),
+        }
+    }
+    if !open.is_empty() {
+        return Err("it breaks off".to_owned());
+    }
+    root.ok_or_else(|| "it is empty".to_owned())
+}
+
+fn element(space: ResolveResult<'_>, start: &BytesStart<'_>) -> Result<Node, String> {
+    let space = match space {
+        ResolveResult::Bound(space) => space.0.to_owned(),
+        ResolveResult::Unbound => String::new(),
+        ResolveResult::Unknown(prefix) => return Err(format!("the prefix {prefix} is not declared")),
+    };
+    let mut attributes = Vec::new();
+    for attribute in start.attributes() {
+        let attribute = attribute.map_err(|error| format!("an attribute is malformed: {error}"))?;
+        if attribute.key.prefix().is_none() && attribute.key.as_namespace_binding().is_none() {
+            let value = unescape(&attribute.value).map_err(|error| format!("an attribute is malformed: {error}"))?;
+            attributes.push((attribute.key.local_name().as_ref().to_owned(), value.into_owned()));
+        }
+    }
+    Ok(Node { space, name: start.local_name().as_ref().to_owned(), attributes, ..Node::default() })
+}
+
+fn add(open: &mut [Node], text: &str) -> Result<(), String> {
+    match open.last_mut() {
+        Some(node) => node.text.push_str(text),
+        None if text.trim().is_empty() => {}
+        None => return Err("it has text outside its root".to_owned()),
+    }
+    Ok(())
+}
+
+/// Text as it stands in a document.
+pub(crate) fn escaped(text: &str) -> String {
+    quick_xml::escape::escape(text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn trees_have_namespaces_and_decoded_text() {
+        let node = parse(
+            b"<?xml version='1.0'?><a:x xmlns:a='DAV:' xmlns='urn:b'><!-- no --><y>1 &amp;&#32;<![CDATA[<2>]]></y><a:z/></a:x>",
+        )
+        .unwrap();
+        assert!(node.is(DAV, "x"));
+        assert_eq!(node.child("urn:b", "y").unwrap().text, "1 & <2>");
+        assert!(node.child(DAV, "z").is_some());
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        for bad in [
+            "",
+            "<a>",
+            "<a></b>",
+            "<a/><b/>",
+            "x<a/>",
+            "<!DOCTYPE a [<!ENTITY e 'x'>]><a>&e;</a>",
+            "<a>&unknown;</a>",
+            "<p:a/>",
+            "<a",
+        ] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(parse("<a>".repeat(100).as_bytes()).is_err());
+        assert!(parse(b"<a>\xff</a>").is_err());
+    }
+}

@@ -1,0 +1,199 @@
+//! From a permit to an answer: still as it was seen, copies, intent, lease, one call, outcome.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use latch_core::classify::dav::deed::{Deed, Frozen, Tree, frozen};
+use latch_core::classify::dav::hrefs::Here;
+use latch_core::classify::dav::look::{Found, Member, etag_of};
+use latch_core::journal::Shelf;
+use latch_core::lease::Epoch;
+use latch_core::operation::Request;
+use latch_core::plan::Permit;
+use latch_core::recipe::Answer;
+use latch_core::undo::Entry;
+use latch_core::undo::dav::{Kept, destroyed, entry, leaves, left, replaced};
+
+use crate::runtime::accounts::Account;
+use crate::runtime::execute::Failure;
+use crate::runtime::read::ReadError;
+use crate::runtime::undo::Undo;
+use crate::runtime::{Opened, Runtime};
+use crate::store::Copied;
+
+/// Copies that are read at the same time, and kept together.
+const AT_ONCE: usize = 16;
+
+impl Runtime {
+    /// Runs a change to its end.
+    pub(crate) async fn execute_dav(
+        &self,
+        account: &Account,
+        permit: Permit,
+        request: Request,
+    ) -> Result<Answer, Failure> {
+        let opened = self.opened().ok_or(Failure::Stopped)?;
+        let part = request.parts.into_iter().next().ok_or(Failure::NotDivisible)?;
+        let frozen = frozen(&part).ok_or(Failure::NotDivisible)?;
+        let here = self.here(account);
+        let epoch = permit.epoch();
+        self.unchanged(account, epoch, &here, &frozen).await?;
+        let (undo_id, counter) = opened.guard().next_undo();
+        let mut old: BTreeMap<String, Kept> = BTreeMap::new();
+        for member in replaced(&frozen) {
+            let kept = self.dav_text(account, epoch, &member).await.map_err(snapshot)?;
+            old.insert(member.path, kept);
+        }
+        let copied = destroyed(&frozen);
+        self.keep_texts(opened, account, epoch, &copied, &undo_id).await?;
+        let entry = entry(&part, &frozen, &old);
+        let agent = permit.agent().to_owned();
+        let mut undo = entry.map(|entry| Undo::new(&undo_id, &agent, &account.id, &part, entry, opened.now()));
+        let call = part.call.clone();
+        let mut plan = {
+            let now = opened.now();
+            opened.guard().begin(permit, std::slice::from_ref(&call), now)
+        };
+        if self.tasks.is_ending() {
+            return Err(Failure::Ending);
+        }
+        let mut commit = opened.guard().intent(&mut plan, 0, opened.now());
+        if let Some(undo) = &undo {
+            commit.puts.push(undo.put());
+            commit.puts.push(counter);
+        }
+        crate::fail::point("before-intent");
+        let intent = opened.store.commit(commit).await?.seq;
+        crate::fail::point("after-intent");
+        let lease = opened.guard().lease(&mut plan, 0)?;
+        let sent = self.send(opened, account, lease, call).await;
+        crate::fail::point("before-outcome");
+        let text = match &sent {
+            Ok(answer) => format!("the server answered {}", answer.status),
+            Err(failure) => format!("unknown: {failure}"),
+        };
+        let mut commit =
+            opened.guard().outcome(&plan, intent, undo.as_ref().map(|undo| undo.id.clone()), text, opened.now());
+        let refused = matches!(&sent, Ok(answer) if (300..500).contains(&answer.status));
+        if refused && let Some(nothing) = undo.take() {
+            commit.deletes.push((Shelf::Undo, nothing.id));
+            for record in &mut commit.records {
+                record.undo = None;
+            }
+        }
+        opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
+        if refused && !copied.is_empty() {
+            let objects = copied.into_iter().map(|member| member.path).collect();
+            let _ = opened.store.quarantine_forget(&undo_id, objects).await;
+        }
+        let answer = sent?;
+        if let Some(undo) = undo {
+            let entry = self.what_is_left(account, epoch, &here, &frozen, &answer, undo.entry.clone()).await;
+            let known = Undo { entry, ..undo };
+            let commit = latch_core::journal::Commit { puts: vec![known.put()], ..Default::default() };
+            opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
+        }
+        Ok(answer)
+    }
+
+    /// The entry with the versions that a change left; without them, what it did is taken back only where that is certain.
+    async fn what_is_left(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        here: &Here,
+        frozen: &Frozen,
+        answer: &Answer,
+        entry: Entry,
+    ) -> Entry {
+        let members = if frozen.deed == Deed::ReplaceAll {
+            let now = self.tree_now(account, epoch, here, &frozen.path).await;
+            now.ok().flatten().map(|tree| tree.members).unwrap_or_default()
+        } else if let Some(path) = leaves(frozen) {
+            let etag = match etag_of(&answer.headers).filter(|_| frozen.deed != Deed::Copy) {
+                Some(etag) => Some(etag),
+                None => match self.dav_found(account, epoch, here, path).await {
+                    Ok(Some(Found::Member(member))) => Some(member.etag),
+                    _ => None,
+                },
+            };
+            etag.map(|etag| Member { path: path.clone(), etag }).into_iter().collect()
+        } else {
+            return entry;
+        };
+        left(entry, &members)
+    }
+
+    async fn tree_now(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        here: &Here,
+        path: &str,
+    ) -> Result<Option<Tree>, ReadError> {
+        match self.dav_found(account, epoch, here, path).await? {
+            Some(Found::Collection(top)) => self.dav_tree(account, epoch, here, top, |_| Ok(())).await.map(Some),
+            Some(Found::Member(_)) | None => Ok(None),
+        }
+    }
+
+    /// Whether all is as it was when it was decided. The call itself carries If-Match besides, where the server has versions.
+    async fn unchanged(&self, account: &Account, epoch: Epoch, here: &Here, frozen: &Frozen) -> Result<(), Failure> {
+        for (path, expected) in &frozen.expects {
+            let now = self.dav_found(account, epoch, here, path).await.map_err(snapshot)?;
+            let fits = match (&now, expected) {
+                (None, None) => true,
+                (Some(Found::Member(member)), Some(etag)) => member.etag == *etag,
+                _ => false,
+            };
+            if !fits {
+                return Err(Failure::Changed(format!("{path} is no longer what it was when this was asked")));
+            }
+        }
+        if let Some(tree) = &frozen.tree {
+            let now = self.tree_now(account, epoch, here, &frozen.path).await.map_err(snapshot)?;
+            let same = now.is_some_and(|now| {
+                let paths = |tree: &Tree| tree.collections.iter().map(|one| one.path.clone()).collect::<Vec<_>>();
+                now.members == tree.members && paths(&now) == paths(tree)
+            });
+            if !same {
+                return Err(Failure::Changed(format!(
+                    "what is in {} is no longer what it was when this was asked",
+                    frozen.path
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies of what will be gone; an error means that nothing may go.
+    async fn keep_texts(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        epoch: Epoch,
+        members: &[Member],
+        entry: &str,
+    ) -> Result<(), Failure> {
+        for some in members.chunks(AT_ONCE) {
+            let reads = some.iter().cloned().map(|member| async move {
+                let kept = self.dav_text(account, epoch, &member).await.map_err(snapshot)?;
+                let content = serde_json::to_vec(&kept).map_err(|error| Failure::Quarantine(error.to_string()))?;
+                Ok::<_, Failure>(Copied { entry: entry.to_owned(), object: member.path.clone(), content })
+            });
+            let reads: Vec<_> = futures_util::stream::iter(reads).buffered(AT_ONCE).collect().await;
+            let copies = reads.into_iter().collect::<Result<Vec<Copied>, Failure>>()?;
+            let put = opened.store.quarantine_put(copies).await;
+            put.map_err(|error| Failure::Quarantine(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+fn snapshot(error: ReadError) -> Failure {
+    match error {
+        ReadError::Stopped => Failure::Stopped,
+        other => Failure::Snapshot(other),
+    }
+}

@@ -1,0 +1,107 @@
+//! Putting back on a calendar server (I9).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use latch_core::classify::dav::look::Found;
+use latch_core::journal::Commit;
+use latch_core::operation::Class;
+use latch_core::undo::Difference;
+use latch_core::undo::dav::{BackStep, Kept, inverse, whereabouts};
+use latch_ipc::contract::{NotRestored, UndoResult};
+use latch_ipc::rpc::{ErrorCode, RpcError};
+
+use crate::runtime::accounts::Account;
+use crate::runtime::stop::storage;
+use crate::runtime::undo::{Undo, rest};
+use crate::runtime::{Opened, Runtime};
+
+const NEW_VERSIONS: &str = "What is back has new versions (ETags): programs fetch it again.";
+
+impl Runtime {
+    pub(crate) async fn put_back_dav(
+        &self,
+        opened: &Opened,
+        undo: Undo,
+        account: &Account,
+    ) -> Result<UndoResult, RpcError> {
+        let epoch = opened.gate.current();
+        let here = self.here(account);
+        let mut now: BTreeMap<String, Found> = BTreeMap::new();
+        for path in whereabouts(&undo.entry) {
+            let found = self.dav_found(account, epoch, &here, &path).await;
+            let found =
+                found.map_err(|error| RpcError::new(ErrorCode::Upstream, format!("nothing was put back: {error}")))?;
+            now.extend(found.map(|found| (path, found)));
+        }
+        let mut copies: BTreeMap<String, Kept> = BTreeMap::new();
+        for change in undo.entry.changes.iter().filter(|change| change.difference == Difference::Copied) {
+            let copy = opened.store.quarantine_take(&undo.id, &change.object).await;
+            let copy = copy.map_err(|error| RpcError::new(ErrorCode::Storage, error.to_string()))?;
+            let kept = copy.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
+            copies.extend(kept.map(|kept| (change.object.clone(), kept)));
+        }
+        let back = inverse(&undo.entry, &now, &copies, &here);
+        let told = |(object, why): (String, String)| NotRestored { object, why };
+        let mut result = UndoResult { notes: back.notes, ..UndoResult::default() };
+        result.not_restored.extend(back.not_restored.into_iter().map(told));
+        let (mut restored, mut failing) = (BTreeSet::new(), BTreeSet::new());
+        for step in back.steps {
+            match self.back_call(opened, account, &undo, &step).await? {
+                None if step.restores => {
+                    restored.insert(step.object);
+                }
+                None => {}
+                Some(why) => {
+                    failing.insert(step.object.clone());
+                    result.not_restored.push(NotRestored { object: step.object, why });
+                }
+            }
+        }
+        result.restored = u32::try_from(restored.len()).unwrap_or(u32::MAX);
+        if !restored.is_empty() {
+            result.notes.push(NEW_VERSIONS.to_owned());
+        }
+        let failing: Vec<String> = failing.into_iter().collect();
+        let done = rest(undo, &failing);
+        let commit = Commit { puts: vec![done.put()], ..Commit::default() };
+        opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        opened.guard().forget_answers(&done.account);
+        let back: Vec<String> = copies.into_keys().filter(|object| restored.contains(object)).collect();
+        if !back.is_empty()
+            && let Err(error) = opened.store.quarantine_forget(&done.id, back).await
+        {
+            tracing::warn!(%error, "copies of what is back stay in the quarantine");
+        }
+        Ok(result)
+    }
+
+    /// One call between its records; why it did not succeed.
+    async fn back_call(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        undo: &Undo,
+        step: &BackStep,
+    ) -> Result<Option<String>, RpcError> {
+        let call = &step.call;
+        let mut plan =
+            opened.guard().begin_undo(&undo.account, &undo.entry.action, Class::Modify, 1, std::slice::from_ref(call));
+        let commit = opened.guard().intent(&mut plan, 0, opened.now());
+        let intent = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
+        let lease = opened.guard().lease(&mut plan, 0);
+        let sent = match lease {
+            Ok(lease) => self.send(opened, account, lease, call.clone()).await,
+            Err(stopped) => Err(stopped.into()),
+        };
+        let why = match sent {
+            Ok(answer) if (200..300).contains(&answer.status) => None,
+            Ok(answer) if answer.status == 412 => Some("somebody changed it since".to_owned()),
+            Ok(answer) => Some(format!("the server answered {}", answer.status)),
+            Err(failure) => Some(failure.to_string()),
+        };
+        let text = why.clone().map_or_else(|| "put back".to_owned(), |why| format!("not put back: {why}"));
+        let commit = opened.guard().outcome(&plan, intent, Some(undo.id.clone()), text, opened.now());
+        opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        Ok(why)
+    }
+}

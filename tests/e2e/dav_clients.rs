@@ -1,0 +1,87 @@
+//! Calendar programs that people use, unmodified: Python's caldav, curl.
+
+use std::process::Output;
+
+use latch_ipc::view::Class;
+use latch_tests::paths;
+use latch_tests::radicale::{ACCOUNT, Diary};
+use latch_tests::scene::{AGENT, issue};
+use serde_json::json;
+use tokio::process::Command;
+
+const CALDAV: &str = r#"
+import caldav, datetime, json, sys
+url, user, token = sys.argv[1:]
+said = {}
+with caldav.DAVClient(url=url, username=user, password=token) as client:
+    calendars = client.principal().calendars()
+    said['calendars'] = sorted(str(calendar.name) for calendar in calendars)
+    work = [calendar for calendar in calendars if str(calendar.name).startswith('Work')][0]
+    said['url'] = str(work.url)
+    said['events'] = sorted(str(event.icalendar_component['summary']) for event in work.events())
+    found = work.search(start=datetime.datetime(2026, 3, 2), end=datetime.datetime(2026, 3, 3), event=True, expand=False)
+    said['found'] = [str(event.icalendar_component['summary']) for event in found]
+    made = work.save_event(dtstart=datetime.datetime(2026, 5, 1, 8), dtend=datetime.datetime(2026, 5, 1, 9), summary='Made by a library')
+    made.icalendar_component['summary'] = 'Changed by a library'
+    made.save()
+    said['again'] = str(work.event_by_uid(made.id).icalendar_component['summary'])
+    try:
+        work.delete()
+        said['denied'] = False
+    except caldav.lib.error.DAVError as error:
+        said['denied'] = str(error)
+    found[0].delete()
+    said['left'] = len(work.events())
+print(json.dumps(said))
+"#;
+
+async fn run(command: &mut Command) -> Output {
+    command.kill_on_drop(true).env("HOME", std::env::temp_dir());
+    let output = tokio::time::timeout(std::time::Duration::from_secs(90), command.output());
+    output.await.expect("it ends").expect("it is installed: run `cargo xtask setup`")
+}
+
+async fn with_caldav(diary: &Diary, url: &str) -> serde_json::Value {
+    let token = issue(&diary.engine, AGENT).await;
+    let mut command = Command::new(paths::python());
+    command.args(["-c", CALDAV, url, ACCOUNT, &token]);
+    let client = async { run(&mut command).await };
+    let person = async {
+        let hold = diary.engine.hold().await;
+        assert_eq!((hold.count, hold.class), (5, Class::Destroy));
+        diary.engine.deny(&hold).await;
+        let hold = diary.engine.hold().await;
+        assert_eq!((hold.count, hold.class, hold.verb.as_str()), (1, Class::Destroy, "Delete"));
+        diary.engine.allow(&hold).await;
+    };
+    let (output, ()) = tokio::join!(client, person);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+#[tokio::test]
+async fn pythons_caldav_works_unchanged_and_is_told_of_a_denial() {
+    let diary = Diary::new(4, "organize").await;
+    let said = with_caldav(&diary, &format!("{}/{ACCOUNT}/", diary.engine.door())).await;
+    assert_eq!(said["calendars"], json!(["Work & more"]));
+    assert_eq!(said["url"], format!("{}/{ACCOUNT}/erin/work/", diary.engine.door()));
+    assert_eq!(said["events"], json!(["Meeting 1", "Meeting 2", "Meeting 3", "Meeting 4"]));
+    assert_eq!((&said["found"], &said["again"]), (&json!(["Meeting 1"]), &json!("Changed by a library")));
+    assert!(said["denied"].as_str().is_some_and(|why| !why.is_empty()), "{said}");
+    assert_eq!(said["left"], 4);
+}
+
+#[tokio::test]
+async fn curl_is_led_from_the_doors_top_to_the_account() {
+    let diary = Diary::new(2, "read-only").await;
+    let token = issue(&diary.engine, AGENT).await;
+    let user = format!("{ACCOUNT}:{token}");
+    let url = format!("{}/.well-known/caldav", diary.engine.door());
+    let found =
+        run(Command::new("curl").args(["-sS", "-L", "-u", &user, "-X", "PROPFIND", "-H", "Depth: 1", &url])).await;
+    let text = String::from_utf8_lossy(&found.stdout);
+    assert!(text.contains("multistatus") && text.contains(">/cal/erin/<"), "{found:?}");
+    let url = format!("{}/{ACCOUNT}/erin/work/e1.ics", diary.engine.door());
+    let one = run(Command::new("curl").args(["-sS", "--anyauth", "-u", &user, &url])).await;
+    assert!(String::from_utf8_lossy(&one.stdout).contains("SUMMARY:Meeting 1"), "{one:?}");
+}
