@@ -242,6 +242,7 @@ impl Diary {
                 username: USER.to_owned(),
                 password: Secret::new(PASSWORD.to_owned()),
             },
+            check: true,
         };
         engine.call(AccountAdd, params).await;
         connect(&engine, AGENT, ACCOUNT, preset).await;

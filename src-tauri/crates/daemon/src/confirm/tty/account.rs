@@ -218,7 +218,8 @@ pub(super) async fn by_hand(client: &Client, terminal: &mut Terminal) -> Result<
 async fn asked(terminal: &mut Terminal) -> Option<AccountAddParams> {
     terminal.say("An empty line stops at any point.\n");
     let id = needed(terminal, "A short name for the account (it stands in agents' addresses): ").await?;
-    let provider = needed(terminal, "Provider (gmail, imap for any mail server, dav for calendars and contacts): ").await?;
+    let provider =
+        needed(terminal, "Provider (gmail, imap for any mail server, dav for calendars and contacts): ").await?;
     let is_mail = provider == "imap";
     let upstream = if is_mail {
         UpstreamParams { imap: Some(mail_server(terminal).await?), ..UpstreamParams::default() }
