@@ -40,6 +40,7 @@ const READS: &[&str] = &[
 const CHANGES: &[&str] = &[
     "account.remove",
     "account.sign_out",
+    "phone.stop",
     "answer.forget",
     "agent.connect",
     "agent.revoke",

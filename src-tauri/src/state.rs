@@ -370,7 +370,7 @@ impl State {
                 self.story.extend(event.text);
                 return Vec::new();
             }
-            EventKind::AccountFailing | EventKind::AgentPaused => {
+            EventKind::AccountFailing | EventKind::AgentPaused | EventKind::PhoneChanged => {
                 if let Some(text) = event.text {
                     self.note(text);
                 }

@@ -21,6 +21,17 @@ pub(crate) fn left(until: &str, now: Timestamp) -> Option<String> {
     }
 }
 
+/// `12 min`, since a moment that was; `None` if it can't be read.
+pub(crate) fn ago(since: &str, now: Timestamp) -> Option<String> {
+    let seconds = now.as_second().checked_sub(since.parse::<Timestamp>().ok()?.as_second())?.max(0);
+    Some(match seconds {
+        0..=90 => format!("{seconds} s"),
+        91..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    })
+}
+
 /// Shows what could hide or reorder text as `‹U+202E›`, line ends as spaces, and domains outside ASCII as punycode.
 pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());

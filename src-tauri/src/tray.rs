@@ -1,10 +1,11 @@
 //! The tray as data: from what is known to an icon and a menu. What draws it is in [`crate::desktop`].
 
 use jiff::Timestamp;
+use latch_ipc::phone::PhoneState;
 use latch_ipc::view::AgentView;
 use serde::{Deserialize, Serialize};
 
-use crate::text::{act, left, visible};
+use crate::text::{act, ago, left, visible};
 use crate::world::{Engine, Shortcut, Snapshot};
 use latch_ipc::words::counted;
 
@@ -81,6 +82,7 @@ pub(crate) fn tray(known: &Snapshot, now: Timestamp) -> Tray {
         menu.push(Item::Note("This is the drill: nothing here is real".to_owned()));
     }
     menu.push(state_line(known));
+    menu.extend(phone_notes(known, now));
     if known.world.panicked() {
         menu.push(Item::Choice(Action::OpenResume, "See what was stopped, undo, resume…".to_owned()));
     }
@@ -118,6 +120,19 @@ fn state_line(known: &Snapshot) -> Item {
         Engine::Up if known.stopping => "Stopping…".to_owned(),
         Engine::Up => "Running".to_owned(),
     })
+}
+
+/// A phone stop that would not be seen is said where the person looks; the icon stays what it is about agents.
+fn phone_notes(known: &Snapshot, now: Timestamp) -> Vec<Item> {
+    let phones = known.world.status.iter().filter(|_| known.engine == Engine::Up).flat_map(|status| &status.phone);
+    let offline = phones.filter(|phone| phone.state == PhoneState::Offline);
+    offline
+        .map(|phone| {
+            let since = phone.since.as_deref().and_then(|since| ago(since, now));
+            let since = since.map(|ago| format!(" for {ago}")).unwrap_or_default();
+            Item::Note(format!("Phone stop offline{since}: {}", visible(&phone.account)))
+        })
+        .collect()
 }
 
 fn waiting_menu(known: &Snapshot, waiting: usize) -> Item {
@@ -243,6 +258,25 @@ mod tests {
         insta::assert_snapshot!("panicked", shown(&snapshot(Engine::Up, panicked)));
         let down = Engine::Down { why: "it ended".to_owned() };
         insta::assert_snapshot!("offline", shown(&snapshot(down, World::default())));
+    }
+
+    #[test]
+    fn a_phone_stop_that_is_offline_is_said() {
+        let phone = |state: PhoneState| latch_ipc::phone::PhoneView {
+            account: "work".to_owned(),
+            state,
+            since: Some("2026-11-22T07:55:00Z".to_owned()),
+            text: String::new(),
+        };
+        let noted = |engine, state| {
+            let mut world = world(Vec::new());
+            world.status.as_mut().unwrap().phone = vec![phone(state)];
+            phone_notes(&snapshot(engine, world), "2026-11-22T08:00:00Z".parse().unwrap())
+        };
+        let said = Item::Note("Phone stop offline for 5 min: work".to_owned());
+        assert_eq!(noted(Engine::Up, PhoneState::Offline), [said]);
+        assert!(noted(Engine::Up, PhoneState::Watching).is_empty());
+        assert!(noted(Engine::Starting, PhoneState::Offline).is_empty());
     }
 
     #[test]

@@ -32,6 +32,10 @@ mod large;
 mod library;
 mod panic;
 mod peers;
+#[cfg(unix)]
+mod phone;
+#[cfg(unix)]
+mod phone_api;
 mod recipients;
 mod signing_out;
 mod thin;

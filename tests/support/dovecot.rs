@@ -43,15 +43,21 @@ pub struct Stored {
 impl Dovecot {
     /// Starts with so many messages in INBOX: every third unread, every tenth starred.
     pub async fn start(mails: usize) -> Self {
-        Self::start_as(mails, false).await
+        Self::start_as(mails, false, "").await
     }
 
     /// The same with TLS.
     pub async fn with_tls(mails: usize) -> Self {
-        Self::start_as(mails, true).await
+        Self::start_as(mails, true, "").await
     }
 
-    async fn start_as(mails: usize, tls: bool) -> Self {
+    /// The same for a server that can't report changes (RFC 2177) and does not say what it stored where (RFC 4315).
+    pub async fn start_plain(mails: usize) -> Self {
+        let less = "imap_capability = IMAP4rev1 SASL-IR ID ENABLE UNSELECT NAMESPACE SPECIAL-USE ACL";
+        Self::start_as(mails, false, less).await
+    }
+
+    async fn start_as(mails: usize, tls: bool, more: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("latch-dovecot").tempdir().expect("a temporary folder");
         let (user, group) = account();
         let root = folder.path();
@@ -62,10 +68,19 @@ impl Dovecot {
         let port = free_port();
         let tls_port = if tls { free_port() } else { 0 };
         let certificate = tls.then(|| certify(root));
-        std::fs::write(root.join("dovecot.conf"), config(root, [port, tls_port], &user, &group)).expect("a file");
+        let text = config(root, [port, tls_port], &user, &group, more);
+        std::fs::write(root.join("dovecot.conf"), text).expect("a file");
         fill(&root.join("mail").join(USER), mails);
         own(root, &user);
-        let config = root.join("dovecot.conf");
+        let server = Self { port, tls_port, certificate, folder };
+        server.begin().await;
+        server
+    }
+
+    /// Starts it again after [`Self::stop`].
+    pub async fn begin(&self) {
+        let (user, group) = account();
+        let config = self.folder.path().join("dovecot.conf");
         let mut command = if rustix::process::geteuid().is_root() {
             let mut command = Command::new("setpriv");
             command.arg(format!("--reuid={user}")).arg(format!("--regid={group}")).args(["--clear-groups", "dovecot"]);
@@ -77,15 +92,57 @@ impl Dovecot {
         // It keeps what it inherits: a pipe would never end.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let status = command.status().expect("dovecot is installed: run `cargo xtask setup`");
-        let server = Self { port, tls_port, certificate, folder };
-        assert!(status.success(), "dovecot: {}", server.log());
+        assert!(status.success(), "dovecot: {}", self.log());
         for _ in 0..200 {
-            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                return server;
+            if tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
+                return;
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
-        panic!("dovecot does not listen: {}", server.log());
+        panic!("dovecot does not listen: {}", self.log());
+    }
+
+    /// Ends it and every connection to it.
+    pub async fn stop(&self) {
+        self.end();
+        for _ in 0..400 {
+            let gone = !self.folder.path().join("run/master.pid").exists();
+            if gone && tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("dovecot does not end: {}", self.log());
+    }
+
+    /// While it is stopped: forgets every UID of the INBOX, so that it has another UIDVALIDITY the next time.
+    pub fn forget_uids(&self) {
+        let home = self.folder.path().join("mail").join(USER);
+        for entry in std::fs::read_dir(home).expect("a Maildir").filter_map(Result::ok) {
+            if entry.path().is_file() {
+                std::fs::remove_file(entry.path()).expect("removed");
+            }
+        }
+    }
+
+    /// While it is stopped: a message of the INBOX is not there any more.
+    pub fn lose(&self, subject: &str) {
+        let home = self.folder.path().join("mail").join(USER);
+        let files = ["cur", "new"].iter().filter_map(|part| std::fs::read_dir(home.join(part)).ok());
+        for entry in files.flat_map(|entries| entries.filter_map(Result::ok)) {
+            let text = String::from_utf8_lossy(&std::fs::read(entry.path()).expect("a message")).into_owned();
+            if text.contains(&format!("Subject: {subject}")) {
+                std::fs::remove_file(entry.path()).expect("removed");
+            }
+        }
+    }
+
+    fn end(&self) {
+        let pid = std::fs::read_to_string(self.folder.path().join("run/master.pid"));
+        let pid = pid.ok().and_then(|pid| pid.trim().parse().ok()).and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
     }
 
     /// What it wrote to its log.
@@ -142,11 +199,7 @@ impl Dovecot {
 
 impl Drop for Dovecot {
     fn drop(&mut self) {
-        let pid = std::fs::read_to_string(self.folder.path().join("run/master.pid"));
-        let pid = pid.ok().and_then(|pid| pid.trim().parse().ok()).and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
+        self.end();
     }
 }
 
@@ -232,7 +285,7 @@ fn fill(home: &Path, mails: usize) {
     }
 }
 
-fn config(root: &Path, [port, tls_port]: [u16; 2], user: &str, group: &str) -> String {
+fn config(root: &Path, [port, tls_port]: [u16; 2], user: &str, group: &str, more: &str) -> String {
     let root = root.display();
     let ssl = if tls_port == 0 {
         "ssl = no".to_owned()
@@ -260,6 +313,7 @@ first_valid_gid = 1
 protocol imap {{
   mail_plugins = $mail_plugins imap_acl imap_quota
   mail_max_userip_connections = 100
+  {more}
 }}
 plugin {{
   acl = vfile

@@ -29,8 +29,13 @@ pub struct Post {
 impl Post {
     /// So many mails; the agent has the preset on the account.
     pub async fn new(mails: usize, preset: &str) -> Self {
+        Self::with(Dovecot::start(mails), preset, Start::in_memory).await
+    }
+
+    /// With this mail server, and an engine started like this.
+    pub async fn with(server: impl Future<Output = Dovecot>, preset: &str, how: impl FnOnce(Start) -> Start) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let (dovecot, engine) = tokio::join!(Dovecot::start(mails), Start::at(home.path()).in_memory().imap().start());
+        let (dovecot, engine) = tokio::join!(server, how(Start::at(home.path())).imap().start());
         add(&engine, dovecot.port, PASSWORD).await;
         let connected = connect(&engine, AGENT, ACCOUNT, preset).await;
         Self { dovecot, engine, connected, home }

@@ -92,6 +92,24 @@ test("the drill says that it is one, tells its story and can be ended", async ()
   await accessible();
 });
 
+test("the phone stop is switched, and said when it is offline", async () => {
+  const backend = await open(sampleSnapshot(), "Accounts");
+  await fireEvent.click(screen.getByRole("switch", { name: /Stop from the phone: off/ }));
+  await pass(10);
+  expect(backend.called).toContainEqual(["phone.stop", { account: "work", on: true }]);
+  const status = sampleSnapshot().status!;
+  const phone = [{ account: "work", state: "offline" as const, since: "2026-11-22T09:14:00Z", text: "Moving the mail stops nothing until then" }];
+  backend.change(sampleSnapshot({ status: { ...status, phone } }));
+  await pass(10);
+  const shown = screen.getByRole("switch", { name: /Stop from the phone: offline, since/ }) as HTMLInputElement;
+  expect(shown.checked).toBe(true);
+  expect(document.body.textContent).toContain("Moving the mail stops nothing until then");
+  await fireEvent.click(shown);
+  await pass(10);
+  expect(backend.called).toContainEqual(["phone.stop", { account: "work", on: false }]);
+  await accessible();
+});
+
 test("a credential is sent once and not kept in the form", async () => {
   const backend = await open(sampleSnapshot(), "Accounts");
   await fireEvent.change(screen.getByLabelText(/Credential/), { target: { value: "bearer" } });

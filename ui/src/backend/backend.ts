@@ -10,6 +10,7 @@ import type { JournalVerified } from "../bindings/JournalVerified";
 import type { MailTls } from "../bindings/MailTls";
 import type { OutboxView } from "../bindings/OutboxView";
 import type { PanicResult } from "../bindings/PanicResult";
+import type { PhoneView } from "../bindings/PhoneView";
 import type { QuarantineView } from "../bindings/QuarantineView";
 import type { RecordView } from "../bindings/RecordView";
 import type { Remember } from "../bindings/Remember";
@@ -109,6 +110,7 @@ export type Calls = {
   "account.discover": [{ address: string }, DiscoveredView];
   "account.remove": [{ id: string }, unknown];
   "account.sign_out": [{ id: string }, SignedOut];
+  "phone.stop": [{ account: string; on: boolean }, PhoneView];
   "agent.connect": [{ id: string; name: string; program?: string }, Connected];
   "agent.revoke": [{ id: string }, unknown];
   "grant.put": [{ agent: string; account: string; preset: Preset; expires_in?: number }, { grant: GrantView }];

@@ -9,7 +9,7 @@ export type AskView = {
  */
 id: string, 
 /**
- * `connect`, `access`, `undo`, `token`.
+ * `connect`, `access`, `undo`, `phone`.
  */
 kind: string, 
 /**

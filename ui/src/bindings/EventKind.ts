@@ -3,4 +3,4 @@
 /**
  * The kinds of notification.
  */
-export type EventKind = "hold.opened" | "hold.changed" | "hold.closed" | "ask.opened" | "panic" | "resumed" | "vault.opened" | "account.failing" | "outbox.changed" | "agent.paused" | "told";
+export type EventKind = "hold.opened" | "hold.changed" | "hold.closed" | "ask.opened" | "panic" | "resumed" | "vault.opened" | "account.failing" | "outbox.changed" | "phone.changed" | "agent.paused" | "told";

@@ -165,6 +165,21 @@ pub(crate) enum Account {
         /// The account
         id: String,
     },
+    /// Ask the owner to leave a mail in the inbox whose leaving it stops everything, or to take it away
+    PhoneStop {
+        /// The account
+        id: String,
+        /// Leave it or take it away
+        turn: Turn,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Turn {
+    /// A mail is left and watched
+    On,
+    /// It is taken away
+    Off,
 }
 
 const ACCOUNT_ADD: &str = "\

@@ -129,6 +129,8 @@ pub enum Shelf {
     Known,
     /// The panic flag, the epoch and who is stopped.
     State,
+    /// The mails whose leaving stops everything, by account.
+    Phone,
 }
 
 /// A document to store.

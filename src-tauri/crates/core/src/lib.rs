@@ -13,6 +13,7 @@ pub mod journal;
 pub mod lease;
 pub mod operation;
 pub mod pdp;
+pub mod phone;
 pub mod plan;
 pub mod policy;
 pub mod recipe;

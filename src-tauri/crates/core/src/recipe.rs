@@ -9,6 +9,7 @@
 //! ```
 
 pub mod sent;
+pub mod stop;
 #[cfg(test)]
 mod tests;
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use ts_rs::TS;
 
 use crate::discovery::{AccountDiscoverParams, DiscoveredView};
+use crate::phone::{PhoneStopParams, PhoneView};
 use crate::secret::Secret;
 use crate::view::{
     AccountView, AgentView, AnswerView, AskView, CutView, DoorsView, GrantView, HoldState, HoldView, OutboxView,
@@ -65,6 +66,8 @@ methods! {
     AccountRemove = "account.remove" owner: Id => Empty;
     /// Signs out at the provider: its tokens end there, where the provider has a way (RFC 7009). Works while panicked.
     AccountSignOut = "account.sign_out" owner: Id => SignedOut;
+    /// Leaves a mail in an account's inbox whose leaving it stops everything, or takes it away.
+    PhoneStop = "phone.stop" owner: PhoneStopParams => PhoneView;
     /// Connects a client program.
     AgentConnect = "agent.connect" owner: AgentConnectParams => AgentConnected;
     /// Every agent; over the control socket without programs and history.
@@ -684,6 +687,9 @@ pub enum EventKind {
     /// A mail waits in, or left, the outbox.
     #[serde(rename = "outbox.changed")]
     OutboxChanged,
+    /// The mail that stops everything is watched, or can't be at the moment.
+    #[serde(rename = "phone.changed")]
+    PhoneChanged,
     /// An agent was paused after repeated denials.
     #[serde(rename = "agent.paused")]
     AgentPaused,

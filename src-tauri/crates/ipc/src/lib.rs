@@ -14,6 +14,8 @@ pub mod client;
 pub mod codec;
 pub mod contract;
 pub mod discovery;
+/// Stop from the phone.
+pub mod phone;
 pub mod rpc;
 /// Credentials on their way in.
 pub mod secret;

@@ -409,7 +409,7 @@ pub struct UndoView {
 pub struct AskView {
     /// `a1`, `a2`, ...
     pub id: String,
-    /// `connect`, `access`, `undo`, `token`.
+    /// `connect`, `access`, `undo`, `phone`.
     pub kind: String,
     /// A plain sentence.
     pub text: String,
@@ -518,6 +518,9 @@ pub struct StatusView {
     pub agents: u32,
     /// Holds that wait.
     pub waiting: u32,
+    /// Every account in which a mail can stop everything, and whether it is watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phone: Vec<crate::phone::PhoneView>,
     /// Who started an engine here as owner: the present one first, then what else did in the last week, with parent chains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub starts: Vec<String>,

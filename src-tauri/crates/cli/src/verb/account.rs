@@ -5,7 +5,8 @@ use std::process::Stdio;
 use latch_daemon::confirm::tty::account::{Wanted, add};
 use latch_daemon::confirm::tty::connect::{self, Program};
 use latch_daemon::confirm::tty::{Terminal, show};
-use latch_ipc::contract::{AccountList, Empty, Hello, HelloCall, MailServerParams, MailTls, StatusCall};
+use latch_ipc::contract::{AccountList, Empty, Hello, HelloCall, MailServerParams, MailTls, PhoneStop, StatusCall};
+use latch_ipc::phone::PhoneStopParams;
 use latch_ipc::view::{AccountView, DoorsView};
 use latch_ipc::{Client, PROTOCOL};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use tokio::io::BufReader;
 use tokio::process::Command;
 
 use super::Call;
-use crate::args::{Account, AccountAdd, ClientArg, TlsArg, VaultArg};
+use crate::args::{Account, AccountAdd, ClientArg, TlsArg, Turn, VaultArg};
 use crate::exit::{Exit, Failure};
 use crate::harden;
 
@@ -45,6 +46,11 @@ pub(super) fn run(call: Call, verb: Account) -> Result<Exit, Failure> {
                     show::plain(&id)
                 ),
             )),
+            Account::PhoneStop { id, turn } => {
+                let params = PhoneStopParams { account: id, on: turn == Turn::On };
+                let phone = call.engine().await?.call(PhoneStop, params).await?;
+                call.print(&phone, show::phone)
+            }
             Account::List => {
                 let accounts = call.engine().await?.call(AccountList, Empty {}).await?;
                 call.print(&accounts, |accounts| show::accounts(accounts))

@@ -35,6 +35,17 @@ pub(super) fn check(file: &File) -> Result<(), String> {
             return Err("sent: find must say {address} and read {object}".to_owned());
         }
     }
+    if let Some(stop) = &file.stop {
+        let about_it = [&stop.look, &stop.remove.path];
+        if !holes(&stop.find).any(|hole| hole == "name")
+            || !about_it.iter().all(|path| holes(path).any(|hole| hole == OBJECT))
+        {
+            return Err("stop: find must say {name}, look and remove {object}".to_owned());
+        }
+        if stop.poll_seconds == 0 || stop.poll_seconds > 60 {
+            return Err("stop: poll_seconds is between 1 and 60".to_owned());
+        }
+    }
     for (name, bulk) in &file.bulk {
         if let Some(set) = &bulk.set {
             known(&file.sets, set, "set").map_err(|reason| format!("bulk {name}: {reason}"))?;

@@ -429,6 +429,43 @@ pub(crate) struct Sent {
     pub also_at: Vec<String>,
 }
 
+/// How a mail of the guard's own is left, looked at and removed: the one whose leaving the inbox stops everything.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Stop {
+    /// Values for the holes of `base`.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    /// Stores the mail.
+    pub leave: Endpoint,
+    /// Where its body holds the mail.
+    pub mail: String,
+    /// What else stands in the body.
+    #[serde(default)]
+    pub with: serde_json::Value,
+    /// Pointer to its id in the answer, and in an entry of the list that `find` gives.
+    pub id: String,
+    /// Pointer to its thread's id in the same.
+    pub thread: Option<String>,
+    /// Reads its labels.
+    pub look: String,
+    /// Pointer to them.
+    pub labels: String,
+    /// The label that it has as long as it is in the inbox.
+    pub inbox: String,
+    /// Labels that take it out of the inbox all the same.
+    #[serde(default)]
+    pub never: Vec<String>,
+    /// Takes it away.
+    pub remove: Endpoint,
+    /// Lists those in the inbox with the Message-ID `{name}`.
+    pub find: String,
+    /// Pointer to the list in its answer.
+    pub list: String,
+    /// How often it is looked at, in seconds.
+    pub poll_seconds: u32,
+}
+
 /// Where batches go.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -522,4 +559,6 @@ pub(crate) struct File {
     pub outbox: Option<Outbox>,
     /// Whom the person wrote to.
     pub sent: Option<Sent>,
+    /// The mail that stops everything.
+    pub stop: Option<Stop>,
 }

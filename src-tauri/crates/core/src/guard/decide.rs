@@ -271,8 +271,9 @@ impl Guard {
     /// Consumes an allowed hold: at most once (I2).
     pub fn take_allowed(&mut self, id: &str, now: Now) -> Option<(Permit, Request, Allowed)> {
         let gate = self.gate.clone();
+        let spared = self.hold(id).is_some_and(|hold| self.names_stop_mail(&hold.account, &hold.request));
         let hold = self.hold_mut(id)?;
-        if hold.state != State::Allowed || hold.expires_at <= now.time || !gate.admits(hold.epoch) {
+        if spared || hold.state != State::Allowed || hold.expires_at <= now.time || !gate.admits(hold.epoch) {
             return None;
         }
         let allowed = hold.allowed.clone()?;

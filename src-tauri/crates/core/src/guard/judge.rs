@@ -127,6 +127,10 @@ impl Guard {
         let Some((grant, narrowed)) = self.effective(session, account, now) else {
             return Self::stranger(session, account, now);
         };
+        if self.names_stop_mail(account, request) {
+            let instead = "Look for what is there.".to_owned();
+            return self.forbid(session, account, request, super::phone::NO_SUCH.to_owned(), instead, now);
+        }
         let unresolved = request.parts.iter().any(|part| matches!(part.operation.objects, Objects::Within { .. }));
         let judged = self.judge(grant, narrowed, request, now);
         if let Judged::Forbid { why, instead } = judged {

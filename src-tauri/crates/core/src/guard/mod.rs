@@ -29,6 +29,7 @@ mod decide;
 mod execute;
 mod judge;
 mod known;
+mod phone;
 mod prompt;
 mod session;
 mod standing;
@@ -145,6 +146,8 @@ pub struct Loaded {
     pub written: BTreeMap<String, Written>,
     /// Remembered denials.
     pub denials: Vec<Denial>,
+    /// The mails whose leaving stops everything, by account.
+    pub stop_mails: BTreeMap<String, crate::phone::Anchor>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -203,6 +206,7 @@ pub struct Guard {
     /// The last task allowance's number.
     given: u64,
     places: BTreeMap<String, Vec<String>>,
+    stop_mails: BTreeMap<String, crate::phone::Anchor>,
     notices: VecDeque<Notice>,
     prompts: prompt::Prompts,
 }
@@ -243,6 +247,7 @@ impl Guard {
             spared: HashMap::new(),
             given: 0,
             places: BTreeMap::new(),
+            stop_mails: loaded.stop_mails,
             notices: VecDeque::new(),
             prompts: prompt::Prompts::default(),
         }

@@ -21,6 +21,7 @@ pub async fn run(client: Client, mut events: UnboundedReceiver<Event>) {
             | EventKind::AccountFailing
             | EventKind::VaultOpened
             | EventKind::OutboxChanged
+            | EventKind::PhoneChanged
             | EventKind::AgentPaused
             | EventKind::Told => {}
         }

@@ -26,7 +26,7 @@ pub const SOCKET: &str = "control.sock";
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
 /// Methods that widen, but that anybody may bring before the owner: the runtime answers them with [`ErrorCode::AskOwner`].
-pub const ASKABLE: &[&str] = &["agent.connect", "grant.put", "undo.run"];
+pub const ASKABLE: &[&str] = &["agent.connect", "grant.put", "undo.run", "phone.stop"];
 
 /// Whether the socket passes a method on, and if not, why.
 pub fn admit(method: &str) -> Result<(), RpcError> {

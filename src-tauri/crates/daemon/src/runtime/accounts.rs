@@ -187,11 +187,11 @@ impl Runtime {
     }
 
     /// Forgets an account, its credential, and what agents could do with it.
-    pub(crate) async fn account_remove(&self, params: Id) -> Result<Empty, RpcError> {
+    pub(crate) async fn account_remove(self: &Arc<Self>, params: Id) -> Result<Empty, RpcError> {
         let opened = self.opened().ok_or_else(locked)?;
-        if opened.account(&params.id).is_none() {
-            return Err(RpcError::new(ErrorCode::NotFound, "there is no such account"));
-        }
+        let account =
+            opened.account(&params.id).ok_or_else(|| RpcError::new(ErrorCode::NotFound, "there is no such account"))?;
+        self.forget_phone(opened, &account).await?;
         let now = opened.now();
         let mut commit = opened.guard().forget_account(&params.id, now);
         let unsent = self.outbox_close(opened, None, Some(&params.id));

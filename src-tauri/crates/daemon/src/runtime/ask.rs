@@ -6,6 +6,7 @@ use std::sync::Arc;
 use latch_core::grant::AuthorizationDetail;
 use latch_core::time::{Span, Time};
 use latch_ipc::contract::{AgentConnectParams, AskDecideParams, EventKind, GrantPutParams, UndoRunParams, Verdict};
+use latch_ipc::phone::PhoneStopParams;
 use latch_ipc::rpc::{ErrorCode, RpcError};
 use latch_ipc::view::AskView;
 use serde_json::{Value, json};
@@ -43,6 +44,7 @@ enum Wanted {
     Connect(AgentConnectParams),
     Access(GrantPutParams),
     Undo(UndoRunParams),
+    Phone(PhoneStopParams),
 }
 
 impl Wanted {
@@ -51,6 +53,7 @@ impl Wanted {
             Self::Connect(_) => "connect",
             Self::Access(_) => "access",
             Self::Undo(_) => "undo",
+            Self::Phone(_) => "phone",
         }
     }
 
@@ -79,6 +82,17 @@ impl Wanted {
             Self::Undo(UndoRunParams::Agent { agent, since }) => {
                 format!("A program asks to undo what {agent} did in the last {since}.")
             }
+            Self::Phone(PhoneStopParams { account, on }) => {
+                check_id(account)?;
+                match on {
+                    true => format!(
+                        "A program asks to switch the phone stop of {account} on: one mail is left in its inbox, and everything stops when it leaves the inbox."
+                    ),
+                    false => format!(
+                        "A program asks to switch the phone stop of {account} OFF: moving the mail would stop nothing any more."
+                    ),
+                }
+            }
         };
         if text.chars().any(is_hidden) || text.chars().count() > LONGEST {
             return Err(bad(format!(
@@ -98,6 +112,7 @@ impl Runtime {
             "agent.connect" => Wanted::Connect(serde_json::from_value(params).map_err(bad)?),
             "grant.put" => Wanted::Access(serde_json::from_value(params).map_err(bad)?),
             "undo.run" => Wanted::Undo(serde_json::from_value(params).map_err(bad)?),
+            "phone.stop" => Wanted::Phone(serde_json::from_value(params).map_err(bad)?),
             _ => {
                 let message = "only the person can do this, in the tray or the terminal where Latchstring runs";
                 return Err(RpcError::new(ErrorCode::Forbidden, message));
@@ -177,6 +192,7 @@ impl Runtime {
             Wanted::Connect(connect) => serde_json::to_value(self.agent_connect(connect).await?).map_err(written),
             Wanted::Access(grant) => serde_json::to_value(self.grant_put(grant).await?).map_err(written),
             Wanted::Undo(undo) => serde_json::to_value(self.undo_run(undo).await?).map_err(written),
+            Wanted::Phone(phone) => serde_json::to_value(self.phone_stop(phone).await?).map_err(written),
         }
     }
 }

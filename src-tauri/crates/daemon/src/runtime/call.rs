@@ -74,6 +74,7 @@ impl Runtime {
             c::AccountSignOut::NAME => {
                 reply::<c::AccountSignOut>(self.account_sign_out(parse::<c::AccountSignOut>(params)?).await)
             }
+            c::PhoneStop::NAME => reply::<c::PhoneStop>(self.phone_stop(parse::<c::PhoneStop>(params)?).await),
             c::AgentConnect::NAME => {
                 reply::<c::AgentConnect>(self.agent_connect(parse::<c::AgentConnect>(params)?).await)
             }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use latch_core::call::Call;
 use latch_core::catalog::Provider;
 use latch_core::classify::{Answered, batch_answer};
 use latch_core::guard::Stopped;
 use latch_core::journal::{Put, Shelf};
 use latch_core::operation::{Class, Part, Request};
+use latch_core::phone::Anchor;
 use latch_core::plan::{Permit, Plan};
 use latch_core::recipe::{self, Answer};
 use latch_core::time::Span;
@@ -356,7 +358,12 @@ impl Runtime {
             .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
             .filter(|(name, _)| name != "content-length")
             .collect();
-        Ok(Answer { status: fetched.status.as_u16(), headers, body: fetched.body })
+        let hidden = opened.guard().stop_mail(&account.id).cloned();
+        let body = match &hidden {
+            Some(hidden) => without(fetched.body, hidden),
+            None => fetched.body,
+        };
+        Ok(Answer { status: fetched.status.as_u16(), headers, body })
     }
 
     async fn keep_copies(
@@ -382,6 +389,15 @@ impl Runtime {
             .collect();
         opened.store.quarantine_put(copies).await.map_err(|error| Failure::Quarantine(error.to_string()))
     }
+}
+
+/// An answer whose lists do not name the mail that stops everything.
+fn without(body: Bytes, hidden: &Anchor) -> Bytes {
+    let Ok(mut value) = serde_json::from_slice::<Value>(&body) else { return body };
+    if !recipe::stop::hide(&mut value, hidden) {
+        return body;
+    }
+    serde_json::to_vec(&value).map_or(body, Bytes::from)
 }
 
 /// A part of a batch that could not run, for the batch's answer.

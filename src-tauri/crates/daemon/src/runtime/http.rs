@@ -9,7 +9,7 @@ use latch_core::catalog::{ErrorShape, Protocol, Provider};
 use latch_core::classify::http::{BodyNeed, Head, route};
 use latch_core::guard::{Context, Ruling, Session, Waits};
 use latch_core::hold::State;
-use latch_core::operation::Request;
+use latch_core::operation::{Objects, Request};
 use latch_core::plan::Permit;
 use latch_core::recipe::{self, Answer, View};
 use serde_json::json;
@@ -130,6 +130,9 @@ impl Runtime {
         let mut context = Context { reason, ..Context::default() };
         let mut resolved = false;
         loop {
+            if opened.guard().names_stop_mail(&account.id, &request) {
+                return Err(problem::no_such_message(shape));
+            }
             let ruling = opened.guard().handle_request(session, &account.id, &request, context.clone(), opened.now());
             let ruling = match ruling {
                 Ruling::Permit(permit) if permit.delay().is_some() && !can_wait(provider, &request) => {
@@ -202,6 +205,8 @@ impl Runtime {
     ) -> Result<Response, Problem> {
         let Request { parts, .. } = request;
         let part = parts.into_iter().next().ok_or_else(|| problem::stopped(shape))?;
+        // A list could name the mail that stops everything: it is read whole and given without.
+        let whole = matches!(part.operation.objects, Objects::None) && opened.guard().stop_mail(&account.id).is_some();
         let call = part.call;
         let (mut plan, commit) = {
             let now = opened.now();
@@ -215,6 +220,10 @@ impl Runtime {
             opened.store.append_read(record).await.map_err(|error| problem::unrecorded(shape, &error.to_string()))?;
         }
         let lease = opened.guard().lease(&mut plan, 0).map_err(|_| problem::stopped(shape))?;
+        if whole {
+            let answer = self.send(opened, account, lease, call).await;
+            return answer.map(respond).map_err(|failure| problem::failed(shape, &failure));
+        }
         let response = opened
             .upstream
             .send(lease, &account.target, call, None)

@@ -44,6 +44,7 @@ mod mail;
 mod open;
 mod outbox;
 mod owner_calls;
+mod phone;
 mod problem;
 mod read;
 mod refresh;
@@ -115,6 +116,8 @@ pub(crate) struct Opened {
     pub(crate) starts: Vec<String>,
     /// Mails that wait.
     pub(crate) outbox: Mutex<BTreeMap<u64, outbox::Waiting>>,
+    /// The mails whose leaving stops everything.
+    pub(crate) phones: phone::Phones,
     /// Reads that count but are not charged durably yet.
     pub(crate) unsaved: Mutex<Vec<latch_core::journal::Charge>>,
     /// Moves on whenever a hold may have changed: whoever waits looks again.

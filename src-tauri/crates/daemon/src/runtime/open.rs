@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 
 use super::documents::Documents;
+use super::phone::Phones;
 use super::refresh::Refreshing;
 use super::starts::Starts;
 use super::tasks::Tasks;
@@ -323,6 +324,7 @@ impl Runtime {
             .map_err(|_| StartError::Policy("loading did not end in order".to_owned()))??;
         opened.upstream.hook(Arc::new(Refreshing(Arc::downgrade(self))));
         let _ = self.opened.set(opened);
+        self.watch_phones();
         Ok(())
     }
 
@@ -352,6 +354,7 @@ impl Runtime {
         let (known, written) = known_and_written(&documents);
         let waiting = documents.shelf(Shelf::Outbox).filter_map(|(_, value)| documents.read(outbox::restore(value)));
         let waiting: BTreeMap<_, _> = waiting.collect();
+        let phones = Phones::load(&documents, now.wall);
         let alarms: Vec<String> = loaded.alarms.iter().cloned().chain(documents.alarm()).collect();
         if !alarms.is_empty() {
             state.epoch = state.epoch.saturating_add(1);
@@ -404,6 +407,7 @@ impl Runtime {
                 known,
                 written,
                 denials,
+                stop_mails: phones.anchors(),
             },
             lifetimes,
         );
@@ -474,6 +478,7 @@ impl Runtime {
             rules: Mutex::new(rules),
             starts: known.shown(&started, now),
             outbox: Mutex::new(waiting),
+            phones,
             unsaved: Mutex::default(),
             changed: watch::Sender::new(0),
             store,

@@ -75,12 +75,14 @@ impl Runtime {
             accounts: 0,
             agents: 0,
             waiting: 0,
+            phone: Vec::new(),
             starts: Vec::new(),
             warnings: super::lock(&self.warnings).clone(),
         };
         let Some(opened) = self.opened() else { return status };
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         status.accounts = count(opened.accounts.read().map_or(0, |accounts| accounts.len()));
+        status.phone = self.phone_views(opened);
         let guard = opened.guard();
         status.panicked = guard.panicked().is_some();
         status.panicked_why = guard.panicked().map(str::to_owned);

@@ -77,6 +77,11 @@ pub(super) fn body(shape: ErrorShape, error: &BodyError) -> Problem {
     if status == 503 { problem.retry_after(RETRY_AFTER) } else { problem }
 }
 
+/// It names a message that is none of the agent's: in the same words as one that is not there.
+pub(super) fn no_such_message(shape: ErrorShape) -> Problem {
+    Problem::new(shape, 404, "Not found", "There is no such message. Nothing was done.")
+}
+
 /// There is no room to keep another request for the person.
 pub(super) fn crowded(shape: ErrorShape, own: bool) -> Problem {
     let (status, detail) = if own {

@@ -1,6 +1,7 @@
 //! Panic and resume from the runtime's side (I3): gate, connections, guard, disk, in this order.
 
 use latch_core::grant::Preset;
+use latch_core::journal::Put;
 use latch_ipc::contract::{EventKind, PanicResult, ResumeParams};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 use latch_ipc::view::CutView;
@@ -10,11 +11,17 @@ use super::Runtime;
 impl Runtime {
     /// Stops everything. Idempotent. When it returns, the stop is durable.
     pub fn panic(&self, why: &str) -> Result<PanicResult, RpcError> {
+        self.panic_with(why, Vec::new())
+    }
+
+    /// The same, and these documents become durable with it.
+    pub(super) fn panic_with(&self, why: &str, puts: Vec<Put>) -> Result<PanicResult, RpcError> {
         let opened = self.opened().ok_or_else(locked)?;
         opened.gate.raise();
         let connections = self.connections.cut_all();
         let now = opened.now();
-        let (epoch, cut, commit) = opened.guard().handle_panic(why, now);
+        let (epoch, cut, mut commit) = opened.guard().handle_panic(why, now);
+        commit.puts.extend(puts);
         super::lock(&opened.answers).clear();
         let durable = opened.store.commit_blocking(commit);
         let _ = self.vault.note_anchor(&super::open::anchor(opened, epoch, true));

@@ -27,7 +27,7 @@ codes!(class_code, class_of, Class {
 
 codes!(shelf_code, shelf_of, Shelf {
     Shelf::Account = 1, Shelf::Credential = 2, Shelf::Agent = 3, Shelf::Grant = 4, Shelf::Setting = 5, Shelf::Rules = 6, Shelf::Hold = 7,
-    Shelf::Undo = 8, Shelf::Outbox = 9, Shelf::Known = 10, Shelf::State = 11,
+    Shelf::Undo = 8, Shelf::Outbox = 9, Shelf::Known = 10, Shelf::State = 11, Shelf::Phone = 12,
 });
 
 codes!(meter_code, meter_of, Meter {
@@ -48,5 +48,6 @@ pub(super) const fn shelf_name(shelf: Shelf) -> &'static str {
         Shelf::Outbox => "outbox",
         Shelf::Known => "known",
         Shelf::State => "state",
+        Shelf::Phone => "phone",
     }
 }

@@ -230,6 +230,15 @@ pub fn fetched(tokens: &[Token]) -> Option<Fetched> {
     Some(fetched)
 }
 
+/// A number that a FETCH response says of the message with this UID, such as X-GM-MSGID.
+#[must_use]
+pub fn item_of(tokens: &[Token], uid: u32, item: &str) -> Option<u64> {
+    let [_, word, Token::List(items)] = tokens else { return None };
+    let (pairs, _) = items.as_chunks::<2>();
+    let value = |name: &str| pairs.iter().find(|[known, _]| known.word().as_deref() == Some(name))?.get(1)?.number();
+    (word.word()? == "FETCH" && value("UID") == Some(u64::from(uid))).then(|| value(item))?
+}
+
 impl Fetched {
     /// What the dialog shows.
     #[must_use]

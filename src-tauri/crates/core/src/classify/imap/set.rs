@@ -60,6 +60,28 @@ impl Set {
         }
     }
 
+    /// The same without one number; `last` is what `*` stands for. `None` if nothing is left.
+    #[must_use]
+    pub fn without(&self, number: u32, last: u32) -> Option<Self> {
+        let Self::Ranges(ranges) = self else { return Some(Self::Saved) };
+        let mut left = Vec::new();
+        for (from, to) in ranges {
+            let (from, to) = (from.unwrap_or(last), to.unwrap_or(last));
+            let (from, to) = (from.min(to), from.max(to));
+            if !(from..=to).contains(&number) {
+                left.push((Some(from), Some(to)));
+                continue;
+            }
+            if from < number {
+                left.push((Some(from), Some(number - 1)));
+            }
+            if number < to {
+                left.push((Some(number.saturating_add(1)), Some(to)));
+            }
+        }
+        (!left.is_empty()).then_some(Self::Ranges(left))
+    }
+
     /// Whether it can name one message at most.
     #[must_use]
     pub fn is_single(&self) -> bool {

@@ -4,9 +4,10 @@ use latch_ipc::client::CallError;
 use latch_ipc::contract::{
     AccountList, AccountRemove, AgentConnect, AgentConnectParams, AgentList, AgentRevoke, AnswerForget, AnswerList,
     Empty, GrantPut, GrantPutParams, GrantRevoke, HoldList, Id, JournalTail, JournalTailParams, JournalVerify,
-    OutboxCancel, OutboxList, Resume, ResumeParams, StatusCall, TokenIssue, TokenIssueParams, UndoList, UndoListParams,
-    UndoRun, UndoRunParams, Unlock, VaultUnlock,
+    OutboxCancel, OutboxList, PhoneStop, Resume, ResumeParams, StatusCall, TokenIssue, TokenIssueParams, UndoList,
+    UndoListParams, UndoRun, UndoRunParams, Unlock, VaultUnlock,
 };
+use latch_ipc::phone::PhoneStopParams;
 use latch_ipc::{Client, Secret};
 
 use super::{End, Next, Terminal, account, connect, show};
@@ -20,6 +21,7 @@ account add ADDRESS              finds the mail servers of an address, tries the
 account add                      asks for everything: servers, tokens, OAuth
 account show ID                  how a mail program reaches it
 account remove ID                forgets an account and its credential
+phone ID on, phone ID off        a mail in its inbox whose leaving it stops everything, from any phone
 agents                           every agent and what it may do
 agent connect ID NAME            connects an agent; shows its pairing secret once
 agent revoke ID                  ends an agent
@@ -61,6 +63,10 @@ pub(super) async fn run(client: &Client, terminal: &mut Terminal, line: &str) ->
         }
         ["account", "show", id] => connect::shown(client, id).await,
         ["account", "remove", id] => client.call(AccountRemove, id_of(id)).await.map(|_| "Forgotten.\n".to_owned()),
+        ["phone", id, turn @ ("on" | "off")] => {
+            let params = PhoneStopParams { account: (*id).to_owned(), on: *turn == "on" };
+            client.call(PhoneStop, params).await.map(|phone| show::phone(&phone))
+        }
         ["agents"] => client.call(AgentList, Empty {}).await.map(|agents| show::agents(&agents)),
         ["agent", "connect", id, name @ ..] => agent_connect(client, id, &name.join(" ")).await,
         ["agent", "revoke", id] => {

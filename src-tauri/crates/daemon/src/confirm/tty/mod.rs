@@ -180,6 +180,8 @@ impl Console {
             }
             EventKind::VaultOpened => self.terminal.say("The vault is open.\n"),
             EventKind::OutboxChanged => {}
+            EventKind::PhoneChanged if text.is_empty() => {}
+            EventKind::PhoneChanged => self.terminal.say(&format!("{text}\n")),
         }
         self.next_question(Pace::Slow).await;
     }

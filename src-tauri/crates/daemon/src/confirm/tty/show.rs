@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use latch_ipc::contract::{JournalVerified, PanicResult, UndoResult, Verdict};
+use latch_ipc::phone::{PhoneState, PhoneView};
 use latch_ipc::view::{
     AccountView, AgentView, AnswerView, AskView, Class, HoldState, HoldView, ObjectView, OutboxView, RecordView,
     Reversible, StatusView, UndoView,
@@ -359,6 +360,9 @@ pub fn status(status: &StatusView) -> String {
     };
     let _ = writeln!(text, "Questions: {who}. {} waiting.", status.waiting);
     let _ = writeln!(text, "{}, {}.", number(status.accounts, "account"), number(status.agents, "agent"));
+    for one in status.phone.iter().filter(|one| one.state != PhoneState::Off) {
+        text.push_str(&phone(one));
+    }
     for start in &status.starts {
         let _ = writeln!(text, "Since you last looked: {}", sentence(start));
     }
@@ -366,6 +370,20 @@ pub fn status(status: &StatusView) -> String {
         let _ = writeln!(text, "Warning: {}", sentence(warning));
     }
     text
+}
+
+/// How an account's stop mail is.
+#[must_use]
+pub fn phone(phone: &PhoneView) -> String {
+    let state = match phone.state {
+        PhoneState::Off => "off",
+        PhoneState::Starting => "starting",
+        PhoneState::Watching => "on",
+        PhoneState::Offline => "OFFLINE",
+        PhoneState::Stopped => "at rest",
+    };
+    let since = phone.since.as_deref().map(|since| format!(" since {}", plain(since))).unwrap_or_default();
+    format!("Phone stop of {}: {state}{since}. {}\n", plain(&phone.account), sentence(&phone.text))
 }
 
 fn number(count: u32, noun: &str) -> String {

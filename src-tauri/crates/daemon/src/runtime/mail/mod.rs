@@ -8,6 +8,7 @@
 mod act;
 mod append;
 mod execute;
+mod hide;
 mod look;
 mod relay;
 mod session;
@@ -26,6 +27,7 @@ use latch_core::grant::Preset;
 use latch_core::guard::Session;
 
 pub(super) use execute::refused;
+pub(super) use undo::Whole;
 
 use super::accounts::Account;
 use super::{Runtime, inside};

@@ -289,6 +289,7 @@ impl MailSession {
         if deleted {
             keys.push(Token::atom("DELETED"));
         }
+        keys.extend(self.but_hidden());
         let mut uids = Vec::new();
         let Some(call) = command("UID SEARCH", None, &keys) else { return Ok(Err(Ended::Gone)) };
         match self.ask(&call, talk, Through::Search(&mut uids)).await? {

@@ -13,6 +13,7 @@ use latch_core::classify::imap::steps::written;
 use latch_core::classify::imap::token::Token;
 
 use super::act::Ruled;
+use super::hide::Without;
 use super::relay::{Broken, Ended, Opening, Through, tagged};
 use super::{MailSession, Selected};
 use crate::door::imap::{Next, Talk};
@@ -69,6 +70,7 @@ impl MailSession {
                 None => Self::told(talk, tag, NOT_OPEN),
                 Some(ref selected) => {
                     let mailbox = selected.mailbox.clone();
+                    let args: Vec<Token> = args.into_iter().chain(self.but_hidden()).collect();
                     self.read(tag, &verb, &args, (Some(&mailbox), Vec::new()), talk).await
                 }
             },
@@ -239,7 +241,11 @@ impl MailSession {
         talk: &mut Talk,
     ) -> io::Result<Next> {
         let Some(selected) = self.selected.clone() else { return Self::told(talk, tag, NOT_OPEN) };
-        let mut named = set;
+        let mut named = match self.without_hidden(uid, set, talk).await? {
+            Without::Set(set) => set,
+            Without::Nothing => return Self::told(talk, tag, "OK There is none of these"),
+            Without::Ended(ended) => return Ok(Self::end(tag, ended, talk)),
+        };
         let mut read = Vec::new();
         if bodies {
             let uids = match self.resolve(uid, Some(&named), false, talk).await? {

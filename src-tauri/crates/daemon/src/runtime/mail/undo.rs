@@ -327,7 +327,13 @@ fn arrived(one: &BackStep, answer: &MailAnswer) -> BTreeMap<String, String> {
 }
 
 /// A mail that is there already.
-struct Whole(bytes::Bytes);
+pub(crate) struct Whole(bytes::Bytes);
+
+impl Whole {
+    pub(crate) fn new(mail: &[u8]) -> Self {
+        Self(bytes::Bytes::copy_from_slice(mail))
+    }
+}
 
 impl Source for Whole {
     fn next(&mut self, left: u64) -> futures_util::future::BoxFuture<'_, Option<bytes::Bytes>> {

@@ -49,6 +49,7 @@ pub struct Wire {
     broken: bool,
     /// The line that is being read goes on after a literal.
     continues: bool,
+    lines: u64,
 }
 
 impl std::fmt::Debug for Wire {
@@ -70,6 +71,7 @@ impl Wire {
             since: Instant::now(),
             broken: false,
             continues: false,
+            lines: 0,
         }
     }
 
@@ -121,6 +123,12 @@ impl Wire {
     fn malformed(&mut self, reason: &str) -> UpstreamError {
         self.broken = true;
         Fault::Malformed { host: self.host.clone(), reason: reason.to_owned() }.sent()
+    }
+
+    /// How many lines it has said: what counts them before and after a command knows whether there was more than the answer.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.lines
     }
 
     /// Writes bytes under a lease that was redeemed; checked before each piece.
@@ -239,6 +247,7 @@ impl Wire {
         };
         let literal = if self.continues || may_announce(text) { announced(text) } else { None };
         self.continues = literal.is_some();
+        self.lines = self.lines.wrapping_add(1);
         if let Some(clean) = self.scrub.as_ref().and_then(|access| access.scrub().text(&bytes)) {
             bytes = clean;
         }

@@ -1,0 +1,94 @@
+//! The mail in a mailbox that is an API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use latch_core::call::Call;
+use latch_core::catalog::Provider;
+use latch_core::lease::Epoch;
+use latch_core::phone::{Anchor, Look};
+use latch_core::recipe::{Answer, stop};
+use serde_json::Value;
+
+use super::place::{How, Over, Place};
+use crate::runtime::accounts::Account;
+use crate::runtime::{Opened, Runtime};
+
+/// See the module.
+pub(super) struct Inbox<'a> {
+    runtime: &'a Runtime,
+    opened: &'a Opened,
+    account: &'a Account,
+    provider: &'a Provider,
+    epoch: Epoch,
+    every: Duration,
+}
+
+impl<'a> Inbox<'a> {
+    pub(super) fn open(
+        runtime: &'a Arc<Runtime>,
+        opened: &'a Opened,
+        account: &'a Account,
+        epoch: Epoch,
+    ) -> Result<Self, Over> {
+        let provider = runtime.catalog.provider(&account.provider);
+        let known = provider.and_then(|provider| Some((provider, stop::interval(provider)?)));
+        let (provider, every) = known.ok_or_else(|| Over::Lost("this provider has no inbox".to_owned()))?;
+        Ok(Self { runtime, opened, account, provider, epoch, every: Duration::from_millis(every.0) })
+    }
+
+    async fn read(&self, call: Option<Call>) -> Result<Option<Value>, Over> {
+        let call = call.ok_or(Over::Rest)?;
+        Ok(self.runtime.read(self.account, self.epoch, call).await?)
+    }
+
+    async fn change(&self, action: &str, call: Option<Call>) -> Result<Value, Over> {
+        let call = call.ok_or(Over::Rest)?;
+        let (lease, ending) = self.runtime.begin_own(self.opened, &self.account.id, action, &call).await?;
+        let sent = self.runtime.send(self.opened, self.account, lease, call).await;
+        let text = match &sent {
+            Ok(answer) => format!("the provider answered {}", answer.status),
+            Err(failure) => format!("unknown: {failure}"),
+        };
+        self.runtime.end_own(self.opened, &ending, text.clone()).await?;
+        match sent {
+            Ok(Answer { status: 200..=299, body, .. }) => Ok(serde_json::from_slice(&body).unwrap_or_default()),
+            Ok(_) | Err(_) => Err(Over::Lost(text)),
+        }
+    }
+}
+
+impl Place for Inbox<'_> {
+    async fn find(&mut self, name: &str) -> Result<Vec<Anchor>, Over> {
+        let answer = self.read(stop::find(self.provider, name)).await?.unwrap_or_default();
+        Ok(stop::found(self.provider, &answer))
+    }
+
+    async fn leave(&mut self, mail: &str) -> Result<Option<Anchor>, Over> {
+        let answer = self.change("phone.leave", stop::leave(self.provider, mail)).await?;
+        Ok(stop::left(self.provider, &answer))
+    }
+
+    async fn look(&mut self, _: &str, anchor: &Anchor) -> Result<Look, Over> {
+        let Anchor::Api { id, .. } = anchor else {
+            return Err(Over::Lost("the mail is one of a mail server: switch the phone stop off and on".to_owned()));
+        };
+        let answer = self.read(stop::look(self.provider, id)).await?;
+        let seen = stop::seen(self.provider, answer.as_ref());
+        seen.ok_or_else(|| Over::Lost("the provider's answer is not about the mail".to_owned()))
+    }
+
+    async fn wait(&mut self) -> Result<(), Over> {
+        tokio::time::sleep(self.every).await;
+        Ok(())
+    }
+
+    async fn remove(&mut self, anchor: &Anchor) -> Result<(), Over> {
+        let Anchor::Api { id, .. } = anchor else { return Err(Over::Rest) };
+        self.change("phone.remove", stop::remove(self.provider, id)).await.map(|_| ())
+    }
+
+    fn how(&self) -> How {
+        How::Looked(self.every)
+    }
+}
