@@ -131,6 +131,7 @@ async fn inside(names: &NameServer, dovecot: &Dovecot, home: &std::path::Path) -
         home: Some(home.to_owned()),
         http: None,
         imap: None,
+        smtp: None,
         optional: false,
         nameserver: Some(names.address),
         roots: dovecot.certificate.iter().cloned().collect(),

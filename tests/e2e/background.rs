@@ -85,6 +85,22 @@ async fn a_frozen_mail_that_is_denied_waits_no_longer() {
 }
 
 #[tokio::test]
+async fn a_frozen_mail_that_is_allowed_leaves_though_its_agent_does_not_ask_again() {
+    let scene = Scene::new(2, "assistant").await;
+    let agent = scene.agent().await;
+    allow_first_mail(&scene.engine, &agent).await;
+    scene.engine.call(SettingsSet, json!({ "outbox_seconds": 2 })).await;
+    post(&agent, "messages/send", json!({ "raw": raw("friend@example.org", "Frozen") })).await.unwrap().expect(200);
+    scene.engine.call(PanicCall, Empty {}).await;
+    scene.engine.call(Resume, ResumeParams { agent: None, preset: Some("assistant".to_owned()) }).await;
+    let hold = scene.engine.hold().await;
+    scene.engine.allow(&hold).await;
+    wait_until(|| async { scene.engine.call(OutboxList, Empty {}).await.is_empty() }).await;
+    let sends = scene.gmail.changes().await.iter().filter(|line| line.contains("/send")).count();
+    assert_eq!(sends, 2, "{:?}", scene.gmail.changes().await);
+}
+
+#[tokio::test]
 async fn what_an_agent_would_still_send_ends_with_it() {
     let scene = Scene::new(2, "assistant").await;
     let agent = scene.agent().await;

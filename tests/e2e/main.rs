@@ -38,6 +38,12 @@ mod phone;
 mod phone_api;
 mod recipients;
 mod signing_out;
+#[cfg(unix)]
+mod smtp;
+#[cfg(unix)]
+mod smtp_clients;
+#[cfg(unix)]
+mod smtp_crash;
 mod thin;
 mod undo;
 mod upstreams;

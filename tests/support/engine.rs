@@ -74,6 +74,13 @@ impl Start {
         self
     }
 
+    /// With a submission door. Call this after [`Start::in_memory`].
+    #[must_use]
+    pub fn smtp(mut self) -> Self {
+        self.arguments.extend(["--smtp".to_owned(), "127.0.0.1:0".to_owned()]);
+        self
+    }
+
     /// With its HTTP door there.
     #[must_use]
     pub fn http(mut self, address: &str) -> Self {

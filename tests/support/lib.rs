@@ -23,6 +23,7 @@ pub mod python;
 #[cfg(unix)]
 pub mod radicale;
 pub mod scene;
+pub mod sink;
 pub mod upstream;
 pub mod user;
 

@@ -17,6 +17,10 @@ provider: string,
  */
 origin: string, 
 /**
+ * The same for the server that its mail is sent through.
+ */
+sends_through?: string | null, 
+/**
  * `bearer`, `password` or `oauth2`.
  */
 credential: string, 

@@ -100,6 +100,9 @@ pub(crate) struct Serve {
     /// Where the IMAP door listens; port 0 picks one; no IMAP door without it
     #[arg(long, value_name = "ADDR")]
     pub(crate) imap: Option<SocketAddr>,
+    /// Where the door for sending mail (SMTP submission) listens; port 0 picks one; no such door without it
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) smtp: Option<SocketAddr>,
     /// Where the key to stored credentials lives
     #[arg(long, value_enum, default_value_t = VaultArg::Keyring)]
     pub(crate) vault: VaultArg,
@@ -201,6 +204,12 @@ pub(crate) struct AccountAdd {
     /// How that server is encrypted; none: on this machine only
     #[arg(long, value_enum, default_value_t = TlsArg::Implicit, requires = "imap")]
     pub(crate) tls: TlsArg,
+    /// The server that it sends mail through: HOST or HOST:PORT
+    #[arg(long, value_name = "HOST")]
+    pub(crate) smtp: Option<String>,
+    /// How that one is encrypted
+    #[arg(long, value_enum, default_value_t = TlsArg::Implicit, requires = "smtp")]
+    pub(crate) smtp_tls: TlsArg,
     /// The user name there [default: what the provider wants, most often the address]
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,

@@ -202,6 +202,9 @@ pub struct UpstreamParams {
     /// The mail server of an account that is reached over IMAP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imap: Option<MailServerParams>,
+    /// The submission server of such an account; without one it sends no mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smtp: Option<MailServerParams>,
 }
 
 /// A mail server.
@@ -209,7 +212,7 @@ pub struct UpstreamParams {
 pub struct MailServerParams {
     /// Its name or address.
     pub host: String,
-    /// Its port; 993 for implicit TLS, 143 otherwise, when absent.
+    /// Its port; when absent 993 for implicit TLS and 143 otherwise, for submission 465 and 587.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// How it is encrypted.

@@ -291,6 +291,9 @@ pub struct AccountView {
     pub provider: String,
     /// `scheme://host:port` that the credential is sealed to.
     pub origin: String,
+    /// The same for the server that its mail is sent through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sends_through: Option<String>,
     /// `bearer`, `password` or `oauth2`.
     pub credential: String,
     /// Why it does not work at the moment, in a sentence.

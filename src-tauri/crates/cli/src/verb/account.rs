@@ -85,7 +85,8 @@ async fn added(call: &Call, wanted: AccountAdd) -> Result<Exit, Failure> {
         Err(failure) if failure.exit == Exit::NotRunning => {}
         Err(failure) => return Err(failure),
     }
-    let imap = wanted.imap.as_deref().map(|text| server(text, wanted.tls)).transpose()?;
+    let imap = wanted.imap.as_deref().map(|text| server("--imap", text, wanted.tls)).transpose()?;
+    let smtp = wanted.smtp.as_deref().map(|text| server("--smtp", text, wanted.smtp_tls)).transpose()?;
     let Some(mut terminal) = Terminal::beside_output() else { return Err(Failure::new(Exit::Denied, NO_TERMINAL)) };
     let address = match wanted.address {
         Some(address) => address,
@@ -108,7 +109,7 @@ async fn added(call: &Call, wanted: AccountAdd) -> Result<Exit, Failure> {
     let (client, _events) = Client::start(BufReader::new(stdout), stdin);
     let done = async {
         client.call(HelloCall, Hello { protocol: PROTOCOL }).await?;
-        let wanted = Wanted { address, id: wanted.id, imap, username: wanted.user, untried: wanted.no_check };
+        let wanted = Wanted { address, id: wanted.id, imap, smtp, username: wanted.user, untried: wanted.no_check };
         add(&client, &mut terminal, wanted).await
     };
     let done = done.await;
@@ -130,8 +131,8 @@ fn vault(vault: VaultArg) -> &'static str {
     }
 }
 
-fn server(text: &str, tls: TlsArg) -> Result<MailServerParams, Failure> {
-    let wrong = || Failure::new(Exit::Usage, "--imap is a host such as imap.example.org, or HOST:PORT.");
+fn server(option: &str, text: &str, tls: TlsArg) -> Result<MailServerParams, Failure> {
+    let wrong = || Failure::new(Exit::Usage, format!("{option} is a host such as mail.example.org, or HOST:PORT."));
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
             (host, Some(port.parse().map_err(|_| wrong())?))

@@ -33,6 +33,7 @@ pub(super) fn run(call: Call, serve: &Serve) -> Result<Exit, Failure> {
             home: Some(home::resolve(call.home)?),
             http: Some(serve.http),
             imap: serve.imap,
+            smtp: serve.smtp,
             optional: serve.optional_doors,
             nameserver: None,
             roots: Vec::new(),

@@ -13,7 +13,7 @@ use crate::operation::{Class, Objects, Part, Request};
 use crate::plan::Permit;
 use crate::recipe::View;
 use crate::scope::{Rule, RuleId};
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 /// How far an Allow reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +47,8 @@ pub enum Verdict {
 
 /// By what means the answer came; said in the journal.
 pub const BY_NOTIFICATION: &str = "notification";
+/// How much longer a hold lives, again and again, whose requester still waits.
+const STILL_WAITED_FOR: Span = Span::seconds(5);
 /// The most objects that a notification may allow.
 pub(super) const NOTIFICATION_LIMIT: u32 = 20;
 
@@ -300,7 +302,10 @@ impl Guard {
         };
         let mut charges = super::judge::charges(&permit.agent, &permit.account, &request, now);
         for charge in &mut charges {
-            charge.count = charge.count.min(count.max(1));
+            // A part of the objects counts as such; a mail counts by its recipients, and is never allowed in part.
+            if allowed.objects.is_some() {
+                charge.count = charge.count.min(count.max(1));
+            }
             self.meters.charge(charge);
         }
         Some((Permit { charges, ..permit }, request, allowed))
@@ -350,7 +355,8 @@ impl Guard {
             match state {
                 State::Preparing | State::Open if waiting > 0 => {
                     if let Some(hold) = self.hold_mut(&id) {
-                        hold.expires_at = now.time + crate::time::Span::seconds(1);
+                        // Longer than until the next look: in between the person's answer must be taken.
+                        hold.expires_at = now.time + STILL_WAITED_FOR;
                     }
                 }
                 // After a long sleep the time of the proposal may be over, too.

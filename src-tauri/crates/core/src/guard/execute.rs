@@ -37,6 +37,22 @@ impl Guard {
         }
     }
 
+    /// What must be recorded, durably, when a permitted mail waits here before it leaves: nothing of it goes upstream until [`Guard::permit_delayed`].
+    pub fn put_off(&mut self, permit: Permit, text: String, now: Now) -> Result<Commit, Stopped> {
+        if !self.gate.admits(permit.epoch) || self.state.panicked.is_some() {
+            return Err(Stopped);
+        }
+        let mut record = record(now, Kind::Change, text);
+        record.agent = Some(permit.agent);
+        record.account = Some(permit.account);
+        record.action = Some(permit.action);
+        record.class = Some(permit.class);
+        record.count = permit.count;
+        record.digest = Some(permit.digest);
+        let deletes = permit.hold.into_iter().map(|id| (Shelf::Hold, id)).collect();
+        Ok(Commit { records: vec![record], charges: permit.charges, puts: Vec::new(), deletes })
+    }
+
     /// A permit for a mail whose outbox delay is over: it was permitted and charged before, in the same epoch.
     pub fn permit_delayed(
         &mut self,

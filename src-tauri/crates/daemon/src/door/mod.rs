@@ -2,3 +2,5 @@
 
 pub mod http;
 pub mod imap;
+mod sasl;
+pub mod smtp;

@@ -19,7 +19,7 @@ use url::{Host, Url};
 use super::stop::{locked, storage};
 use super::{Opened, Runtime};
 use crate::seal::Key;
-use crate::upstream::{AccountTarget, UpstreamError, oauth};
+use crate::upstream::{AccountTarget, OriginError, UpstreamError, oauth};
 use crate::vault::Credential;
 
 /// An upstream mailbox or API.
@@ -72,6 +72,8 @@ struct Stored {
     id: String,
     provider: String,
     base_url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    submission: Option<String>,
     token_endpoint: Option<String>,
     credential: String,
 }
@@ -79,7 +81,8 @@ struct Stored {
 impl Stored {
     /// What the credential is sealed to: nothing of it can be edited without making the credential unreadable.
     fn origin(&self) -> String {
-        format!("{} {}", self.base_url, self.token_endpoint.as_deref().unwrap_or_default())
+        let submission = self.submission.iter().map(|url| format!(" {url}")).collect::<String>();
+        format!("{} {}{submission}", self.base_url, self.token_endpoint.as_deref().unwrap_or_default())
     }
 }
 
@@ -113,6 +116,14 @@ impl Runtime {
             }
             Protocol::Imap => mail_url(params.upstream.imap.as_ref(), &credential)?,
         };
+        let submission = match (&params.upstream.smtp, provider.protocol) {
+            (None, _) => None,
+            (Some(server), Protocol::Imap) => Some(server_url(&SUBMISSION, server, &credential)?),
+            (Some(_), Protocol::Http | Protocol::Dav) => {
+                let why = "upstream.smtp: only an account with the provider imap sends mail over SMTP";
+                return Err(RpcError::new(ErrorCode::InvalidParams, why));
+            }
+        };
         let token_endpoint = match &credential {
             Credential::OAuth2 { token_endpoint, .. } => Some(check_url("token_endpoint", token_endpoint)?.to_string()),
             Credential::Bearer { .. } | Credential::Password { .. } => None,
@@ -121,6 +132,7 @@ impl Runtime {
             id: params.id.clone(),
             provider: params.provider,
             base_url,
+            submission,
             token_endpoint,
             credential: kind.to_owned(),
         };
@@ -163,7 +175,8 @@ impl Runtime {
         let door = self.doors().http;
         let at_door = door.iter().map(|door| format!("{door}/{}", account.id));
         let own = [account.base_url.clone(), account.target.origin().to_string()];
-        own.into_iter().chain(at_door).chain(door.clone()).collect()
+        let submission = account.target.submission().map(ToString::to_string);
+        own.into_iter().chain(submission).chain(at_door).chain(door.clone()).collect()
     }
 
     /// Every account, without its credential.
@@ -176,6 +189,7 @@ impl Runtime {
                 id: account.id.clone(),
                 provider: account.provider.clone(),
                 origin: account.target.origin().to_string(),
+                sends_through: account.target.submission().map(ToString::to_string),
                 credential: account.credential.to_owned(),
                 failing: super::lock(&opened.failing).get(&account.id).cloned(),
                 sign_out_page: self
@@ -334,8 +348,12 @@ pub(super) fn restore(
 
 fn account(stored: &Stored, credential: Credential, kind: &'static str) -> Result<Account, RpcError> {
     let whole = Arc::new(credential);
-    let target = AccountTarget::new(&stored.id, &stored.base_url, Arc::clone(&whole))
-        .map_err(|error| RpcError::new(ErrorCode::InvalidParams, error.to_string()))?;
+    let invalid = |error: OriginError| RpcError::new(ErrorCode::InvalidParams, error.to_string());
+    let target = AccountTarget::new(&stored.id, &stored.base_url, Arc::clone(&whole)).map_err(invalid)?;
+    let target = match &stored.submission {
+        Some(url) => target.with_submission(url).map_err(invalid)?,
+        None => target,
+    };
     Ok(Account {
         id: stored.id.clone(),
         provider: stored.provider.clone(),
@@ -371,10 +389,39 @@ pub(crate) fn check_id(id: &str) -> Result<(), RpcError> {
     Err(RpcError::new(ErrorCode::InvalidParams, message))
 }
 
-/// A mail server as a URL (RFC 5092), which the credential is sealed to. What can't be one, or is not encrypted, is refused by [`AccountTarget`].
+/// How a kind of mail server is written: the field, an example, and scheme and port by encryption.
+struct Spelling {
+    field: &'static str,
+    example: &'static str,
+    implicit: (&'static str, u16),
+    starttls: (&'static str, u16),
+    none: (&'static str, u16),
+}
+
+const MAILBOXES: Spelling = Spelling {
+    field: "upstream.imap",
+    example: "imap.example.com",
+    implicit: ("imaps", 993),
+    starttls: ("imap+starttls", 143),
+    none: ("imap", 143),
+};
+const SUBMISSION: Spelling = Spelling {
+    field: "upstream.smtp",
+    example: "smtp.example.com",
+    implicit: ("smtps", 465),
+    starttls: ("smtp+starttls", 587),
+    none: ("smtp", 587),
+};
+
 fn mail_url(server: Option<&MailServerParams>, credential: &Credential) -> Result<String, RpcError> {
-    let bad = |why: &str| RpcError::new(ErrorCode::InvalidParams, format!("upstream.imap: {why}"));
-    let server = server.ok_or_else(|| bad("this provider is a mail server: say {host, port, tls}"))?;
+    let missing = "upstream.imap: this provider is a mail server: say {host, port, tls}";
+    let server = server.ok_or_else(|| RpcError::new(ErrorCode::InvalidParams, missing))?;
+    server_url(&MAILBOXES, server, credential)
+}
+
+/// A mail server as a URL (RFC 5092), which the credential is sealed to. What can't be one, or is not encrypted, is refused by [`AccountTarget`].
+fn server_url(spelling: &Spelling, server: &MailServerParams, credential: &Credential) -> Result<String, RpcError> {
+    let bad = |why: &str| RpcError::new(ErrorCode::InvalidParams, format!("{}: {why}", spelling.field));
     let user = match (credential, server.username.as_deref()) {
         (Credential::Password { username, .. }, None) => username.as_str(),
         (Credential::Password { username, .. }, Some(named)) if named == username => username.as_str(),
@@ -383,14 +430,14 @@ fn mail_url(server: Option<&MailServerParams>, credential: &Credential) -> Resul
         (_, None) => return Err(bad("username is missing: with a token, the mail server asks whose it is")),
     };
     let (scheme, port) = match server.tls {
-        MailTls::Implicit => ("imaps", 993),
-        MailTls::StartTls => ("imap+starttls", 143),
-        MailTls::None => ("imap", 143),
+        MailTls::Implicit => spelling.implicit,
+        MailTls::StartTls => spelling.starttls,
+        MailTls::None => spelling.none,
     };
     let host = &server.host;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     if host.is_empty() || user.is_empty() || !host.trim_matches(['[', ']']).chars().all(plain) {
-        return Err(bad("host is a name such as imap.example.com, or an address"));
+        return Err(bad(&format!("host is a name such as {}, or an address", spelling.example)));
     }
     let host = if host.contains(':') { format!("[{}]", host.trim_matches(['[', ']'])) } else { host.clone() };
     let user = percent_encoding::utf8_percent_encode(user, percent_encoding::NON_ALPHANUMERIC);

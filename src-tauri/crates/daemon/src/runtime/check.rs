@@ -1,7 +1,7 @@
 //! A new account's credential, tried where it will be used, before anything is kept.
 //!
 //! ```text
-//!   account.add {check} ── the origin that the person named ──┬─ IMAP: a login
+//!   account.add {check} ── the origin that the person named ──┬─ IMAP: a login, and one at the server that its mail is sent through
 //!                                                             ├─ HTTP: the provider file's cheap read
 //!                                                             └─ CalDAV: a look at its top
 //! ```
@@ -76,8 +76,12 @@ impl Runtime {
     async fn try_mail(&self, opened: &Opened, account: &Account) -> Result<(), Refused> {
         let call = command("NOOP", None, &[]).ok_or_else(stopped)?;
         let lease = opened.guard().lease_preview(&account.id, &call, opened.gate.current()).map_err(|_| stopped())?;
-        let logged_in = opened.upstream.mail_capabilities(lease, &account.target, &call).await;
-        logged_in.map(|_| ()).map_err(refused)
+        opened.upstream.mail_capabilities(lease, &account.target, &call).await.map_err(refused)?;
+        if account.target.submission().is_none() {
+            return Ok(());
+        }
+        let lease = opened.guard().lease_preview(&account.id, &call, opened.gate.current()).map_err(|_| stopped())?;
+        opened.upstream.submission_check(lease, &account.target, &call).await.map_err(refused)
     }
 
     async fn try_http(&self, opened: &Opened, account: &Account, call: Call) -> Result<(), Refused> {

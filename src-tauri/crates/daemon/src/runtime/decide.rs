@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use latch_core::call::Digest;
 use latch_core::catalog::{ErrorShape, Provider};
+use latch_core::classify::smtp::submits;
 use latch_core::guard::{DecideError, Remember, Scope, Verdict};
 use latch_core::hold::{Allowed, State};
 use latch_core::journal::{Charge, Commit};
@@ -105,7 +106,9 @@ impl Runtime {
         }
         self.settle(opened);
         let account = opened.guard().hold(&params.id).map(|hold| hold.account.clone());
-        if decided.run
+        // Nobody else would run a mail that waits here.
+        if (decided.run || Self::outbox_asks(opened, &params.id))
+            && decided.state == State::Allowed
             && let Some(account) = account.and_then(|account| opened.account(&account))
         {
             self.run_allowed_soon(&account, &params.id);
@@ -208,12 +211,16 @@ impl Runtime {
             }
         };
         let epoch = permit.epoch();
+        let submission = chosen.iter().flat_map(|(request, _)| &request.parts).any(|part| submits(&part.call));
         let recipients: Vec<String> = chosen.iter().flat_map(|(request, _)| recipients(request)).collect();
         let sent = chosen.is_some();
         let result = match chosen {
             Some((request, dropped)) => match super::aside::whole(opened, request).await {
                 Ok((request, turn)) => {
-                    let result = self.execute(account, permit, request, &dropped).await;
+                    let result = match self.outbox_leaving(opened, id, true).await {
+                        Ok(()) => self.execute(account, permit, request, &dropped).await,
+                        Err(failure) => Err(failure),
+                    };
                     drop(turn);
                     result
                 }
@@ -228,8 +235,12 @@ impl Runtime {
             let learned = opened.guard().learn(&account.id, &recipients);
             let _ = opened.store.commit(learned).await;
         }
+        if sent {
+            self.outbox_settled(opened, id, epoch, &result).await;
+        }
         let answer = match result {
             Ok(answer) => answer,
+            Err(failure) if submission => super::smtp::refused(&failure),
             Err(failure) if account.target.is_mail() => super::mail::refused(&failure),
             Err(failure) => {
                 let shape =
@@ -237,10 +248,6 @@ impl Runtime {
                 super::problem::failed(shape, &failure).into_answer()
             }
         };
-        if sent {
-            let left = (200..300).contains(&answer.status).then_some(epoch);
-            self.outbox_settled(opened, id, left).await;
-        }
         super::lock(&opened.answers).insert(id.to_owned(), Arc::new(answer));
         opened.guard().finish(id, opened.now());
         self.settle(opened);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use latch_core::call::Call;
 use latch_core::catalog::Provider;
+use latch_core::classify::smtp::submits;
 use latch_core::classify::{Answered, batch_answer};
 use latch_core::guard::Stopped;
 use latch_core::journal::{Put, Shelf};
@@ -98,6 +99,9 @@ impl Runtime {
         request: Request,
         dropped: &[Part],
     ) -> Result<Answer, Failure> {
+        if request.parts.iter().any(|part| submits(&part.call)) {
+            return self.execute_submission(account, permit, request).await;
+        }
         if account.target.is_mail() {
             return self.execute_mail(account, permit, request).await;
         }

@@ -48,6 +48,7 @@ mod phone;
 mod problem;
 mod read;
 mod refresh;
+mod smtp;
 mod starts;
 mod stop;
 mod tasks;

@@ -68,6 +68,8 @@ pub struct Options {
     pub http: Option<SocketAddr>,
     /// Where the IMAP door listens, likewise.
     pub imap: Option<SocketAddr>,
+    /// Where the submission door listens, likewise.
+    pub smtp: Option<SocketAddr>,
     /// A mail door whose port is taken stays closed and says so; otherwise the engine does not start.
     pub optional: bool,
     /// Which name server is asked for mail servers; the system's when absent.
@@ -115,7 +117,7 @@ pub enum StartError {
         "the {door} door can't listen on {address}: {why}. Choose another with --{} 127.0.0.1:PORT, or port 0 to pick a free one", door.to_lowercase()
     )]
     Listen {
-        /// `HTTP` or `IMAP`.
+        /// `HTTP`, `IMAP` or `SMTP`.
         door: &'static str,
         /// Where.
         address: SocketAddr,
@@ -142,6 +144,7 @@ pub struct Engine {
     options: Options,
     listener: Option<TcpListener>,
     mail_listener: Option<TcpListener>,
+    submission_listener: Option<TcpListener>,
     control: Option<Control>,
 }
 
@@ -164,25 +167,15 @@ impl Engine {
         };
         let listener = listen("HTTP", options.http).await?;
         let mut warnings = options.warnings.clone();
-        let mail_listener = match listen("IMAP", options.imap).await {
-            Err(error @ StartError::Listen { .. }) if options.optional => {
-                warnings.push(format!("There is no IMAP door: {error}"));
-                None
-            }
-            other => other?,
-        };
+        let mail_listener = mail_door("IMAP", options.imap, options.optional, &mut warnings).await?;
+        let submission_listener = mail_door("SMTP", options.smtp, options.optional, &mut warnings).await?;
         let control = Control::bind(taken.path())?;
+        let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|one| one.local_addr().ok());
         let doors = DoorsView {
-            http: listener
-                .as_ref()
-                .and_then(|listener| listener.local_addr().ok())
-                .map(|address| format!("http://{address}")),
-            imap: mail_listener
-                .as_ref()
-                .and_then(|listener| listener.local_addr().ok())
-                .map(|address| address.to_string()),
+            http: address(&listener).map(|address| format!("http://{address}")),
+            imap: address(&mail_listener).map(|address| address.to_string()),
+            smtp: address(&submission_listener).map(|address| address.to_string()),
             control: Some(control.path().display().to_string()),
-            ..DoorsView::default()
         };
         let runtime = Arc::new(Runtime {
             home: taken.path().to_owned(),
@@ -209,7 +202,7 @@ impl Engine {
         } else {
             runtime.open().await?;
         }
-        Ok(Self { runtime, options, listener, mail_listener, control: Some(control) })
+        Ok(Self { runtime, options, listener, mail_listener, submission_listener, control: Some(control) })
     }
 
     /// What the doors and channels share.
@@ -243,6 +236,14 @@ impl Engine {
             background.spawn(async move {
                 if let Err(error) = door::imap::serve(listener, inside, connections).await {
                     tracing::error!(%error, "the IMAP door closed");
+                }
+            });
+        }
+        if let Some(listener) = self.submission_listener.take() {
+            let (inside, connections) = (Arc::clone(&runtime), runtime.connections().clone());
+            background.spawn(async move {
+                if let Err(error) = door::smtp::serve(listener, inside, connections).await {
+                    tracing::error!(%error, "the SMTP door closed");
                 }
             });
         }
@@ -617,6 +618,22 @@ fn known_and_written(documents: &Documents<'_>) -> (HashSet<(String, String)>, B
         }
     }
     (known, written)
+}
+
+/// The same for a door that may stay closed where it is `optional`.
+async fn mail_door(
+    door: &'static str,
+    address: Option<SocketAddr>,
+    optional: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Option<TcpListener>, StartError> {
+    match listen(door, address).await {
+        Err(error @ StartError::Listen { .. }) if optional => {
+            warnings.push(format!("There is no {door} door: {error}"));
+            Ok(None)
+        }
+        other => other,
+    }
 }
 
 /// How far the database is, for the vault.

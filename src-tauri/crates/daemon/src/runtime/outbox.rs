@@ -1,16 +1,18 @@
-//! Mails that wait before they leave, so that they can be taken back. Each waits upstream, as a draft.
+//! Mails that wait before they leave, so that they can be taken back. Each waits upstream, as a draft; a submitted one waits here alone.
 //!
-//! A panic freezes the outbox, and so does the end of the engine: what is then overdue is asked about again, not sent.
+//! A panic freezes the outbox, and so does the end of the engine: what is then overdue is asked about again, not sent. What waits here alone is dropped by
+//! nobody but the person: where it can't be sent, or nobody answers, it goes on waiting.
 
 use std::sync::Arc;
 
 use latch_core::call::Call;
 use latch_core::guard::{Now, record};
 use latch_core::hold::{State, StoredPart};
-use latch_core::journal::{Commit, Kind, Put, Shelf};
+use latch_core::journal::{Commit, Kind, Put, Record, Shelf};
 use latch_core::lease::Epoch;
 use latch_core::operation::{Class, Objects, Part, Request};
-use latch_core::recipe;
+use latch_core::plan::Permit;
+use latch_core::recipe::{self, Answer};
 use latch_core::time::{Span, Time};
 use latch_ipc::contract::{Empty, EventKind, Id};
 use latch_ipc::rpc::{ErrorCode, RpcError};
@@ -22,7 +24,13 @@ use super::stop::{locked, storage};
 use super::{Opened, Runtime, views};
 use crate::spool::SPOOL_ABOVE;
 
-const MAY_HAVE_LEFT: &str = "it may have left already: Latchstring ended while it was being sent, so look among the sent mails before you allow it";
+const MAY_HAVE_LEFT: &str = "it may have left already: it was cut off while it was being sent, so look among the sent mails before you allow it";
+/// How long a submitted mail waits after it could not be sent.
+const TRY_AGAIN: Span = Span::seconds(60);
+/// How often that is tried before the person is asked.
+const MOST_TRIES: u32 = 5;
+/// How long after nobody answered the question about a submitted mail is asked again.
+const ASK_AGAIN: Span = Span::hours(1);
 
 /// A mail that waits, sealed at rest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,7 +38,7 @@ pub(crate) struct Waiting {
     id: String,
     agent: String,
     account: String,
-    /// The draft upstream.
+    /// The draft upstream; empty if it waits here alone.
     draft: String,
     #[serde(default)]
     subject: String,
@@ -46,6 +54,12 @@ pub(crate) struct Waiting {
     /// It was on its way out when this was written: after a crash nobody knows whether it left.
     #[serde(default)]
     leaving: bool,
+    /// Why it is not sent without asking, besides a panic or the engine's end.
+    #[serde(default)]
+    ask: Option<String>,
+    /// How often it could not be sent.
+    #[serde(default)]
+    tries: u32,
     /// The length of its body, in bytes.
     #[serde(default)]
     length: usize,
@@ -57,6 +71,30 @@ pub(crate) struct Waiting {
     busy: bool,
 }
 
+/// What came of a sending.
+enum Came {
+    Sent,
+    /// It surely did not leave, and may another time.
+    NotYet(String),
+    Refused(String),
+    Unknown,
+}
+
+impl Came {
+    fn of(result: &Result<Answer, Failure>) -> Self {
+        match result {
+            Ok(answer) if (200..300).contains(&answer.status) => Self::Sent,
+            Ok(answer) => {
+                let reply = super::smtp::reply_of(answer);
+                if reply.code < 500 { Self::NotYet(reply.lines.concat()) } else { Self::Refused(reply.lines.concat()) }
+            }
+            Err(Failure::Upstream(error)) if error.sent => Self::Unknown,
+            Err(Failure::Afterwards(_)) => Self::Unknown,
+            Err(failure) => Self::NotYet(failure.to_string()),
+        }
+    }
+}
+
 /// Mails that were taken out of the outbox.
 pub(super) struct Dropped {
     dropped: Vec<Waiting>,
@@ -66,6 +104,28 @@ pub(super) struct Dropped {
 impl Waiting {
     fn number(&self) -> u64 {
         self.id.strip_prefix('o').and_then(|number| number.parse().ok()).unwrap_or_default()
+    }
+
+    /// Whether nothing of it is upstream.
+    fn is_here_alone(&self) -> bool {
+        self.draft.is_empty()
+    }
+
+    /// It was tried, and is still here.
+    fn still_here(&mut self, came: Came, now: Now) {
+        self.leaving = matches!(came, Came::Unknown);
+        self.tries = self.tries.saturating_add(1);
+        self.due = now.time + TRY_AGAIN;
+        match came {
+            Came::NotYet(_) if self.tries < MOST_TRIES => {}
+            Came::NotYet(why) => self.ask = Some(format!("it could not be sent: {why}")),
+            Came::Refused(why) => self.ask = Some(format!("the mail server refused it: {why}")),
+            Came::Sent | Came::Unknown => {}
+        }
+        // Nothing happens by itself any more: the person need not wait to be asked.
+        if self.leaving || self.ask.is_some() {
+            self.due = now.time;
+        }
     }
 
     fn put(&self) -> Put {
@@ -131,6 +191,8 @@ impl Runtime {
             due: opened.clock.now() + delay,
             epoch,
             leaving: false,
+            ask: None,
+            tries: 0,
             length: part.call.body.length(),
             held: None,
             busy: false,
@@ -147,6 +209,7 @@ impl Runtime {
     pub(crate) async fn outbox_cancel(&self, params: Id) -> Result<Empty, RpcError> {
         let opened = self.opened().ok_or_else(locked)?;
         let number = params.id.strip_prefix('o').and_then(|number| number.parse::<u64>().ok()).unwrap_or_default();
+        self.outbox_no_question(opened, number).await?;
         let waiting = super::lock(&opened.outbox).remove(&number);
         let waiting = waiting
             .ok_or_else(|| RpcError::new(ErrorCode::NotFound, "it has left already, or was cancelled before"))?;
@@ -168,6 +231,20 @@ impl Runtime {
             self.owner_call(opened, &account, ("outbox.cancel", None), call).await?;
         }
         Ok(Empty {})
+    }
+
+    /// A mail that is taken back is no longer asked about; one that was allowed is on its way.
+    async fn outbox_no_question(&self, opened: &Opened, number: u64) -> Result<(), RpcError> {
+        let held = super::lock(&opened.outbox).get(&number).and_then(|waiting| waiting.held.clone());
+        let Some(hold) = held else { return Ok(()) };
+        let state = opened.guard().hold(&hold).map(|hold| hold.state);
+        if matches!(state, Some(State::Allowed | State::Running)) {
+            return Err(RpcError::new(ErrorCode::Conflict, "you have allowed it, so it is on its way"));
+        }
+        let commit = opened.guard().handle_unreadable(&hold, "the mail was taken back", opened.now());
+        opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        self.settle(opened);
+        Ok(())
     }
 
     async fn owner_call(
@@ -235,6 +312,32 @@ impl Runtime {
         }
     }
 
+    /// Remembers a permitted mail that waits here alone, durably before its agent is told.
+    pub(super) async fn outbox_put_off(
+        &self,
+        opened: &Opened,
+        account: &super::Account,
+        permit: Permit,
+        request: Request,
+        delay: Span,
+    ) -> Result<String, Failure> {
+        let part = request.parts.into_iter().next().filter(|_| !request.batch).ok_or(Failure::NotDivisible)?;
+        let (agent, epoch) = (permit.agent().to_owned(), permit.epoch());
+        let text = format!("waits in the outbox for {} s", delay.0 / 1000);
+        let mut commit = opened.guard().put_off(permit, text, opened.now())?;
+        let put = self.outbox_add(opened, (&agent, &account.id, epoch), &part, String::new(), delay);
+        let put = put.ok_or(Failure::NotDivisible)?;
+        let id = put.id.clone();
+        commit.puts.push(put);
+        crate::fail::point("before-intent");
+        if let Err(error) = opened.store.commit(commit).await {
+            self.outbox_drop(opened, |waiting| waiting.id == id);
+            return Err(error.into());
+        }
+        crate::fail::point("after-intent");
+        Ok(id)
+    }
+
     async fn outbox_take_up(&self, opened: &Opened, waiting: Waiting, now: Now) {
         let mut turn = None;
         if waiting.length > SPOOL_ABOVE {
@@ -244,11 +347,16 @@ impl Runtime {
                 Err(_) => return,
             }
         }
-        if opened.gate.admits(waiting.epoch) {
-            self.outbox_send(opened, waiting, now).await;
-        } else if !opened.guard().is_stopped(&waiting.agent) {
-            let why = if waiting.leaving { MAY_HAVE_LEFT } else { "it waited to be sent when everything was stopped" };
-            self.outbox_ask(opened, &waiting, why, now).await;
+        let why = match &waiting.ask {
+            _ if waiting.leaving => Some(MAY_HAVE_LEFT),
+            Some(why) => Some(why.as_str()),
+            None if opened.gate.admits(waiting.epoch) => None,
+            None => Some("it waited to be sent when everything was stopped"),
+        };
+        match why {
+            None => self.outbox_send(opened, waiting, now).await,
+            Some(_) if opened.guard().is_stopped(&waiting.agent) => {}
+            Some(why) => self.outbox_ask(opened, &waiting, why, now).await,
         }
         drop(turn);
     }
@@ -280,6 +388,11 @@ impl Runtime {
             let _ = opened.store.commit(mark(false)).await;
             return;
         }
+        let came = Came::of(&result);
+        if waiting.is_here_alone() && !matches!(came, Came::Sent) {
+            self.outbox_keep(opened, waiting, came).await;
+            return;
+        }
         if matches!(&result, Ok(answer) if (200..300).contains(&answer.status)) {
             let learned = opened.guard().learn(&account.id, &recipients);
             let _ = opened.store.commit(learned).await;
@@ -292,6 +405,38 @@ impl Runtime {
         let commit = Commit { deletes: vec![(Shelf::Outbox, waiting.id.clone())], ..Commit::default() };
         let _ = opened.store.commit(commit).await;
         self.tell(EventKind::OutboxChanged, Some(waiting.id), None);
+    }
+
+    /// A submitted mail did not leave, or nobody knows: it goes on waiting.
+    async fn outbox_keep(&self, opened: &Opened, mut waiting: Waiting, came: Came) {
+        if let Came::NotYet(why) | Came::Refused(why) = &came {
+            let text = format!("A mail could not be sent: {why}. It waits in the outbox.");
+            self.note_account(opened, &waiting.account, Some(text));
+        }
+        waiting.still_here(came, opened.now());
+        (waiting.held, waiting.busy) = (None, false);
+        if let Some(mut stored) = Self::stored(opened, &waiting).await {
+            (stored.leaving, stored.tries, stored.due) = (waiting.leaving, waiting.tries, waiting.due);
+            stored.ask.clone_from(&waiting.ask);
+            let _ = opened.store.commit(Commit { puts: vec![stored.put()], ..Commit::default() }).await;
+        }
+        self.tell(EventKind::OutboxChanged, Some(waiting.id.clone()), None);
+        super::lock(&opened.outbox).insert(waiting.number(), waiting);
+    }
+
+    /// Whether a hold asks about a mail that waits here.
+    pub(super) fn outbox_asks(opened: &Opened, hold: &str) -> bool {
+        super::lock(&opened.outbox).values().any(|waiting| waiting.held.as_deref() == Some(hold))
+    }
+
+    /// Before what the hold asks about is sent: after a crash it may have left.
+    pub(super) async fn outbox_leaving(&self, opened: &Opened, hold: &str, leaving: bool) -> Result<(), Failure> {
+        let about = super::lock(&opened.outbox).values().find(|one| one.held.as_deref() == Some(hold)).cloned();
+        let Some(about) = about else { return Ok(()) };
+        let Some(stored) = Self::stored(opened, &about).await else { return Ok(()) };
+        let put = Waiting { leaving, ..stored }.put();
+        opened.store.commit(Commit { puts: vec![put], ..Commit::default() }).await?;
+        Ok(())
     }
 
     async fn outbox_ask(&self, opened: &Opened, waiting: &Waiting, why: &str, now: Now) {
@@ -330,19 +475,41 @@ impl Runtime {
         }
     }
 
-    /// A hold about a frozen mail was answered: it waits no longer.
-    pub(super) async fn outbox_settled(&self, opened: &Opened, hold: &str, left: Option<Epoch>) {
-        let gone = self.outbox_drop(opened, |waiting| waiting.held.as_deref() == Some(hold));
+    /// What a hold about a frozen mail allowed has run: it waits no longer, unless it waits here alone and did not leave.
+    pub(super) async fn outbox_settled(
+        &self,
+        opened: &Opened,
+        hold: &str,
+        epoch: Epoch,
+        result: &Result<Answer, Failure>,
+    ) {
+        let left = matches!(Came::of(result), Came::Sent).then_some(epoch);
+        let gone = self.outbox_drop(opened, |waiting| {
+            waiting.held.as_deref() == Some(hold) && (left.is_some() || !waiting.is_here_alone())
+        });
         let _ = opened.store.commit(Commit { deletes: gone.deletes, ..Commit::default() }).await;
         if let Some(epoch) = left {
             for waiting in gone.dropped {
                 self.outbox_tidy(opened, &waiting, epoch).await;
             }
+            return;
+        }
+        let kept = super::lock(&opened.outbox).values().find(|one| one.held.as_deref() == Some(hold)).cloned();
+        match kept {
+            Some(_) if matches!(result, Err(Failure::Ending)) => {
+                let _ = self.outbox_leaving(opened, hold, false).await;
+            }
+            Some(mut kept) => {
+                // Who was asked once is asked again, and told why.
+                kept.tries = kept.tries.max(MOST_TRIES);
+                self.outbox_keep(opened, kept, Came::of(result)).await;
+            }
+            None => {}
         }
     }
 
-    /// Mails whose question was answered with no, or by nobody, wait no longer. The no of a panic is none: it is asked about them again.
-    /// They stay among the drafts.
+    /// Mails whose question was answered with no, or by nobody, wait no longer: they stay among the drafts. The no of a panic is none: it is asked about
+    /// them again; and so is, later, about those that wait here alone, if nobody answered.
     pub(super) async fn outbox_answered(&self, opened: &Opened) {
         if self.tasks.is_ending() {
             return;
@@ -360,8 +527,15 @@ impl Runtime {
                         .for_each(|waiting| waiting.held = None);
                 }
                 None | Some((State::Denied | State::Expired | State::Failed, _)) => {
+                    let denied = matches!(state, Some((State::Denied, _))) && self.owner != super::OwnerKind::Nobody;
+                    let later = opened.now().time + ASK_AGAIN;
+                    super::lock(&opened.outbox)
+                        .values_mut()
+                        .filter(|waiting| is_it(waiting) && waiting.is_here_alone() && !denied)
+                        .for_each(|waiting| (waiting.held, waiting.due) = (None, later));
                     let dropped = self.outbox_drop(opened, is_it);
-                    let commit = Commit { deletes: dropped.deletes, ..Commit::default() };
+                    let commit =
+                        Commit { records: unsent(opened, &dropped), deletes: dropped.deletes, ..Commit::default() };
                     if let Err(error) = opened.store.commit(commit).await {
                         tracing::error!(%error, "a mail that is not to be sent is still stored");
                     }
@@ -390,14 +564,23 @@ impl Runtime {
         let dropped = self.outbox_drop(opened, |waiting| {
             agent.is_none_or(|agent| waiting.agent == agent) && account.is_none_or(|account| waiting.account == account)
         });
-        let records = dropped.dropped.iter().map(|waiting| {
-            let mut record =
-                record(opened.now(), Kind::Change, "a mail that waited will not be sent; it is still among the drafts");
-            record.agent = Some(waiting.agent.clone());
-            record.account = Some(waiting.account.clone());
-            record.count = 1;
-            record
-        });
-        Commit { records: records.collect(), deletes: dropped.deletes, ..Commit::default() }
+        Commit { records: unsent(opened, &dropped), deletes: dropped.deletes, ..Commit::default() }
     }
+}
+
+/// That these mails will not be sent.
+fn unsent(opened: &Opened, dropped: &Dropped) -> Vec<Record> {
+    let told = |waiting: &Waiting| {
+        let text = if waiting.is_here_alone() {
+            "a mail that waited will not be sent"
+        } else {
+            "a mail that waited will not be sent; it is still among the drafts"
+        };
+        let mut record = record(opened.now(), Kind::Change, text);
+        record.agent = Some(waiting.agent.clone());
+        record.account = Some(waiting.account.clone());
+        record.count = 1;
+        record
+    };
+    dropped.dropped.iter().map(told).collect()
 }

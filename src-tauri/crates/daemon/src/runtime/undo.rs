@@ -435,6 +435,7 @@ mod tests {
             home: Some(home.path().to_owned()),
             http: None,
             imap: None,
+            smtp: None,
             optional: false,
             nameserver: None,
             roots: Vec::new(),

@@ -17,6 +17,7 @@ mod origin;
 mod pool;
 mod probe;
 pub mod scrub;
+pub mod smtp;
 mod tls;
 
 /// A certificate that is trusted beside the platform's.

@@ -22,10 +22,33 @@ pub(super) enum Scheme {
     ImapStartTls,
     /// TLS from the first byte.
     Imaps,
+    /// Submission: plain, on this machine only.
+    Smtp,
+    /// Submission: TLS is agreed on before anything else is said, or nothing is.
+    SmtpStartTls,
+    /// Submission: TLS from the first byte.
+    Smtps,
+}
+
+/// What is spoken there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Web,
+    Mailboxes,
+    Submission,
 }
 
 impl Scheme {
-    const ALL: [Self; 5] = [Self::Http, Self::Https, Self::Imap, Self::ImapStartTls, Self::Imaps];
+    const ALL: [Self; 8] = [
+        Self::Http,
+        Self::Https,
+        Self::Imap,
+        Self::ImapStartTls,
+        Self::Imaps,
+        Self::Smtp,
+        Self::SmtpStartTls,
+        Self::Smtps,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -34,6 +57,9 @@ impl Scheme {
             Self::Imap => "imap",
             Self::ImapStartTls => "imap+starttls",
             Self::Imaps => "imaps",
+            Self::Smtp => "smtp",
+            Self::SmtpStartTls => "smtp+starttls",
+            Self::Smtps => "smtps",
         }
     }
 
@@ -43,15 +69,21 @@ impl Scheme {
             Self::Https => 443,
             Self::Imap | Self::ImapStartTls => 143,
             Self::Imaps => 993,
+            Self::Smtp | Self::SmtpStartTls => 587,
+            Self::Smtps => 465,
         }
     }
 
     const fn is_encrypted(self) -> bool {
-        matches!(self, Self::Https | Self::ImapStartTls | Self::Imaps)
+        matches!(self, Self::Https | Self::ImapStartTls | Self::Imaps | Self::SmtpStartTls | Self::Smtps)
     }
 
-    pub(super) const fn is_mail(self) -> bool {
-        matches!(self, Self::Imap | Self::ImapStartTls | Self::Imaps)
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Http | Self::Https => Kind::Web,
+            Self::Imap | Self::ImapStartTls | Self::Imaps => Kind::Mailboxes,
+            Self::Smtp | Self::SmtpStartTls | Self::Smtps => Kind::Submission,
+        }
     }
 }
 
@@ -81,7 +113,7 @@ pub enum OriginError {
 impl Origin {
     /// The origin of a base URL, and its path without a trailing slash.
     pub fn parse(base_url: &str) -> Result<(Self, String), OriginError> {
-        let (origin, url) = Self::of(base_url, false)?;
+        let (origin, url) = Self::of(base_url, Kind::Web)?;
         if url.query().is_some() {
             return Err(OriginError::Extra);
         }
@@ -90,13 +122,22 @@ impl Origin {
 
     /// The origin of an endpoint, and its path and query.
     pub(super) fn endpoint(url: &str) -> Result<(Self, String), OriginError> {
-        let (origin, url) = Self::of(url, false)?;
+        let (origin, url) = Self::of(url, Kind::Web)?;
         Ok((origin, url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()))))
     }
 
     /// The origin of a mail server, and the user name in its URL (RFC 5092: `imaps://user@host:993`).
     pub(super) fn mail(url: &str) -> Result<(Self, String), OriginError> {
-        let (origin, url) = Self::of(url, true)?;
+        Self::with_user(url, Kind::Mailboxes)
+    }
+
+    /// The same for where mail is sent from (`smtps://user@host:465`).
+    pub(super) fn submission(url: &str) -> Result<(Self, String), OriginError> {
+        Self::with_user(url, Kind::Submission)
+    }
+
+    fn with_user(url: &str, kind: Kind) -> Result<(Self, String), OriginError> {
+        let (origin, url) = Self::of(url, kind)?;
         let user =
             percent_encoding::percent_decode_str(url.username()).decode_utf8().map_err(|_| OriginError::Extra)?;
         if !matches!(url.path(), "" | "/") || url.query().is_some() {
@@ -105,14 +146,14 @@ impl Origin {
         Ok((origin, user.into_owned()))
     }
 
-    fn of(text: &str, mail: bool) -> Result<(Self, Url), OriginError> {
+    fn of(text: &str, kind: Kind) -> Result<(Self, Url), OriginError> {
         let not_http = || OriginError::NotHttp(text.to_owned());
         let url = Url::parse(text).map_err(|_| not_http())?;
         let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.name() == url.scheme()).ok_or_else(not_http)?;
-        if scheme.is_mail() != mail {
+        if scheme.kind() != kind {
             return Err(not_http());
         }
-        if (!mail && !url.username().is_empty()) || url.password().is_some() || url.fragment().is_some() {
+        if (kind == Kind::Web && !url.username().is_empty()) || url.password().is_some() || url.fragment().is_some() {
             return Err(OriginError::Extra);
         }
         let host = url.host().ok_or_else(not_http)?;
@@ -188,6 +229,8 @@ pub struct AccountTarget {
     pub(super) user: String,
     /// Connections to a mail server that wait for the next command.
     pub(super) wires: Mutex<Vec<super::imap::Wire>>,
+    /// Where its mail is sent from.
+    pub(super) submission: Option<super::smtp::Server>,
 }
 
 impl AccountTarget {
@@ -221,7 +264,20 @@ impl AccountTarget {
             idle: Arc::default(),
             user,
             wires: Mutex::default(),
+            submission: None,
         })
+    }
+
+    /// Also a submission server (`smtps://user@host:465`). The caller opened the credential for it, too.
+    pub fn with_submission(self, url: &str) -> Result<Self, OriginError> {
+        let (origin, user) = Origin::submission(url)?;
+        Ok(Self { submission: Some(super::smtp::Server { origin, user }), ..self })
+    }
+
+    /// Where its mail is sent from, if it can send any.
+    #[must_use]
+    pub fn submission(&self) -> Option<&Origin> {
+        self.submission.as_ref().map(|server| &server.origin)
     }
 
     /// What its credential is sealed with.
@@ -248,7 +304,7 @@ impl AccountTarget {
     /// Whether it is a mail server, spoken to over IMAP.
     #[must_use]
     pub fn is_mail(&self) -> bool {
-        self.origin.scheme.is_mail()
+        self.origin.scheme.kind() == Kind::Mailboxes
     }
 
     /// The refresh token that stands now, where it has one.
@@ -286,6 +342,20 @@ mod tests {
         ] {
             check(bad, None);
         }
+    }
+
+    #[test]
+    fn submission_servers() {
+        let found = |url: &str| Origin::submission(url).ok().map(|(origin, user)| (origin.to_string(), user));
+        let is = |origin: &str, user: &str| Some((origin.to_owned(), user.to_owned()));
+        assert_eq!(found("smtps://a%40b.example@mail.b.example"), is("smtps://mail.b.example:465", "a@b.example"));
+        assert_eq!(found("smtp+starttls://me@mail.b.example"), is("smtp+starttls://mail.b.example:587", "me"));
+        assert_eq!(found("smtp://me@127.0.0.1:1025"), is("smtp://127.0.0.1:1025", "me"));
+        for bad in ["smtp://me@mail.b.example", "smtps://me:secret@x", "imaps://me@x", "https://x", "smtps://x/y"] {
+            assert_eq!(found(bad), None, "{bad}");
+        }
+        assert!(Origin::mail("smtps://me@x").is_err());
+        assert!(Origin::parse("smtps://x").is_err());
     }
 
     #[test]

@@ -25,6 +25,8 @@ use crate::operation::{Audience, Class, Fact, Member, Meter, Objects, Operation,
 
 /// The action of a submitted mail.
 pub const SUBMIT: &str = "smtp.submit";
+/// The parameter of a part for each address that a header names and that does not get the mail.
+pub const NAMED: &str = "named";
 const METHOD: &str = "SUBMIT";
 const TARGET: &str = "smtp:/";
 const FROM: &str = "mail-from";
@@ -61,9 +63,11 @@ pub fn submission(envelope: &Envelope, message: &Bytes) -> Part {
         content: Digest::default(),
         opaque: false,
     };
+    let mut params = Vec::new();
     match mail::decode(message) {
         Ok(mail) => {
             let named = &mail.audience.members;
+            params.extend(unsent(envelope, named).map(|member| (NAMED.to_owned(), member.address.clone())));
             operation.audience = Some(audience(envelope, named));
             operation.facts = facts(envelope, named, &mail.facts);
             operation.content = content(envelope, mail.content);
@@ -77,14 +81,20 @@ pub fn submission(envelope: &Envelope, message: &Bytes) -> Part {
             operation.content = content(envelope, Digest::of(&[message]));
         }
     }
-    Part { operation, call, params: Vec::new(), content_id: None }
+    Part { operation, call, params, content_id: None }
 }
 
-/// Envelope and mail of a call that [`submission`] made; `None` for every other call.
+/// Whether [`submission`] made a call.
+#[must_use]
+pub fn submits(call: &Call) -> bool {
+    call.target == TARGET && call.method.as_str() == METHOD
+}
+
+/// Envelope and mail of a call that [`submission`] made; `None` for every other call, and while its mail is put aside.
 #[must_use]
 pub fn submitted(call: &Call) -> Option<(Envelope, Bytes)> {
     let CallBody::Bytes(message) = &call.body else { return None };
-    if call.target != TARGET || call.method.as_str() != METHOD {
+    if !submits(call) {
         return None;
     }
     let all = |wanted: &str| {
@@ -140,16 +150,18 @@ fn facts(envelope: &Envelope, named: &[Member], decoded: &[Fact]) -> Vec<Fact> {
     if !outside.is_empty() && !own.is_empty() {
         facts.push(fact("Other domains", outside.join(", ")));
     }
-    let unsent: Vec<&str> = named
-        .iter()
-        .filter(|member| !envelope.recipients.iter().any(|one| one.eq_ignore_ascii_case(&member.address)))
-        .map(|member| member.address.as_str())
-        .collect();
+    let unsent: Vec<&str> = unsent(envelope, named).map(|member| member.address.as_str()).collect();
     if !unsent.is_empty() {
         facts.push(fact("Named in it, but not sent to", unsent.join(", ")));
     }
     facts.extend(decoded.iter().cloned());
     facts
+}
+
+/// Whom a header names without getting the mail.
+fn unsent<'a>(envelope: &'a Envelope, named: &'a [Member]) -> impl Iterator<Item = &'a Member> {
+    let gets = |member: &Member| envelope.recipients.iter().any(|one| one.eq_ignore_ascii_case(&member.address));
+    named.iter().filter(move |member| !gets(member))
 }
 
 fn content(envelope: &Envelope, mail: Digest) -> Digest {

@@ -30,7 +30,8 @@ pub(in crate::guard) fn held(target: &str, kind: &str, body: &str) -> (Guard, St
     let token = Digest::of(&[b"token"]);
     guard.issue("a", token, None, Some(crate::time::Span::hours(1)), NOW).unwrap();
     let session = guard.authenticate(&token, NOW).unwrap();
-    let Ruling::Held { id, .. } = guard.handle_request(&session, "mine", &request, Context::default(), NOW) else {
+    let context = Context { looked_up: true, ..Context::default() };
+    let Ruling::Held { id, .. } = guard.handle_request(&session, "mine", &request, context, NOW) else {
         panic!("not held")
     };
     guard.handle_views(&id, Vec::new());
@@ -434,4 +435,15 @@ fn a_large_body_is_put_aside_and_given_back_when_it_runs() {
     let CallBody::Aside(given) = &request.parts[0].call.body else { panic!("{:?}", request.parts[0].call.body) };
     assert_eq!((given.length(), given.keeper::<String>().unwrap().as_str()), (bytes.len(), "kept"));
     assert_eq!(guard.hold(&id).unwrap().request.parts[0].call.body.length(), 0);
+}
+
+#[test]
+fn an_allowed_mail_counts_each_of_its_recipients() {
+    let raw = crate::classify::mail::to_base64(b"To: a@x.example, b@x.example, c@x.example\r\nSubject: Hi\r\n\r\nText");
+    let body = format!("{{\"raw\":\"{raw}\"}}");
+    let (mut guard, id, digest) = held("/gmail/v1/users/me/messages/send", "application/json", &body);
+    guard.decide(&id, &digest, allow(false, None), "dialog", NOW).unwrap();
+    let (permit, ..) = guard.take_allowed(&id, NOW).unwrap();
+    let counts: Vec<_> = permit.charges.iter().map(|charge| (charge.meter, charge.count)).collect();
+    assert_eq!(counts, [(crate::operation::Meter::Send, 3)]);
 }

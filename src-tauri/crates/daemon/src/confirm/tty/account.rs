@@ -25,6 +25,8 @@ pub struct Wanted {
     pub id: Option<String>,
     /// Its server; looked for when absent.
     pub imap: Option<MailServerParams>,
+    /// The server that it sends mail through; found, if [`Wanted::imap`] is, when absent.
+    pub smtp: Option<MailServerParams>,
     /// The user name there; found when absent.
     pub username: Option<String>,
     /// The login is not tried.
@@ -49,7 +51,13 @@ pub async fn add(client: &Client, terminal: &mut Terminal, wanted: Wanted) -> Re
         terminal.say("Nothing was added.\n");
         return Ok(None);
     };
-    let host = params.upstream.imap.as_ref().map(|server| show::plain(&server.host)).unwrap_or_default();
+    let mut hosts: Vec<String> = [&params.upstream.imap, &params.upstream.smtp]
+        .into_iter()
+        .flatten()
+        .map(|one| show::plain(&one.host))
+        .collect();
+    hosts.dedup();
+    let host = hosts.join(" and ");
     let user = match &params.credential {
         CredentialParams::Password { username, .. } => show::plain(username),
         CredentialParams::Bearer { .. } | CredentialParams::OAuth2 { .. } => String::new(),
@@ -105,34 +113,38 @@ async fn described(
     terminal: &mut Terminal,
     wanted: &Wanted,
 ) -> Result<Option<AccountAddParams>, CallError> {
-    let (id, username, server) = match (&wanted.id, &wanted.imap) {
-        (Some(id), Some(server)) => (id.clone(), wanted.address.clone(), Some(server.clone())),
+    let (id, username, servers) = match (&wanted.id, &wanted.imap) {
+        (Some(id), Some(server)) => (id.clone(), wanted.address.clone(), Some((server.clone(), None))),
         _ => {
             let domain = wanted.address.rsplit('@').next().unwrap_or_default();
             terminal.say(&format!("Looking for the mail servers of {}...\n", show::plain(domain)));
             let address = wanted.address.clone();
             let found = client.call(AccountDiscover, AccountDiscoverParams { address }).await?;
-            let server = match &wanted.imap {
-                Some(server) => Some(server.clone()),
+            let servers = match &wanted.imap {
+                Some(server) => Some((server.clone(), None)),
                 None => chosen(terminal, &found).await,
             };
-            (wanted.id.clone().unwrap_or(found.id), found.username, server)
+            (wanted.id.clone().unwrap_or(found.id), found.username, servers)
         }
     };
-    let Some(mut server) = server else { return Ok(None) };
-    server.username = None;
+    let Some((mut imap, smtp)) = servers else { return Ok(None) };
+    imap.username = None;
+    let smtp = wanted.smtp.clone().or(smtp);
     let username = wanted.username.clone().unwrap_or(username);
     Ok(Some(AccountAddParams {
         id,
         provider: "imap".to_owned(),
-        upstream: UpstreamParams { imap: Some(server), ..UpstreamParams::default() },
+        upstream: UpstreamParams { imap: Some(imap), smtp, ..UpstreamParams::default() },
         credential: CredentialParams::Password { username, password: Secret::default() },
         check: !wanted.untried,
     }))
 }
 
-/// The server that the person agrees to, found or typed; `None`: none.
-async fn chosen(terminal: &mut Terminal, found: &DiscoveredView) -> Option<MailServerParams> {
+/// The servers that the person agrees to, found or typed: for reading, and for sending if there is one; `None`: none.
+async fn chosen(
+    terminal: &mut Terminal,
+    found: &DiscoveredView,
+) -> Option<(MailServerParams, Option<MailServerParams>)> {
     terminal.say(&discovered(found));
     if matches!(found.password, PasswordKind::None | PasswordKind::OAuth) {
         return None;
@@ -140,12 +152,25 @@ async fn chosen(terminal: &mut Terminal, found: &DiscoveredView) -> Option<MailS
     if let Some(server) = &found.imap {
         let answer = terminal.ask("Is this where your mail is? Type yes (Enter: no): ").await?;
         if answer == "yes" {
-            let (host, port, tls) = (server.host.clone(), Some(server.port), server.tls);
-            return Some(MailServerParams { host, port, tls, username: None });
+            let params = |server: &FoundServer| {
+                let (host, port, tls) = (server.host.clone(), Some(server.port), server.tls);
+                MailServerParams { host, port, tls, username: None }
+            };
+            // What did not answer would only keep the account out.
+            let smtp = found.smtp.as_ref().filter(|server| server.problem.is_none());
+            return Some((params(server), smtp.map(params)));
         }
     }
-    terminal.say("Then say the server yourself; an empty line stops.\n");
-    mail_server(terminal).await
+    terminal.say("Then say the servers yourself; an empty line stops.\n");
+    mail_servers(terminal).await
+}
+
+async fn mail_servers(terminal: &mut Terminal) -> Option<(MailServerParams, Option<MailServerParams>)> {
+    let host = needed(terminal, "Its IMAP server (imap.example.com): ").await?;
+    let imap = mail_server(terminal, host).await?;
+    let host = terminal.ask("The server that it sends mail through (smtp.example.com; Enter: it sends none): ").await?;
+    let smtp = if host.is_empty() { None } else { Some(mail_server(terminal, host).await?) };
+    Some((imap, smtp))
 }
 
 /// What was found, for a person who is about to trust it with a password.
@@ -222,7 +247,8 @@ async fn asked(terminal: &mut Terminal) -> Option<AccountAddParams> {
         needed(terminal, "Provider (gmail, imap for any mail server, dav for calendars and contacts): ").await?;
     let is_mail = provider == "imap";
     let upstream = if is_mail {
-        UpstreamParams { imap: Some(mail_server(terminal).await?), ..UpstreamParams::default() }
+        let (imap, smtp) = mail_servers(terminal).await?;
+        UpstreamParams { imap: Some(imap), smtp, ..UpstreamParams::default() }
     } else {
         let base_url = if provider == "dav" {
             needed(terminal, "Where the calendars are (https://dav.example.com): ").await?
@@ -250,14 +276,16 @@ async fn asked(terminal: &mut Terminal) -> Option<AccountAddParams> {
         }
     };
     let mut upstream = upstream;
-    if let (Some(server), false) = (&mut upstream.imap, matches!(credential, CredentialParams::Password { .. })) {
-        server.username = Some(needed(terminal, "User name at the mail server: ").await?);
+    if upstream.imap.is_some() && !matches!(credential, CredentialParams::Password { .. }) {
+        let username = needed(terminal, "User name at the mail server: ").await?;
+        for server in upstream.imap.iter_mut().chain(&mut upstream.smtp) {
+            server.username = Some(username.clone());
+        }
     }
     Some(AccountAddParams { id, provider, upstream, credential, check: true })
 }
 
-async fn mail_server(terminal: &mut Terminal) -> Option<MailServerParams> {
-    let host = needed(terminal, "Its IMAP server (imap.example.com): ").await?;
+async fn mail_server(terminal: &mut Terminal, host: String) -> Option<MailServerParams> {
     let tls = match terminal
         .ask("Encryption: implicit, starttls, or none on this machine (Enter: implicit): ")
         .await?

@@ -39,7 +39,7 @@ pub fn how(account: &AccountView, doors: &DoorsView) -> String {
     };
     let mut text =
         format!("Mail programs reach {id} on this machine:\n  IMAP server {}, port {}", imap.ip(), imap.port());
-    if let Some(smtp) = place(doors.smtp.as_deref()) {
+    if let Some(smtp) = sending(account, doors) {
         text.push_str(&format!("; SMTP server {}, port {}", smtp.ip(), smtp.port()));
     }
     text.push_str(&format!(
@@ -60,7 +60,7 @@ pub fn settings(
     }
     let imap = place(doors.imap.as_deref())
         .ok_or_else(|| "The IMAP door is closed: start with --imap 127.0.0.1:PORT.".to_owned())?;
-    let smtp = place(doors.smtp.as_deref());
+    let smtp = sending(account, doors);
     let id = &account.id;
     let token = agent.map_or("latch token".to_owned(), |agent| format!("latch token {agent}"));
     let mut text =
@@ -110,6 +110,11 @@ fn key(id: &str) -> String {
 
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Where the account's mail is handed in, if it sends any.
+fn sending(account: &AccountView, doors: &DoorsView) -> Option<SocketAddr> {
+    account.sends_through.as_ref().and_then(|_| place(doors.smtp.as_deref()))
 }
 
 fn place(door: Option<&str>) -> Option<SocketAddr> {

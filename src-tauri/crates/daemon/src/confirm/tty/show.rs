@@ -414,6 +414,9 @@ pub fn accounts(accounts: &[AccountView]) -> String {
             plain(&account.origin),
             plain(&account.credential)
         );
+        if let Some(server) = &account.sends_through {
+            let _ = write!(text, ", sends through {}", plain(server));
+        }
         match &account.failing {
             Some(why) => {
                 let _ = writeln!(text, ", does not work: {}", sentence(why));

@@ -93,7 +93,9 @@ impl Upstream {
                 greeted(&mut wire).await?;
                 Ok(wire)
             }
-            Scheme::Http | Scheme::Https => Err(Fault::NotPermitted.unsent()),
+            Scheme::Http | Scheme::Https | Scheme::Smtp | Scheme::SmtpStartTls | Scheme::Smtps => {
+                Err(Fault::NotPermitted.unsent())
+            }
         }
     }
 

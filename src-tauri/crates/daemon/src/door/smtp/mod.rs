@@ -1,0 +1,287 @@
+//! The submission door: plain, on this machine only (RFC 6409).
+//!
+//! ```text
+//!   accept ── greeting ── EHLO, AUTH ──> Inside::enter ── MAIL, RCPT, DATA ── CRLF.CRLF ──> Inside::submit ── reply
+//!                          │ user = account id, password = access token
+//!                          └ one command at a time, in the order in which they came
+//! ```
+//! The decision comes after the final dot, over envelope and text together: nothing of a mail leaves before.
+
+mod login;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use latch_core::classify::smtp::{DataFrame, Dialogue, Envelope, Flaw, LONGEST_LINE, Limits, Reply, Step, submission};
+use latch_core::operation::Part;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::net::{Connections, CutStream};
+
+/// The most connections at once.
+pub const MAX_CONNECTIONS: usize = 64;
+/// The largest mail: Gmail takes 25 MB of attachments, a third more as base64.
+pub const MAX_MAIL: usize = 36 * 1024 * 1024;
+/// The most recipients of a mail: Gmail takes 500.
+pub const MAX_RECIPIENTS: usize = 500;
+/// The most memory that mails take together, in KiB.
+const ROOM: usize = 2 * MAX_MAIL / 1024;
+/// How long a client may be silent between commands, and within a mail (RFC 5321 section 4.5.3.2.7: at least 5 minutes).
+const SILENCE: Duration = Duration::from_secs(300);
+/// How long it may take to log in.
+const LOGIN: Duration = Duration::from_secs(60);
+/// What is read ahead while a mail is decided, and at once otherwise.
+const AHEAD: usize = 64 * 1024;
+/// A mail above this many bytes is understood beside the connections: it takes its time.
+const LARGE: usize = 256 * 1024;
+
+/// What stands behind the door.
+pub trait Inside: Send + Sync + 'static {
+    /// A client that is logged in.
+    type Session: Send + Sync + 'static;
+
+    /// Logs in: an account's id and an access token.
+    fn enter(
+        self: &Arc<Self>,
+        user: &str,
+        token: &str,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Result<Self::Session, Reply>> + Send;
+
+    /// Takes a mail to its one answer. Dropped when the client leaves; what was begun ends by itself.
+    fn submit(self: &Arc<Self>, session: &Self::Session, part: Part) -> impl Future<Output = Reply> + Send;
+}
+
+/// Serves until dropped; dropping ends every connection.
+pub async fn serve<I: Inside>(listener: TcpListener, inside: Arc<I>, connections: Connections) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    if !address.ip().is_loopback() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not a loopback address")));
+    }
+    let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let room = Arc::new(Semaphore::new(ROOM));
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, peer)) => {
+                    let _ = socket.set_nodelay(true);
+                    let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
+                        tracing::warn!("the SMTP door refused a connection: all {MAX_CONNECTIONS} are taken");
+                        continue;
+                    };
+                    let Ok(stream) = connections.register(socket) else { continue };
+                    let (inside, room) = (Arc::clone(&inside), Arc::clone(&room));
+                    tasks.spawn(async move {
+                        let _seat = seat;
+                        let talk = Talk { stream, buffer: BytesMut::new() };
+                        if let Err(error) = client(&inside, talk, &room, peer).await {
+                            tracing::debug!(%error, "an SMTP connection ended");
+                        }
+                    });
+                }
+                // Out of descriptors, most likely: wait until some connections have ended.
+                Err(error) => {
+                    tracing::warn!(%error, "the SMTP door could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            Some(_) = tasks.join_next() => {}
+        }
+    }
+}
+
+async fn client<I: Inside>(inside: &Arc<I>, mut talk: Talk, room: &Arc<Semaphore>, peer: SocketAddr) -> io::Result<()> {
+    let mut dialogue = Dialogue::new(Limits { mail: MAX_MAIL, recipients: MAX_RECIPIENTS });
+    let mut session: Option<I::Session> = None;
+    talk.say(&Dialogue::greeting()).await?;
+    let begun = tokio::time::Instant::now();
+    loop {
+        let patience = match &session {
+            Some(_) => SILENCE,
+            None => LOGIN.saturating_sub(begun.elapsed()),
+        };
+        let line = match talk.line(patience).await? {
+            Heard::Line(line) => line,
+            Heard::Unfit(reply) => return talk.say(&reply).await,
+            Heard::Silence => {
+                return talk.say(&Reply::new(421, "4.4.2", "Nothing was said for too long")).await;
+            }
+            Heard::End => return Ok(()),
+        };
+        match dialogue.command(&line) {
+            Step::Reply(reply) => talk.say(&reply).await?,
+            Step::Close(reply) => return talk.say(&reply).await,
+            Step::Authenticate { mechanism, initial } => {
+                let reply = match login::exchange(&mut talk, mechanism, initial).await? {
+                    Ok((user, token)) => match inside.enter(&user, token.expose(), peer).await {
+                        Ok(known) => {
+                            session = Some(known);
+                            Reply::new(235, "2.7.0", "Welcome")
+                        }
+                        Err(reply) => reply,
+                    },
+                    Err(reply) => reply,
+                };
+                dialogue.authenticated(session.is_some());
+                talk.say(&reply).await?;
+                if dialogue.is_over() {
+                    return talk.say(&Reply::new(421, "4.7.0", "Too many failures")).await;
+                }
+            }
+            Step::Take(envelope) => {
+                let Some(session) = &session else { return Ok(()) };
+                talk.say(&Reply::new(354, "", "Go on; end with a line that holds nothing but a dot")).await?;
+                let reply = match talk.mail(room).await? {
+                    None => return Ok(()),
+                    Some(Err(flaw)) => flawed(flaw),
+                    Some(Ok(mail)) => match decide(inside, session, &mut talk, &envelope, mail).await? {
+                        None => return Ok(()),
+                        Some(reply) => reply,
+                    },
+                };
+                talk.say(&reply).await?;
+            }
+        }
+    }
+}
+
+/// The answer about a mail; `None` if the client left before.
+async fn decide<I: Inside>(
+    inside: &Arc<I>,
+    session: &I::Session,
+    talk: &mut Talk,
+    envelope: &Envelope,
+    mail: Bytes,
+) -> io::Result<Option<Reply>> {
+    let part = if mail.len() > LARGE {
+        let envelope = envelope.clone();
+        tokio::task::spawn_blocking(move || submission(&envelope, &mail)).await.map_err(io::Error::other)?
+    } else {
+        submission(envelope, &mail)
+    };
+    tokio::select! {
+        reply = inside.submit(session, part) => Ok(Some(reply)),
+        left = talk.left() => left.map(|()| None),
+    }
+}
+
+fn flawed(flaw: Flaw) -> Reply {
+    match flaw {
+        Flaw::BareLineEnd => Reply::new(
+            554,
+            "5.6.0",
+            "It has a CR or LF that stands alone, where servers may see its end; end lines with CRLF",
+        ),
+        Flaw::Zero => Reply::new(554, "5.6.0", "It has a zero byte; encode what is not text"),
+        Flaw::LongLine => {
+            Reply::new(554, "5.6.0", &format!("It has a line of more than {LONGEST_LINE} bytes; encode it"))
+        }
+        Flaw::TooLarge => Reply::new(552, "5.3.4", &format!("It has more than {MAX_MAIL} bytes")),
+        Flaw::Crowded => Reply::new(452, "4.3.1", "Too many large mails wait at once; try again in a few minutes"),
+    }
+}
+
+/// What came.
+enum Heard {
+    Line(BytesMut),
+    /// What can't be a command: after it nobody knows where the next one begins.
+    Unfit(Reply),
+    Silence,
+    End,
+}
+
+/// A connection, and what was read ahead of it.
+struct Talk {
+    stream: CutStream,
+    buffer: BytesMut,
+}
+
+impl Talk {
+    async fn say(&mut self, reply: &Reply) -> io::Result<()> {
+        self.stream.write_all(reply.wire().as_bytes()).await
+    }
+
+    async fn line(&mut self, patience: Duration) -> io::Result<Heard> {
+        loop {
+            match Dialogue::command_end(&self.buffer) {
+                Ok(Some(end)) => return Ok(Heard::Line(self.buffer.split_to(end))),
+                Ok(None) => {}
+                Err(reply) => return Ok(Heard::Unfit(reply)),
+            }
+            match tokio::time::timeout(patience, self.stream.read_buf(&mut self.buffer)).await {
+                Ok(read) => {
+                    if read? == 0 {
+                        return Ok(Heard::End);
+                    }
+                }
+                Err(_) => return Ok(Heard::Silence),
+            }
+        }
+    }
+
+    /// Reads a mail to its end, whatever is wrong with it; `None` if the client left or fell silent.
+    async fn mail(&mut self, room: &Arc<Semaphore>) -> io::Result<Option<Result<Bytes, Flaw>>> {
+        let mut frame = DataFrame::new(MAX_MAIL);
+        let mut seats: Option<OwnedSemaphorePermit> = None;
+        loop {
+            let (used, ended) = frame.take(&self.buffer);
+            self.buffer.advance(used);
+            let held = seats.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            let wanted = frame.size().div_ceil(1024).saturating_sub(held);
+            if wanted > 0 {
+                let more =
+                    u32::try_from(wanted).ok().and_then(|more| Arc::clone(room).try_acquire_many_owned(more).ok());
+                match (more, &mut seats) {
+                    (Some(more), Some(seats)) => seats.merge(more),
+                    (Some(more), None) => seats = Some(more),
+                    (None, _) => {
+                        frame.refuse(Flaw::Crowded);
+                        seats = None;
+                    }
+                }
+            }
+            if ended {
+                return Ok(Some(frame.into_mail().map(|mail| Bytes::from_owner(Held { mail, _seats: seats }))));
+            }
+            self.buffer.reserve(AHEAD);
+            match tokio::time::timeout(SILENCE, self.stream.read_buf(&mut self.buffer)).await {
+                Ok(read) => {
+                    if read? == 0 {
+                        return Ok(None);
+                    }
+                }
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    /// Ends when the client does. What it says meanwhile is kept, up to a limit.
+    async fn left(&mut self) -> io::Result<()> {
+        while self.buffer.len() < AHEAD {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(());
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+/// A mail that gives its room back when the last copy of it is dropped.
+struct Held {
+    mail: Vec<u8>,
+    _seats: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.mail
+    }
+}

@@ -1,0 +1,359 @@
+//! What stands behind the submission door.
+//!
+//! ```text
+//!   Sender ── submit ──> Guard ── Permit ──> intent, lease ──> Upstream::submit ── reply
+//!                          │         └ with a delay ──> outbox, durable ── 250
+//!                          └ Held ──> waits for the person, as long as a client waits for its answer
+//! ```
+//! A mail that may have left is answered 554 and never 4yz: a client would send it again by itself.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use latch_core::call::Digest;
+use latch_core::classify::smtp::{NAMED, Reply};
+use latch_core::guard::{Context, Ruling, Session, TokenError};
+use latch_core::hold::State;
+use latch_core::journal::Commit;
+use latch_core::operation::{Part, Request};
+use latch_core::plan::Permit;
+use latch_core::recipe::Answer;
+use latch_core::recipe::sent::Writes;
+
+use super::accounts::Account;
+use super::execute::Failure;
+use super::http::Waiting;
+use super::{Opened, Runtime, inside};
+use crate::door::smtp::Inside;
+use crate::upstream::smtp::Submitted;
+use crate::upstream::{Fault, UpstreamError};
+
+/// One answer for an account that does not exist and for a token that does not fit: an agent can't find out which accounts there are.
+const WRONG: &str = "No such account for this access token, or the token is over. The person at this machine issues tokens; 'latch token' hands them out";
+/// A client waits 10 minutes for the answer to its mail (RFC 5321 section 4.5.3.2.6).
+const PATIENCE: Duration = Duration::from_secs(570);
+/// What an [`Answer`] to a submission says on the wire: `250 2.0.0`.
+const REPLY: &str = "smtp-reply";
+
+/// A client that is logged in.
+#[derive(Debug)]
+pub struct Sender {
+    account: Arc<Account>,
+    token: Digest,
+    session: Session,
+    peer: SocketAddr,
+}
+
+impl Inside for Runtime {
+    type Session = Sender;
+
+    async fn enter(self: &Arc<Self>, user: &str, token: &str, peer: SocketAddr) -> Result<Sender, Reply> {
+        let locked = "Latchstring's vault is locked: the person must unlock it first";
+        let opened = self.opened().ok_or_else(|| Reply::new(454, "4.7.0", locked))?;
+        let token = inside::hash(token);
+        let now = opened.now();
+        let wrong = || Reply::new(535, "5.7.8", WRONG);
+        let session = opened.guard().authenticate(&token, now).map_err(|error| refused_token(&error))?;
+        let account = opened.account(user).ok_or_else(wrong)?;
+        if opened.guard().granted(&session, &account.id, now).is_none() {
+            return Err(wrong());
+        }
+        if account.target.submission().is_none() {
+            let text = "This account sends no mail: the person has named no server for it to send with";
+            return Err(Reply::new(535, "5.7.1", text));
+        }
+        Ok(Sender { account, token, session, peer })
+    }
+
+    async fn submit(self: &Arc<Self>, sender: &Sender, part: Part) -> Reply {
+        let Some(opened) = self.opened() else { return stopped() };
+        if let Err(error) = opened.guard().authenticate(&sender.token, opened.now()) {
+            return match error {
+                TokenError::Stopped => stopped(),
+                _ => Reply::new(
+                    554,
+                    "5.7.0",
+                    "The access token is over: get a new one and log in again. Nothing was sent",
+                ),
+            };
+        }
+        let request = Request { parts: vec![part], batch: false };
+        let mut context = Context::default();
+        loop {
+            let session = &sender.session;
+            let ruling =
+                opened.guard().handle_request(session, &sender.account.id, &request, context.clone(), opened.now());
+            match ruling {
+                Ruling::LookUp(addresses) if !context.looked_up => {
+                    context.looked_up = true;
+                    self.look_up(&sender.account, session.epoch, &request, addresses).await;
+                }
+                Ruling::Permit(permit) => return self.send_now(opened, sender, permit, request).await,
+                Ruling::Held { id, commit } => {
+                    if *commit != Commit::default() {
+                        if opened.store.commit(*commit).await.is_err() {
+                            return unrecorded();
+                        }
+                        self.put_aside(opened, &id).await;
+                        if let Some(door) = self.doors().smtp.and_then(|door| door.parse().ok()) {
+                            self.name_program_at(opened, &id, sender.peer, door).await;
+                        }
+                    }
+                    // A large mail does not wait in memory.
+                    drop(request);
+                    return self.held_mail(opened, &sender.account, &id).await;
+                }
+                refusal => {
+                    let reply = refused_by_rule(opened, refusal).await;
+                    self.settle(opened);
+                    return reply;
+                }
+            }
+        }
+    }
+}
+
+impl Runtime {
+    async fn send_now(self: &Arc<Self>, opened: &Opened, sender: &Sender, permit: Permit, request: Request) -> Reply {
+        // In a task of its own: a client that hangs up does not cut a sending in half.
+        let (runtime, account) = (Arc::clone(self), Arc::clone(&sender.account));
+        let run = self.tasks.spawn(async move { runtime.execute(&account, permit, request, &[]).await });
+        let result = run.await.unwrap_or(Err(Failure::Stopped));
+        self.settle(opened);
+        reply_of(&result.unwrap_or_else(|failure| refused(&failure)))
+    }
+
+    /// Waits for the person.
+    async fn held_mail(self: &Arc<Self>, opened: &Opened, account: &Arc<Account>, id: &str) -> Reply {
+        self.settle(opened);
+        let _waiting = Waiting::enter(self, id);
+        let mut changed = opened.changed.subscribe();
+        // As long as somebody waits the hold lives on: whoever joins late waits as long as whoever came first.
+        let life = Duration::from_secs(u64::from(self.settings().hold_seconds));
+        let deadline = tokio::time::Instant::now() + life.min(PATIENCE);
+        loop {
+            changed.borrow_and_update();
+            let state = opened.guard().hold(id).map(|hold| hold.state);
+            match state {
+                Some(State::Allowed) => self.run_allowed_soon(account, id),
+                Some(State::Denied) => return denied(id),
+                Some(State::Failed) => {
+                    let text = "What this is about could not be read or kept, so the person could not be asked. Nothing was sent";
+                    return Reply::new(451, "4.3.0", text);
+                }
+                Some(State::Done | State::Expired) | None => {
+                    let answer = super::lock(&opened.answers).get(id).cloned();
+                    let Some(answer) = answer else { return nobody() };
+                    let reply = reply_of(&answer);
+                    if reply.code < 500 && reply.code >= 400 {
+                        // Surely not sent: asking again is a new question.
+                        opened.guard().finish_unkept(id);
+                    }
+                    return reply;
+                }
+                Some(State::Preparing | State::Open | State::Proposal | State::Running) => {}
+            }
+            tokio::select! {
+                moved = changed.changed() => if moved.is_err() { return stopped() },
+                // What was allowed already needs the mail server's time, not the person's.
+                () = tokio::time::sleep_until(deadline), if !matches!(state, Some(State::Allowed | State::Running)) => {
+                    return nobody();
+                }
+            }
+        }
+    }
+
+    /// Sends a mail, or puts it into the outbox.
+    pub(super) async fn execute_submission(
+        &self,
+        account: &Account,
+        permit: Permit,
+        request: Request,
+    ) -> Result<Answer, Failure> {
+        let opened = self.opened().ok_or(Failure::Stopped)?;
+        if let Some(delay) = permit.delay() {
+            let id = self.outbox_put_off(opened, account, permit, request, delay).await?;
+            let seconds = delay.0 / 1000;
+            let text = format!(
+                "Waits in the outbox for {seconds} s, then it is sent; until then the person can take it back ({id})"
+            );
+            return Ok(answer(250, "2.0.0", &text));
+        }
+        let part = request.parts.into_iter().next().filter(|_| !request.batch).ok_or(Failure::NotDivisible)?;
+        let call = part.call.clone();
+        let mut plan = {
+            let now = opened.now();
+            opened.guard().begin(permit, std::slice::from_ref(&call), now)
+        };
+        if self.tasks.is_ending() {
+            return Err(Failure::Ending);
+        }
+        // Whom a header names without getting the mail: a copy among the sent mails makes them known to nobody.
+        let named: Vec<String> =
+            part.params.iter().filter(|(name, _)| name == NAMED).map(|(_, address)| address.clone()).collect();
+        let mut commit = opened.guard().intent(&mut plan, 0, opened.now());
+        let mut doubt = None;
+        if !named.is_empty() {
+            let (id, puts) = opened.guard().writing(&account.id, Writes::New(Some(named)));
+            commit.puts.extend(puts);
+            doubt = Some(id);
+        }
+        crate::fail::point("before-intent");
+        let intent = opened.store.commit(commit).await?.seq;
+        crate::fail::point("after-intent");
+        let lease = opened.guard().lease(&mut plan, 0)?;
+        let sent = opened.upstream.submit(lease, &account.target, &call).await;
+        crate::fail::point("before-outcome");
+        self.note_submission(opened, account, &sent);
+        let text = match &sent {
+            Ok(said) => format!("the mail server answered {}", said.code),
+            Err(error) if error.sent => format!("unknown: {error}"),
+            Err(error) => format!("not sent: {error}"),
+        };
+        let mut commit = opened.guard().outcome(&plan, intent, None, text, opened.now());
+        let is_away = matches!(&sent, Ok(said) if said.code < 300) || matches!(&sent, Err(error) if error.sent);
+        if let Some(doubt) = doubt.filter(|_| !is_away) {
+            commit.extend(opened.guard().wrote(&doubt, []));
+        }
+        opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
+        match sent {
+            Ok(said) => Ok(said_by(&said)),
+            Err(error) => Err(Failure::Upstream(Arc::new(error))),
+        }
+    }
+
+    /// The person hears when a mail server does not take the stored credential.
+    fn note_submission(&self, opened: &Opened, account: &Account, sent: &Result<Submitted, UpstreamError>) {
+        match sent {
+            Ok(_) => self.note_account(opened, &account.id, None),
+            Err(UpstreamError { fault: fault @ (Fault::SignIn { .. } | Fault::Refresh(_)), .. }) => {
+                let text = format!("{fault}. Remove the account and add it again with the present password.");
+                self.note_account(opened, &account.id, Some(text));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn answer(code: u16, status: &str, text: &str) -> Answer {
+    Answer {
+        status: if code < 300 { 200 } else { 502 },
+        headers: vec![(REPLY.to_owned(), format!("{code} {status}"))],
+        body: Bytes::from(text.to_owned()),
+    }
+}
+
+/// The mail server's own answer, which the agent gets.
+fn said_by(said: &Submitted) -> Answer {
+    let status = match (said.status.as_str(), said.code) {
+        ("", ..300) => "2.0.0",
+        ("", ..500) => "4.0.0",
+        ("", _) => "5.0.0",
+        (status, _) => status,
+    };
+    let lead = if said.code < 300 { "Sent" } else { "The mail server refused it, so nothing was sent" };
+    answer(said.code, status, &format!("{lead}: {}", said.text))
+}
+
+/// An answer as it goes over the wire.
+pub(super) fn reply_of(answer: &Answer) -> Reply {
+    let said = answer.headers.iter().find(|(name, _)| name == REPLY).map(|(_, value)| value.as_str());
+    let (code, status) = said.and_then(|said| said.split_once(' ')).unwrap_or(("554", "5.0.0"));
+    Reply::new(code.parse().unwrap_or(554), status, &String::from_utf8_lossy(&answer.body))
+}
+
+/// The answer to what did not run, or of which nobody knows.
+pub(super) fn refused(failure: &Failure) -> Answer {
+    let nothing = |code, status, text: &str| answer(code, status, &format!("{text}. Nothing was sent"));
+    match failure {
+        Failure::Stopped => answer(554, "5.7.1", "Stopped by the person. Nothing was sent"),
+        Failure::Ending => nothing(451, "4.3.2", "Latchstring is ending"),
+        Failure::Store(_) => nothing(451, "4.3.0", "It could not be recorded"),
+        Failure::Aside(error) => {
+            nothing(451, "4.3.0", &format!("It was put aside and could not be read again: {error}"))
+        }
+        Failure::Afterwards(_) => unknown("what became of it could not be recorded"),
+        Failure::Upstream(error) if error.sent => unknown(&error.to_string()),
+        Failure::Upstream(error) => match &error.fault {
+            Fault::Stopped => answer(554, "5.7.1", "Stopped by the person. Nothing was sent"),
+            // The person hears what the mail server said; the agent only that it is not its own fault.
+            Fault::SignIn { .. } | Fault::Refresh(_) => nothing(
+                451,
+                "4.7.0",
+                "The mail server does not accept the person's own login at present; your token is fine, ask the person to look",
+            ),
+            Fault::NotPermitted | Fault::Unsendable(_) => nothing(554, "5.3.0", &error.to_string()),
+            fault => nothing(451, "4.4.1", &format!("{fault}; try again later")),
+        },
+        Failure::Snapshot(_) | Failure::Quarantine(_) | Failure::Changed(_) | Failure::NotDivisible => {
+            nothing(554, "5.3.0", &failure.to_string())
+        }
+    }
+}
+
+fn unknown(why: &str) -> Answer {
+    let text = format!(
+        "It was handed to the mail server, but whether it was taken is not known ({why}). Do not send it again before you have looked among the sent mails"
+    );
+    answer(554, "5.5.0", &text)
+}
+
+fn stopped() -> Reply {
+    Reply::new(554, "5.7.1", "Stopped by the person. Nothing was sent")
+}
+
+fn unrecorded() -> Reply {
+    Reply::new(451, "4.3.0", "It could not be recorded. Nothing was sent")
+}
+
+fn denied(id: &str) -> Reply {
+    let text = format!(
+        "The person said no ({id}). Nothing was sent, and sending the same again won't help; ask them what they would like instead"
+    );
+    Reply::new(550, "5.7.1", &text)
+}
+
+fn nobody() -> Reply {
+    let text = "The person has not answered in time. Nothing was sent, and it is no denial: send the same again when they are there";
+    Reply::new(451, "4.7.1", text)
+}
+
+fn refused_token(error: &TokenError) -> Reply {
+    match error {
+        TokenError::Stopped => Reply::new(454, "4.7.0", &error.to_string()),
+        TokenError::Unknown
+        | TokenError::Expired
+        | TokenError::NoAgent
+        | TokenError::Pairing
+        | TokenError::Exchange(_)
+        | TokenError::TooMany => Reply::new(535, "5.7.8", WRONG),
+    }
+}
+
+/// What the Guard does not let run, in words.
+async fn refused_by_rule(opened: &Opened, ruling: Ruling) -> Reply {
+    match ruling {
+        Ruling::Forbid { why, instead, commit } => match opened.store.commit(*commit).await {
+            Ok(_) => Reply::new(550, "5.7.1", &format!("{why} {instead} Nothing was sent")),
+            Err(_) => unrecorded(),
+        },
+        Ruling::Paused { until } => {
+            let seconds = until.since(opened.clock.now()).0 / 1000 + 1;
+            let text = format!(
+                "The person denied several requests in a row, or too many are waiting. Nothing that needs their consent is accepted for {seconds} s; nothing was sent"
+            );
+            Reply::new(450, "4.7.1", &text)
+        }
+        Ruling::Crowded { .. } => Reply::new(
+            452,
+            "4.3.1",
+            "What waits for the person already takes all the room there is. Nothing was sent; try again when the person has decided",
+        ),
+        Ruling::Stopped => stopped(),
+        Ruling::Resolve | Ruling::LookUp(_) | Ruling::View | Ruling::Permit(_) | Ruling::Held { .. } => {
+            Reply::new(554, "5.3.0", "It is not known what this mail is about. Nothing was sent")
+        }
+    }
+}
