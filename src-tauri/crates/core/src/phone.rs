@@ -76,6 +76,9 @@ pub struct Kept {
     /// Which mail it is; `None` with a secret: it may or may not have been stored.
     #[serde(default)]
     pub anchor: Option<Anchor>,
+    /// The provider took it and does not say which one it is: no further one is left by itself.
+    #[serde(default)]
+    pub nameless: bool,
 }
 
 /// What is to be done next.
@@ -83,10 +86,12 @@ pub struct Kept {
 pub enum Step {
     /// Leave a mail with a new name.
     Leave,
-    /// Find out whether the one with this name was stored; leave it if not.
+    /// Find the one with this name: whether it was stored is not known.
     Find,
     /// See whether it is still there.
     Look,
+    /// Nothing, until the person switches it off and on.
+    Rest,
 }
 
 /// What a look at the inbox showed.
@@ -116,6 +121,7 @@ impl Kept {
     #[must_use]
     pub fn step(&self) -> Step {
         match (&self.secret, &self.anchor) {
+            _ if self.nameless => Step::Rest,
             (None, _) => Step::Leave,
             (Some(_), None) => Step::Find,
             (Some(_), Some(_)) => Step::Look,
@@ -124,33 +130,30 @@ impl Kept {
 
     /// A mail of this name is about to be left. Must be durable before it is.
     pub fn begin(&mut self, secret: String) {
-        *self = Self { secret: Some(secret), anchor: None };
+        *self = Self { secret: Some(secret), ..Self::default() };
     }
 
-    /// What a search for the mail's name found. True if it is known now; otherwise [`Self::step`] says what to do.
-    pub fn found(&mut self, mut found: Vec<Anchor>) -> bool {
-        if found.len() > 1 {
-            // Which is ours is not known: none of them is.
-            *self = Self::default();
-            return false;
+    /// What a search found for the name of a mail that may have been stored. Not exactly one: the person may have moved it while nobody looked, or
+    /// somebody made a copy, so everything stops.
+    pub fn found(&mut self, mut found: Vec<Anchor>) -> Meaning {
+        match (found.pop(), found.is_empty()) {
+            (Some(anchor), true) => {
+                self.anchor = Some(anchor);
+                Meaning::Anchored
+            }
+            _ => {
+                *self = Self::default();
+                Meaning::Stop
+            }
         }
-        self.anchor = found.pop();
-        self.anchor.is_some()
     }
 
     /// Takes in what was seen. After [`Meaning::Stop`] nothing of the former mail is left: the next one has another name.
     pub fn saw(&mut self, look: Look) -> Meaning {
         match look {
             Look::There => Meaning::Stays,
-            Look::Renewed(found) if found.len() == 1 => {
-                self.found(found);
-                Meaning::Anchored
-            }
-            // One of several could be a copy that an agent made while the real one was deleted.
-            Look::Left | Look::Renewed(_) => {
-                *self = Self::default();
-                Meaning::Stop
-            }
+            Look::Renewed(found) => self.found(found),
+            Look::Left => self.found(Vec::new()),
         }
     }
 

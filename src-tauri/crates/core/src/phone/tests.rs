@@ -9,7 +9,7 @@ fn imap(uidvalidity: u32, uid: u32) -> Anchor {
 }
 
 fn watched() -> Kept {
-    Kept { secret: Some("5ec2e7".to_owned()), anchor: Some(imap(7, 40)) }
+    Kept { secret: Some("5ec2e7".to_owned()), anchor: Some(imap(7, 40)), nameless: false }
 }
 
 #[test]
@@ -18,19 +18,25 @@ fn a_mail_is_left_anchored_and_watched() {
     assert_eq!(kept.step(), Step::Leave);
     kept.begin("5ec2e7".to_owned());
     assert_eq!(kept.step(), Step::Find, "after a crash it may be there already");
-    assert!(!kept.found(Vec::new()));
-    assert_eq!(kept.step(), Step::Find, "it is left under the same name");
-    assert!(kept.found(vec![imap(7, 40)]));
+    assert_eq!(kept.found(vec![imap(7, 40)]), Meaning::Anchored);
     assert_eq!(kept, watched());
     assert_eq!(kept.step(), Step::Look);
 }
 
 #[test]
-fn two_of_one_name_are_none() {
-    let mut kept = Kept::default();
-    kept.begin("5ec2e7".to_owned());
-    assert!(!kept.found(vec![imap(7, 40), imap(7, 41)]));
-    assert_eq!(kept.step(), Step::Leave, "with another name");
+fn a_mail_that_may_have_been_left_and_is_not_found_once_stops_everything() {
+    for found in [Vec::new(), vec![imap(7, 40), imap(7, 41)]] {
+        let mut kept = Kept::default();
+        kept.begin("5ec2e7".to_owned());
+        assert_eq!(kept.found(found), Meaning::Stop);
+        assert_eq!(kept.step(), Step::Leave, "with another name");
+    }
+}
+
+#[test]
+fn where_a_mail_has_no_name_no_further_one_is_left() {
+    let kept = Kept { nameless: true, anchor: None, ..watched() };
+    assert_eq!(kept.step(), Step::Rest);
 }
 
 #[test]
@@ -88,7 +94,7 @@ proptest! {
         for (kind, count) in looks {
             if kept.step() != Step::Look {
                 kept.begin("other".to_owned());
-                prop_assert!(kept.found(vec![imap(7, 41)]));
+                prop_assert_eq!(kept.found(vec![imap(7, 41)]), Meaning::Anchored);
             }
             let look = match kind {
                 0 => Look::There,

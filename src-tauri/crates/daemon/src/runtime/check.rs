@@ -13,6 +13,7 @@ use latch_core::classify::dav::look::look;
 use latch_core::classify::imap::deed::command;
 use latch_core::guard::record;
 use latch_core::journal::{Commit, Kind};
+use latch_core::lease::Epoch;
 use latch_core::servers::Password;
 use latch_ipc::rpc::{ErrorCode, RpcError};
 use serde_json::json;
@@ -42,22 +43,23 @@ impl Runtime {
         provider: &Provider,
         account: &Account,
     ) -> Result<(), RpcError> {
-        if opened.guard().panicked().is_some() {
+        // One epoch for all of it: what a panic comes upon does not go on in the next one.
+        let epoch = opened.guard().watch_epoch().map_err(|_| {
             let message =
                 "everything is stopped, so the login can't be tried: resume first, or add the account untried";
-            return Err(RpcError::new(ErrorCode::Panicked, message));
-        }
+            RpcError::new(ErrorCode::Panicked, message)
+        })?;
         let mut intent = record(opened.now(), Kind::Intent, "trying the login of a new account");
         intent.account = Some(account.id.clone());
         let commit = Commit { records: vec![intent], ..Commit::default() };
         let seq = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
         let tried = match (account.target.is_mail(), provider.check.as_deref()) {
-            (true, _) => self.try_mail(opened, account).await,
+            (true, _) => self.try_mail(opened, account, epoch).await,
             (false, _) if provider.protocol == Protocol::Dav => match look("/", false) {
-                Some(call) => self.try_http(opened, account, call).await,
+                Some(call) => self.try_http(opened, account, epoch, call).await,
                 None => Err(stopped()),
             },
-            (false, Some(path)) => self.try_http(opened, account, Call::get(path.to_owned())).await,
+            (false, Some(path)) => self.try_http(opened, account, epoch, Call::get(path.to_owned())).await,
             (false, None) => Ok(()),
         };
         let text = match &tried {
@@ -73,19 +75,19 @@ impl Runtime {
         tried.map_err(|refused| self.not_kept(account, refused))
     }
 
-    async fn try_mail(&self, opened: &Opened, account: &Account) -> Result<(), Refused> {
+    async fn try_mail(&self, opened: &Opened, account: &Account, epoch: Epoch) -> Result<(), Refused> {
         let call = command("NOOP", None, &[]).ok_or_else(stopped)?;
-        let lease = opened.guard().lease_preview(&account.id, &call, opened.gate.current()).map_err(|_| stopped())?;
+        let lease = opened.guard().lease_preview(&account.id, &call, epoch).map_err(|_| stopped())?;
         opened.upstream.mail_capabilities(lease, &account.target, &call).await.map_err(refused)?;
         if account.target.submission().is_none() {
             return Ok(());
         }
-        let lease = opened.guard().lease_preview(&account.id, &call, opened.gate.current()).map_err(|_| stopped())?;
+        let lease = opened.guard().lease_preview(&account.id, &call, epoch).map_err(|_| stopped())?;
         opened.upstream.submission_check(lease, &account.target, &call).await.map_err(refused)
     }
 
-    async fn try_http(&self, opened: &Opened, account: &Account, call: Call) -> Result<(), Refused> {
-        let lease = opened.guard().lease_preview(&account.id, &call, opened.gate.current()).map_err(|_| stopped())?;
+    async fn try_http(&self, opened: &Opened, account: &Account, epoch: Epoch, call: Call) -> Result<(), Refused> {
+        let lease = opened.guard().lease_preview(&account.id, &call, epoch).map_err(|_| stopped())?;
         let fetched = opened.upstream.fetch(lease, &account.target, call, MAX_ANSWER).await.map_err(refused)?;
         let host = account.target.origin().name().to_owned();
         match fetched.status.as_u16() {

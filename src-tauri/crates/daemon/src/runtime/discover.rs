@@ -14,6 +14,7 @@ use latch_core::call::Call;
 use latch_core::classify::imap::deed::command;
 use latch_core::guard::record;
 use latch_core::journal::{Commit, Kind as RecordKind};
+use latch_core::lease::Epoch;
 use latch_core::servers::{
     self, Address, Kind, NotAnAddress, Password, Provider, SRV_NAMES, Security, Server, best, guesses, is_outside,
 };
@@ -31,6 +32,8 @@ use crate::vault::Credential;
 
 /// How long all questions and connections together may take.
 const PATIENCE: Duration = Duration::from_secs(25);
+/// A panic ends it at the latest after this.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Servers of one kind that are connected to.
 const MOST_TRIED: usize = 4;
 /// The account's place in leases: there is none yet.
@@ -48,17 +51,22 @@ impl Runtime {
             fill(&mut view, &address, provider, FoundBy::Known);
             return Ok(view);
         }
-        if opened.guard().panicked().is_some() {
+        let epoch = opened.guard().watch_epoch().map_err(|_| {
             let message =
                 "everything is stopped, so nobody is asked for mail servers: resume first, or say the server yourself";
-            return Err(RpcError::new(ErrorCode::Panicked, message));
-        }
+            RpcError::new(ErrorCode::Panicked, message)
+        })?;
         let text = format!("looking for the mail servers of {}", address.domain);
         let commit = Commit { records: vec![record(opened.now(), RecordKind::Intent, text)], ..Commit::default() };
         let seq = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
-        if tokio::time::timeout(PATIENCE, self.search(opened, &address, &mut view)).await.is_err() {
-            view.notes.push("It took too long: the search was ended.".to_owned());
-        }
+        let ended = tokio::select! {
+            biased;
+            () = moved_on(opened, epoch) => Some("Everything was stopped, so the search was ended."),
+            searched = tokio::time::timeout(PATIENCE, self.search(opened, epoch, &address, &mut view)) => {
+                searched.is_err().then_some("It took too long: the search was ended.")
+            }
+        };
+        view.notes.extend(ended.map(str::to_owned));
         let found = view.imap.as_ref().map_or("none was found".to_owned(), |one| format!("found {}", one.host));
         let mut outcome = record(opened.now(), RecordKind::Outcome, found);
         outcome.refers = Some(seq);
@@ -67,9 +75,9 @@ impl Runtime {
         Ok(view)
     }
 
-    async fn search(&self, opened: &Opened, address: &Address, view: &mut DiscoveredView) {
+    async fn search(&self, opened: &Opened, epoch: Epoch, address: &Address, view: &mut DiscoveredView) {
         let unasked = match Names::open(self.nameserver) {
-            Ok(names) => match self.ask_domain(opened, &names, address, view).await {
+            Ok(names) => match self.ask_domain((opened, epoch), &names, address, view).await {
                 Ok(true) => return,
                 Ok(false) => match names.exchangers(&address.domain).await {
                     Ok(exchangers) => {
@@ -94,7 +102,8 @@ impl Runtime {
         let domain = &address.domain;
         let imap = guesses(address, Kind::Imap);
         let smtp = guesses(address, Kind::Smtp);
-        let (imap, smtp) = tokio::join!(self.all(opened, Kind::Imap, &imap), self.all(opened, Kind::Smtp, &smtp));
+        let (imap, smtp) =
+            tokio::join!(self.all((opened, epoch), Kind::Imap, &imap), self.all((opened, epoch), Kind::Smtp, &smtp));
         let answered = |tried: Vec<(Server, Option<String>)>| {
             let first = tried.into_iter().find(|(_, problem)| problem.is_none());
             first.map(|(server, _)| found(server, domain, FoundBy::Guess, None))
@@ -109,7 +118,7 @@ impl Runtime {
     /// What the domain says itself; whether it said anything of reading mail.
     async fn ask_domain(
         &self,
-        opened: &Opened,
+        asking: (&Opened, Epoch),
         names: &Names,
         address: &Address,
         view: &mut DiscoveredView,
@@ -129,7 +138,7 @@ impl Runtime {
             return Ok(false);
         }
         let (imap, smtp) = (of(Kind::Imap), of(Kind::Smtp));
-        let (imap, smtp) = tokio::join!(self.all(opened, Kind::Imap, &imap), self.all(opened, Kind::Smtp, &smtp));
+        let (imap, smtp) = tokio::join!(self.all(asking, Kind::Imap, &imap), self.all(asking, Kind::Smtp, &smtp));
         let first = |tried: Vec<(Server, Option<String>)>| {
             let good = tried.iter().position(|(_, problem)| problem.is_none()).unwrap_or(0);
             tried.into_iter().nth(good).map(|(server, problem)| found(server, domain, FoundBy::Domain, problem))
@@ -156,11 +165,16 @@ impl Runtime {
     }
 
     /// Connects to each; why it does not answer as it should, if so.
-    async fn all(&self, opened: &Opened, kind: Kind, servers: &[Server]) -> Vec<(Server, Option<String>)> {
+    async fn all(
+        &self,
+        (opened, epoch): (&Opened, Epoch),
+        kind: Kind,
+        servers: &[Server],
+    ) -> Vec<(Server, Option<String>)> {
         let tried = servers.iter().map(|server| async move {
             let problem = match kind {
-                Kind::Imap => greets(opened, server).await,
-                Kind::Smtp | Kind::Sieve | Kind::Caldav | Kind::Carddav => reaches(opened, server).await,
+                Kind::Imap => greets(opened, epoch, server).await,
+                Kind::Smtp | Kind::Sieve | Kind::Caldav | Kind::Carddav => reaches(opened, epoch, server).await,
             };
             (server.clone(), problem.err().map(|fault| fault.to_string()))
         });
@@ -168,7 +182,15 @@ impl Runtime {
     }
 }
 
-async fn greets(opened: &Opened, server: &Server) -> Result<(), Fault> {
+/// Resolves when a panic has come: DNS questions have no lease, so whoever asks them is dropped.
+async fn moved_on(opened: &Opened, epoch: Epoch) {
+    let mut changed = opened.changed.subscribe();
+    while opened.guard().watch_epoch() == Ok(epoch) {
+        let _ = tokio::time::timeout(LOOK_AGAIN, changed.changed()).await;
+    }
+}
+
+async fn greets(opened: &Opened, epoch: Epoch, server: &Server) -> Result<(), Fault> {
     let scheme = match server.security {
         Security::Implicit => "imaps",
         Security::StartTls => "imap+starttls",
@@ -179,13 +201,13 @@ async fn greets(opened: &Opened, server: &Server) -> Result<(), Fault> {
     let target =
         AccountTarget::new(NOBODY, &url, Arc::new(empty)).map_err(|error| Fault::Unsendable(error.to_string()))?;
     let call = command("NOOP", None, &[]).ok_or(Fault::NotPermitted)?;
-    let lease = opened.guard().lease_preview(NOBODY, &call, opened.gate.current()).map_err(|_| Fault::Stopped)?;
+    let lease = opened.guard().lease_preview(NOBODY, &call, epoch).map_err(|_| Fault::Stopped)?;
     opened.upstream.mail_greets(lease, &target, &call).await.map_err(|error| error.fault)
 }
 
-async fn reaches(opened: &Opened, server: &Server) -> Result<(), Fault> {
+async fn reaches(opened: &Opened, epoch: Epoch, server: &Server) -> Result<(), Fault> {
     let call = Call::get(format!("/{}:{}", server.host, server.port));
-    let lease = opened.guard().lease_preview(NOBODY, &call, opened.gate.current()).map_err(|_| Fault::Stopped)?;
+    let lease = opened.guard().lease_preview(NOBODY, &call, epoch).map_err(|_| Fault::Stopped)?;
     opened.upstream.reach(lease, &call, NOBODY, server).await.map_err(|error| error.fault)
 }
 

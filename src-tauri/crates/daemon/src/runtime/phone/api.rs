@@ -10,7 +10,7 @@ use latch_core::phone::{Anchor, Look};
 use latch_core::recipe::{Answer, stop};
 use serde_json::Value;
 
-use super::place::{How, Over, Place};
+use super::place::{How, Over, Place, cut};
 use crate::runtime::accounts::Account;
 use crate::runtime::{Opened, Runtime};
 
@@ -53,7 +53,8 @@ impl<'a> Inbox<'a> {
         self.runtime.end_own(self.opened, &ending, text.clone()).await?;
         match sent {
             Ok(Answer { status: 200..=299, body, .. }) => Ok(serde_json::from_slice(&body).unwrap_or_default()),
-            Ok(_) | Err(_) => Err(Over::Lost(text)),
+            Ok(Answer { status: 400..=499, .. }) => Err(Over::Refused(text)),
+            Ok(_) | Err(_) => Err(Over::Lost(cut(&text))),
         }
     }
 }

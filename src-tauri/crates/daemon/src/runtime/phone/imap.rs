@@ -13,7 +13,7 @@ use latch_core::classify::imap::token::Token;
 use latch_core::lease::{Epoch, Redeemed};
 use latch_core::phone::{Anchor, Look};
 
-use super::place::{How, Over, Place};
+use super::place::{How, Over, Place, cut};
 use crate::runtime::accounts::Account;
 use crate::runtime::mail::Whole;
 use crate::runtime::{Opened, Runtime};
@@ -28,6 +28,8 @@ const AGAIN: Duration = Duration::from_secs(120);
 const ANSWER: Duration = Duration::from_secs(20);
 /// Between two looks at an inbox in which much happens.
 const BREATH: Duration = Duration::from_millis(250);
+/// So many messages that a search found are looked at.
+const MOST_FOUND: usize = 20;
 const MAX_ANSWER: usize = 1024 * 1024;
 
 /// See the module.
@@ -75,7 +77,7 @@ impl<'a> Mailbox<'a> {
         if answer.is_ok() {
             return Ok(answer);
         }
-        Err(Over::Lost(format!("the mail server said no to {verb}: {}", answer.status.text)))
+        Err(Over::Lost(format!("the mail server said no to {verb}: {}", cut(&answer.status.text))))
     }
 
     /// Opens the INBOX anew, for reading, and says which one it is: what others did in it meanwhile is known after that.
@@ -90,10 +92,21 @@ impl<'a> Mailbox<'a> {
         let answer = self.ask("UID SEARCH", &keys).await?;
         let uids: Vec<u32> = answer.untagged.iter().filter_map(|tokens| reply::found(tokens)).flatten().collect();
         let mut found = Vec::new();
-        for uid in uids.into_iter().take(2) {
-            found.push(self.anchor(uidvalidity, uid).await?);
+        for uid in uids.into_iter().take(MOST_FOUND) {
+            // Servers have been seen to ignore the words of a search.
+            if self.is_called(uid, name).await? {
+                found.push(self.anchor(uidvalidity, uid).await?);
+            }
         }
         Ok(found)
+    }
+
+    /// Whether a message in the open INBOX has this Message-ID.
+    async fn is_called(&mut self, uid: u32, name: &str) -> Result<bool, Over> {
+        let answer = self.ask("UID FETCH", &[Token::atom(uid.to_string()), Token::atoms(["UID", "ENVELOPE"])]).await?;
+        let about = answer.untagged.iter().filter_map(|tokens| reply::fetched(tokens));
+        let envelope = about.filter(|one| one.uid == Some(uid)).find_map(|one| one.envelope).unwrap_or_default();
+        Ok(envelope.get(9).and_then(Token::nstring).is_some_and(|id| id.trim() == format!("<{name}>")))
     }
 
     /// The anchor of a message in the open INBOX.
@@ -143,14 +156,17 @@ impl Place for Mailbox<'_> {
         let sent = in_time(self.opened.upstream.mail_append(lease, &self.account.target, &call, &mut whole)).await;
         let text = match &sent {
             Ok(answer) if answer.is_ok() => "stored".to_owned(),
-            Ok(answer) => format!("the mail server said no: {}", answer.status.text),
+            Ok(answer) => format!("the mail server said no: {}", cut(&answer.status.text)),
             Err(error) if error.sent => format!("unknown: {error}"),
             Err(error) => format!("not stored: {error}"),
         };
         self.runtime.end_own(self.opened, &ending, text.clone()).await?;
+        if sent.as_ref().is_err_and(|error| !error.sent) {
+            return Err(Over::Unstored(cut(&text)));
+        }
         let answer = sent?;
         if !answer.is_ok() {
-            return Err(Over::Lost(text));
+            return Err(Over::Refused(text));
         }
         let Some((uidvalidity, uid)) = answer.statuses().find_map(Status::appended) else { return Ok(None) };
         if self.has("X-GM-EXT-1") {

@@ -20,14 +20,17 @@ use latch_core::journal::{Commit, Kind, Put, Shelf};
 use latch_core::phone::{self, Kept, Meaning, Step};
 use latch_ipc::contract::EventKind;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use self::place::{How, Over, Place};
 use super::documents::Documents;
 use super::{Opened, Runtime, lock};
 
-/// A connection that stood so long was a good one: when it ends, the next attempt comes at once.
-const GOOD: Duration = Duration::from_secs(30);
+/// How long a mailbox that said no is left alone: each time twice as long, up to four hours. Wrong passwords again and again lock accounts.
+const REFUSED: Duration = Duration::from_secs(15 * 60);
+const MOST_DOUBLED: u32 = 4;
+/// How often a mail that was just left is searched for, a second apart.
+const SEARCHES: u32 = 5;
+const NAMELESS: &str = "the mail was left, but the provider does not say which one it is: switch the phone stop off, delete the mail, and switch it on to try again";
 /// Before it is found out whether everything is still stopped.
 const REST: Duration = Duration::from_millis(100);
 
@@ -178,18 +181,25 @@ impl Runtime {
         let Some(opened) = self.opened() else { return };
         let mut ended = self.ended();
         let watching = async {
-            let mut failures: u32 = 0;
+            let (mut failures, mut refusals): (u32, u32) = (0, 0);
             while !self.tasks.is_ending() {
                 self.not_stopped(opened).await;
-                let began = Instant::now();
-                match self.watch_phone(opened, &id, turn).await {
+                let over = self.watch_phone(opened, &id, turn).await;
+                let worked = matches!(opened.phones.get(&id).map(|one| one.link), Some(Link::Watching(_)));
+                if worked {
+                    (failures, refusals) = (0, 0);
+                }
+                match over {
                     Over::Rest => tokio::time::sleep(REST).await,
-                    Over::Lost(why) => {
+                    Over::Lost(why) | Over::Unstored(why) => {
                         self.phone_link(opened, &id, turn, Link::Offline(why)).await;
-                        failures = if began.elapsed() >= GOOD { 0 } else { failures.saturating_add(1) };
-                        if failures > 0 {
-                            tokio::time::sleep(Duration::from_millis(phone::pause(failures, random()).0)).await;
-                        }
+                        failures = failures.saturating_add(1);
+                        tokio::time::sleep(Duration::from_millis(phone::pause(failures, random()).0)).await;
+                    }
+                    Over::Refused(why) => {
+                        self.phone_link(opened, &id, turn, Link::Offline(why)).await;
+                        tokio::time::sleep(REFUSED.saturating_mul(1 << refusals.min(MOST_DOUBLED))).await;
+                        refusals = refusals.saturating_add(1);
                     }
                 }
             }
@@ -237,9 +247,15 @@ impl Runtime {
             let Some(kept) = opened.phones.kept(id, turn) else { return Over::Rest };
             let done = match (kept.step(), kept.name(), kept.anchor.clone()) {
                 (Step::Look, Some(name), Some(anchor)) => match place.look(&name, &anchor).await {
-                    Ok(look) => self.saw(opened, id, turn, kept, look).await,
+                    Ok(look) => {
+                        let text = "the mail was found again in an inbox that was made anew";
+                        let (mut kept, meaning) = (kept, look);
+                        let meaning = kept.saw(meaning);
+                        self.means(opened, (id, turn), kept, meaning, text).await
+                    }
                     Err(over) => Err(over),
                 },
+                (Step::Rest, ..) => Err(Over::Refused(NAMELESS.to_owned())),
                 _ => self.leave(opened, id, turn, kept, place).await,
             };
             let done = match done {
@@ -257,19 +273,18 @@ impl Runtime {
     }
 
     /// True if it is known which mail it is now, and that it was there.
-    async fn saw(
+    async fn means(
         self: &Arc<Self>,
         opened: &Opened,
-        id: &str,
-        turn: u64,
-        mut kept: Kept,
-        look: phone::Look,
+        (id, turn): (&str, u64),
+        kept: Kept,
+        meaning: Meaning,
+        text: &str,
     ) -> Result<bool, Over> {
-        match kept.saw(look) {
+        match meaning {
             Meaning::Stays => Ok(true),
             Meaning::Anchored => {
-                self.keep_anchor_of(opened, id, turn, &kept, "the mail was found again in an inbox that was made anew")
-                    .await?;
+                self.keep_anchor_of(opened, id, turn, &kept, text).await?;
                 Ok(true)
             }
             Meaning::Stop => {
@@ -290,9 +305,9 @@ impl Runtime {
         }
     }
 
-    /// Finds the mail that was left before a crash, or leaves one. Looked at next.
+    /// Finds the mail that may have been left before, or leaves one. Looked at next.
     async fn leave<P: Place>(
-        &self,
+        self: &Arc<Self>,
         opened: &Opened,
         id: &str,
         turn: u64,
@@ -301,37 +316,42 @@ impl Runtime {
     ) -> Result<bool, Over> {
         if kept.step() == Step::Find {
             let name = kept.name().ok_or(Over::Rest)?;
-            let found = place.find(&name).await?;
-            if kept.found(found) {
-                self.keep_anchor_of(opened, id, turn, &kept, "the mail that stops everything was found").await?;
-                return Ok(false);
-            }
+            let meaning = kept.found(place.find(&name).await?);
+            let text = "the mail that stops everything was found";
+            return self.means(opened, (id, turn), kept, meaning, text).await.map(|_| false);
         }
-        if kept.step() == Step::Leave {
-            kept.begin(secret().ok_or_else(|| Over::Lost("the operating system gave no random numbers".to_owned()))?);
-            let commit = Commit { puts: vec![put(id, &kept)], ..Commit::default() };
-            opened.store.commit(commit).await.map_err(|error| Over::Lost(error.to_string()))?;
-            opened.phones.keep(id, turn, &kept);
-        }
+        kept.begin(secret().ok_or_else(|| Over::Lost("the operating system gave no random numbers".to_owned()))?);
+        self.keep_durably(opened, id, turn, &kept).await?;
         let name = kept.name().ok_or(Over::Rest)?;
         let mail = phone::mail(&kept, id, &machine(), &date(opened)).ok_or(Over::Rest)?;
-        let anchor = match place.leave(&mail).await? {
-            Some(anchor) => anchor,
-            None => {
-                let mut found = place.find(&name).await?;
-                match (found.pop(), found.is_empty()) {
-                    (Some(anchor), true) => anchor,
-                    _ => {
-                        return Err(Over::Lost(
-                            "the mail was left, but the provider does not say which one it is".to_owned(),
-                        ));
-                    }
+        let anchor = match place.leave(&mail).await {
+            Ok(Some(anchor)) => Some(anchor),
+            Ok(None) => only(place, &name).await?,
+            Err(over) => {
+                if matches!(over, Over::Refused(_) | Over::Unstored(_)) {
+                    self.keep_durably(opened, id, turn, &Kept::default()).await?;
                 }
+                return Err(over);
             }
         };
-        kept.anchor = Some(anchor);
+        if anchor.is_none() {
+            kept.nameless = true;
+            self.keep_durably(opened, id, turn, &kept).await?;
+            return Err(Over::Refused(NAMELESS.to_owned()));
+        }
+        kept.anchor = anchor;
         self.keep_anchor_of(opened, id, turn, &kept, "a mail that stops everything was left in the inbox").await?;
         Ok(false)
+    }
+
+    async fn keep_durably(&self, opened: &Opened, id: &str, turn: u64, kept: &Kept) -> Result<(), Over> {
+        if opened.phones.kept(id, turn).is_none() {
+            return Err(Over::Rest);
+        }
+        let commit = Commit { puts: vec![put(id, kept)], ..Commit::default() };
+        opened.store.commit(commit).await.map_err(|error| Over::Lost(error.to_string()))?;
+        opened.phones.keep(id, turn, kept);
+        Ok(())
     }
 
     /// From here on no agent reaches the mail, and it is watched.
@@ -372,6 +392,18 @@ impl Runtime {
     fn is_offline(&self, opened: &Opened, id: &str) -> bool {
         opened.phones.get(id).is_some_and(|one| matches!(one.link, Link::Offline(_)))
     }
+}
+
+/// The one mail of this name, as soon as a search finds it.
+async fn only<P: Place>(place: &mut P, name: &str) -> Result<Option<phone::Anchor>, Over> {
+    for _ in 0..SEARCHES {
+        let mut found = place.find(name).await?;
+        if let (Some(anchor), true) = (found.pop(), found.is_empty()) {
+            return Ok(Some(anchor));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Ok(None)
 }
 
 fn random() -> u32 {

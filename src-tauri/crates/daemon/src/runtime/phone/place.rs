@@ -11,6 +11,7 @@ use latch_core::plan::Plan;
 
 use crate::runtime::read::ReadError;
 use crate::runtime::{Opened, Runtime};
+use crate::upstream::oauth::RefreshError;
 use crate::upstream::{Fault, UpstreamError};
 
 /// How changes are noticed.
@@ -29,6 +30,18 @@ pub(super) enum Over {
     Rest,
     /// The mailbox can't be reached, in the words of whoever knows why.
     Lost(String),
+    /// It was reached and said no: trying again soon would only make it worse.
+    Refused(String),
+    /// The mail surely was not stored.
+    Unstored(String),
+}
+
+/// As much as is told of a server's words, in characters.
+const LONGEST_SAID: usize = 200;
+
+/// The beginning of a server's words.
+pub(super) fn cut(text: &str) -> String {
+    text.chars().take(LONGEST_SAID).collect()
 }
 
 /// A mailbox with the guard's own mail in it.
@@ -36,7 +49,7 @@ pub(super) trait Place: Send {
     /// The mails in the inbox that have this Message-ID.
     fn find(&mut self, name: &str) -> impl Future<Output = Result<Vec<Anchor>, Over>> + Send;
 
-    /// Stores the mail. `None`: the answer does not say which one it is.
+    /// Stores the mail. `None`: the answer does not say which one it is. [`Over::Refused`] and [`Over::Unstored`]: it surely was not stored.
     fn leave(&mut self, mail: &str) -> impl Future<Output = Result<Option<Anchor>, Over>> + Send;
 
     /// Looks at it.
@@ -56,7 +69,10 @@ impl From<UpstreamError> for Over {
     fn from(error: UpstreamError) -> Self {
         match error.fault {
             Fault::Stopped => Self::Rest,
-            fault => Self::Lost(fault.to_string()),
+            fault @ (Fault::SignIn { .. } | Fault::Refresh(RefreshError::SignedOut(_))) => {
+                Self::Refused(cut(&fault.to_string()))
+            }
+            fault => Self::Lost(cut(&fault.to_string())),
         }
     }
 }
@@ -66,7 +82,7 @@ impl From<ReadError> for Over {
         match error {
             ReadError::Stopped => Self::Rest,
             ReadError::Upstream(error) if error.fault == Fault::Stopped => Self::Rest,
-            other => Self::Lost(other.to_string()),
+            other => Self::Lost(cut(&other.to_string())),
         }
     }
 }

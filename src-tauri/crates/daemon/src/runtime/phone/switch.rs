@@ -73,15 +73,21 @@ impl Runtime {
         change.account = Some(account.id.clone());
         let deletes = vec![(Shelf::Phone, account.id.clone())];
         let commit = Commit { records: vec![change], deletes, ..Commit::default() };
-        opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+        // First here: what is still being written about it comes before the deletion, not after it.
         let Some(kept) = opened.phones.switch_off(&account.id) else { return Ok(None) };
         opened.guard().set_stop_mail(&account.id, None);
+        if let Err(error) = opened.store.commit(commit).await {
+            opened.guard().set_stop_mail(&account.id, kept.anchor.clone());
+            let turn = opened.phones.switch_on(&account.id, kept, opened.now().wall);
+            self.tasks.spawn_light(Arc::clone(self).keep_phone(account.id.clone(), turn));
+            return Err(storage(&error));
+        }
         self.tell(EventKind::PhoneChanged, Some(account.id.clone()), None);
         let removed = tokio::time::timeout(PATIENCE, self.take_away(opened, account, &kept)).await;
         let why = match removed {
             Ok(Ok(())) => return Ok(None),
             Ok(Err(Over::Rest)) => "everything is stopped".to_owned(),
-            Ok(Err(Over::Lost(why))) => why,
+            Ok(Err(Over::Lost(why) | Over::Refused(why) | Over::Unstored(why))) => why,
             Err(_) => "the mailbox did not answer in time".to_owned(),
         };
         Ok(Some(format!(
@@ -106,6 +112,7 @@ impl Runtime {
         let _one = opened.phones.switching.lock().await;
         if let Some(left) = self.phone_off(opened, account).await? {
             tracing::warn!(account = %account.id, "{left}");
+            self.tell(EventKind::PhoneChanged, Some(account.id.clone()), Some(left));
         }
         Ok(())
     }
@@ -158,6 +165,9 @@ async fn removed<P: Place>(place: &mut P, name: &str, kept: &Kept) -> Result<(),
         Some(anchor) => vec![anchor.clone()],
         None => place.find(name).await?,
     };
+    if mails.is_empty() {
+        return Err(Over::Lost("it was not found, and may still arrive".to_owned()));
+    }
     for mail in mails {
         place.remove(&mail).await?;
     }

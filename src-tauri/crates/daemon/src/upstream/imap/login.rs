@@ -17,6 +17,10 @@ use crate::upstream::{AccountTarget, Fault, Upstream, UpstreamError};
 use crate::vault::Credential;
 
 const GREETING: usize = 64 * 1024;
+/// As much as is told of why a server refuses a login, in characters.
+const LONGEST_SAID: usize = 200;
+/// A piece of a credential as long as this, in bytes, is not told.
+const REPEATED: usize = 8;
 
 impl Upstream {
     pub(super) async fn mail_connect(
@@ -110,10 +114,14 @@ impl Upstream {
         let can = said(&wire.answer("c", GREETING).await?.untagged);
         let has = |one: &str| can.iter().any(|known| known == one);
         let host = wire.host().to_owned();
-        let mut status = match &*account.credential {
+        let mut sent: Vec<Zeroizing<String>> = Vec::new();
+        let status = match &*account.credential {
             Credential::Password { username, password } => {
+                let escaped = password.expose().replace('\\', "\\\\").replace('"', "\\\"");
+                sent.extend([Zeroizing::new(password.expose().to_owned()), Zeroizing::new(escaped)]);
                 if has("AUTH=PLAIN") {
                     let plain = Zeroizing::new(format!("\0{username}\0{}", password.expose()));
+                    sent.push(Zeroizing::new(BASE64_STANDARD.encode(plain.as_bytes())));
                     authenticate(wire, redeemed, "PLAIN", &plain, has("SASL-IR")).await?
                 } else {
                     let args =
@@ -123,16 +131,17 @@ impl Upstream {
             }
             Credential::Bearer { .. } | Credential::OAuth2 { .. } => {
                 let access = self.fresh(account, redeemed).await?;
-                let status = oauth(wire, redeemed, account, &access, &can).await?;
+                let (status, response) = oauth(wire, redeemed, account, &access, &can).await?;
+                sent.push(Zeroizing::new(access.header().to_str().unwrap_or_default().to_owned()));
+                sent.push(Zeroizing::new(BASE64_STANDARD.encode(response.as_bytes())));
                 wire.scrub_with(access);
                 status
             }
         };
         if status.kind != Kind::Ok {
+            let said: String = status.text.chars().take(LONGEST_SAID).collect();
             // Never with what we sent: servers have been seen to repeat it.
-            let secrets = account.credential.secrets().any(|secret| status.text.contains(secret));
-            let text =
-                if secrets { "(its words held the credential)".to_owned() } else { std::mem::take(&mut status.text) };
+            let text = if repeats(&said, &sent) { "(its words held the credential)".to_owned() } else { said };
             return Err(Fault::SignIn { host, text }.unsent());
         }
         wire.write(redeemed, b"c CAPABILITY\r\n").await?;
@@ -143,6 +152,15 @@ impl Upstream {
         wire.capabilities = can;
         Ok(())
     }
+}
+
+/// Whether a text holds a piece of what was sent, in one of its spellings.
+fn repeats(text: &str, sent: &[Zeroizing<String>]) -> bool {
+    sent.iter().any(|one| {
+        let piece = one.len().min(REPEATED);
+        piece > 0
+            && one.as_bytes().windows(piece).any(|piece| text.as_bytes().windows(piece.len()).any(|at| at == piece))
+    })
 }
 
 fn malformed(host: &str, reason: &str) -> UpstreamError {
@@ -204,7 +222,7 @@ async fn oauth(
     account: &AccountTarget,
     access: &crate::upstream::oauth::Access,
     can: &[String],
-) -> Result<Status, UpstreamError> {
+) -> Result<(Status, Zeroizing<String>), UpstreamError> {
     let bearer = access.header().to_str().map_err(|_| Fault::NotPermitted.unsent())?;
     let user = &account.user;
     let has = |one: &str| can.iter().any(|known| known == one);
@@ -212,10 +230,10 @@ async fn oauth(
     if has("AUTH=OAUTHBEARER") {
         let (host, port) = (account.origin.bare_host(), account.origin.port);
         let text = Zeroizing::new(format!("n,a={user},\x01host={host}\x01port={port}\x01auth={bearer}\x01\x01"));
-        authenticate(wire, redeemed, "OAUTHBEARER", &text, at_once).await
+        Ok((authenticate(wire, redeemed, "OAUTHBEARER", &text, at_once).await?, text))
     } else {
         let text = Zeroizing::new(format!("user={user}\x01auth={bearer}\x01\x01"));
-        authenticate(wire, redeemed, "XOAUTH2", &text, at_once).await
+        Ok((authenticate(wire, redeemed, "XOAUTH2", &text, at_once).await?, text))
     }
 }
 
@@ -230,4 +248,33 @@ async fn login(wire: &mut Wire, redeemed: &Redeemed, args: &[u8]) -> Result<Stat
 /// The tokens of an untagged response.
 pub(super) fn tokens(pieces: &[Piece]) -> Option<Vec<Token>> {
     untagged(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_repeats_what_was_sent_is_not_told() {
+        let password = "hunter2 \"and\\ more";
+        let sent: Vec<Zeroizing<String>> = vec![
+            Zeroizing::new(password.to_owned()),
+            Zeroizing::new(BASE64_STANDARD.encode(format!("\0erin\0{password}"))),
+            Zeroizing::new("abc".to_owned()),
+        ];
+        for told in
+            ["Authentication failed.", "user erin is unknown", "", "[ALERT] Application-specific password required"]
+        {
+            assert!(!repeats(told, &sent), "{told}");
+        }
+        for told in [
+            format!("bad: {password}"),
+            format!("AUTHENTICATE PLAIN {}", BASE64_STANDARD.encode(format!("\0erin\0{password}"))),
+            "you said hunter2 \"a".to_owned(),
+            "abc is wrong".to_owned(),
+        ] {
+            assert!(repeats(&told, &sent), "{told}");
+        }
+    }
 }
