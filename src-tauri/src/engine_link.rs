@@ -47,20 +47,25 @@ impl Launch {
             Some(program) => program.into(),
             None => std::env::current_exe()?.with_file_name(format!("latch{}", std::env::consts::EXE_SUFFIX)),
         };
-        Ok(Self { program, arguments: with_mail_door(arguments) })
+        Ok(Self { program, arguments: with_mail_doors(arguments) })
     }
 }
 
-/// Where mail programs find their mailboxes unless the person says otherwise: the same place after every start, since it stands in their settings.
-const MAIL_DOOR: &str = "127.0.0.1:7143";
+/// Where mail programs find their mailboxes, and where they send, unless the person says otherwise: the same places after every start, since they stand
+/// in their settings.
+const MAIL_DOORS: [(&str, &str); 2] = [("--imap", "127.0.0.1:7143"), ("--smtp", "127.0.0.1:7587")];
 
-/// A taken port must not keep the tray from starting.
-fn with_mail_door(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    let named =
-        |argument: &OsString| argument.to_str().is_some_and(|text| text == "--imap" || text.starts_with("--imap="));
-    if !arguments.iter().any(named) {
-        arguments.extend(["--imap", MAIL_DOOR, "--optional-doors"].map(OsString::from));
+/// A taken port must not keep the tray from starting; one that the person chose must.
+fn with_mail_doors(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let named = |argument: &OsString, door: &str| {
+        let text = argument.to_str().unwrap_or_default();
+        text == door || text.strip_prefix(door).is_some_and(|rest| rest.starts_with('='))
+    };
+    if MAIL_DOORS.iter().any(|(door, _)| arguments.iter().any(|argument| named(argument, door))) {
+        return arguments;
     }
+    arguments.extend(MAIL_DOORS.iter().flat_map(|(door, address)| [*door, *address]).map(OsString::from));
+    arguments.push("--optional-doors".into());
     arguments
 }
 
@@ -216,15 +221,16 @@ async fn copy_log(stderr: ChildStderr, last: Arc<Mutex<String>>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{last_words_of, with_mail_door};
+    use super::{last_words_of, with_mail_doors};
 
     #[test]
-    fn mail_programs_find_their_door_at_one_place_unless_the_person_chose_another() {
+    fn mail_programs_find_their_doors_at_one_place_unless_the_person_chose_another() {
         let shown = |arguments: &[&str]| -> Vec<String> {
-            let given = with_mail_door(arguments.iter().map(Into::into).collect());
+            let given = with_mail_doors(arguments.iter().map(Into::into).collect());
             given.iter().map(|one| one.to_string_lossy().into_owned()).collect()
         };
-        assert_eq!(shown(&["--home", "/h"]), ["--home", "/h", "--imap", "127.0.0.1:7143", "--optional-doors"]);
+        let both = ["--home", "/h", "--imap", "127.0.0.1:7143", "--smtp", "127.0.0.1:7587", "--optional-doors"];
+        assert_eq!(shown(&["--home", "/h"]), both);
         assert_eq!(shown(&["--imap", "127.0.0.1:0"]), ["--imap", "127.0.0.1:0"]);
         assert_eq!(shown(&["--imap=127.0.0.1:9"]), ["--imap=127.0.0.1:9"]);
     }
