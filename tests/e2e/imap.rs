@@ -389,7 +389,9 @@ async fn panic_cuts_every_connection_and_nothing_is_done_after_it() {
     let stopped = post.engine.call(PanicCall, Empty {}).await;
     assert!(stopped.cut.connections >= 4, "{stopped:?}");
     assert_eq!(client.end(&tag).await.end, "(gone)");
-    assert_eq!(idle.line().await, "");
+    // Both of its ends are cut; which one first is chance.
+    let last = idle.line().await;
+    assert!(last.is_empty() || last.starts_with("* BYE"), "{last}");
     assert_eq!(post.dovecot.marked("INBOX"), 0);
     let mut late = Client::connect(&post.door()).await;
     let said = late.no(&format!("LOGIN {ACCOUNT} anything")).await;

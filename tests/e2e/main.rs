@@ -26,6 +26,7 @@ mod imap;
 #[cfg(unix)]
 mod imap_clients;
 mod imap_cut;
+mod imap_wire;
 mod incident;
 mod inputs;
 mod large;

@@ -168,6 +168,8 @@ pub struct Hold {
     pub waiting: u32,
     /// How it was allowed.
     pub allowed: Option<Allowed>,
+    /// The person said no, themselves: not a program for them, nor the end of a grant.
+    pub refused: bool,
     /// The epoch that it belongs to.
     pub epoch: Epoch,
 }
@@ -341,6 +343,7 @@ impl Stored {
             expires_at: self.opened_at + proposal,
             waiting: 0,
             allowed: None,
+            refused: false,
             epoch,
         })
     }

@@ -14,6 +14,8 @@ pub mod client;
 pub mod codec;
 pub mod contract;
 pub mod discovery;
+/// What is asked of the journal.
+pub mod journal;
 /// Stop from the phone.
 pub mod phone;
 pub mod rpc;

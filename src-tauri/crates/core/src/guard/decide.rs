@@ -47,6 +47,8 @@ pub enum Verdict {
 
 /// By what means the answer came; said in the journal.
 pub const BY_NOTIFICATION: &str = "notification";
+/// How a no over the control socket is named: any program of the person's may say it, so it is not the person's own.
+pub const BY_CONTROL: &str = "the control socket";
 /// How much longer a hold lives, again and again, whose requester still waits.
 const STILL_WAITED_FOR: Span = Span::seconds(5);
 /// The most objects that a notification may allow.
@@ -184,6 +186,7 @@ impl Guard {
         }
         let Verdict::Allow { objects, scope, forever, retyped_count } = verdict else {
             let agent = hold.agent.clone();
+            hold.refused = by != BY_CONTROL;
             let mut commit = Commit::default();
             self.close(id, State::Denied, &format!("denied by {by}"), now, &mut commit);
             self.note(&agent, None, 1, now);

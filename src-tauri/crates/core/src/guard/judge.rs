@@ -501,6 +501,7 @@ impl Guard {
             expires_at: now.time + self.lifetimes.hold,
             waiting: 0,
             allowed: None,
+            refused: false,
             epoch,
         };
         let mut commit = Commit { records: vec![record], puts: vec![self.state_put()], ..Commit::default() };

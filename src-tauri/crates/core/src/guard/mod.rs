@@ -37,7 +37,7 @@ mod stop;
 mod tokens;
 mod touch;
 
-pub use decide::{BY_NOTIFICATION, DecideError, Decided, Scope, Verdict, retypes};
+pub use decide::{BY_CONTROL, BY_NOTIFICATION, DecideError, Decided, Scope, Verdict, retypes};
 pub use execute::Stopped;
 pub use judge::{Context, Ruling, Unread, Waits};
 pub use known::{Doubt, History, MOST_LOOKED_UP, Written};

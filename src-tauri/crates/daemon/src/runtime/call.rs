@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use latch_core::guard::BY_CONTROL;
 use latch_ipc::contract::{self as c, Method};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 use serde_json::Value;
@@ -92,7 +93,7 @@ impl Runtime {
             c::HoldGet::NAME => reply::<c::HoldGet>(self.hold_get(&parse::<c::HoldGet>(params)?)),
             c::HoldDecide::NAME => reply::<c::HoldDecide>(self.hold_decide(parse::<c::HoldDecide>(params)?).await),
             c::HoldDeny::NAME => {
-                let by = if origin.is_owner() { "dialog" } else { "the control socket" };
+                let by = if origin.is_owner() { "dialog" } else { BY_CONTROL };
                 reply::<c::HoldDeny>(self.hold_deny(&parse::<c::HoldDeny>(params)?.id, by).await)
             }
             c::HoldTouch::NAME => reply::<c::HoldTouch>(self.hold_touch(&parse::<c::HoldTouch>(params)?.id)),

@@ -409,6 +409,15 @@ impl Runtime {
 
     /// A submitted mail did not leave, or nobody knows: it goes on waiting.
     async fn outbox_keep(&self, opened: &Opened, mut waiting: Waiting, came: Came) {
+        if opened.account(&waiting.account).is_none() || opened.guard().agent(&waiting.agent).is_none() {
+            // Its account or agent was removed while it was being sent.
+            let deletes = vec![(Shelf::Outbox, waiting.id.clone())];
+            let dropped = Dropped { dropped: vec![waiting.clone()], deletes: deletes.clone() };
+            let commit = Commit { records: unsent(opened, &dropped), deletes, ..Commit::default() };
+            let _ = opened.store.commit(commit).await;
+            self.tell(EventKind::OutboxChanged, Some(waiting.id), None);
+            return;
+        }
         if let Came::NotYet(why) | Came::Refused(why) = &came {
             let text = format!("A mail could not be sent: {why}. It waits in the outbox.");
             self.note_account(opened, &waiting.account, Some(text));
@@ -518,6 +527,7 @@ impl Runtime {
             super::lock(&opened.outbox).values().filter_map(|waiting| waiting.held.clone()).collect();
         for id in asked {
             let state = opened.guard().hold(&id).map(|hold| (hold.state, opened.gate.admits(hold.epoch)));
+            let refused = opened.guard().hold(&id).is_some_and(|hold| hold.refused);
             let is_it = |waiting: &Waiting| waiting.held.as_ref() == Some(&id);
             match state {
                 Some((State::Denied, false)) => {
@@ -527,7 +537,7 @@ impl Runtime {
                         .for_each(|waiting| waiting.held = None);
                 }
                 None | Some((State::Denied | State::Expired | State::Failed, _)) => {
-                    let denied = matches!(state, Some((State::Denied, _))) && self.owner != super::OwnerKind::Nobody;
+                    let denied = refused && self.owner != super::OwnerKind::Nobody;
                     let later = opened.now().time + ASK_AGAIN;
                     super::lock(&opened.outbox)
                         .values_mut()

@@ -120,8 +120,15 @@ impl Runtime {
         // In a task of its own: a client that hangs up does not cut a sending in half.
         let (runtime, account) = (Arc::clone(self), Arc::clone(&sender.account));
         let run = self.tasks.spawn(async move { runtime.execute(&account, permit, request, &[]).await });
-        let result = run.await.unwrap_or(Err(Failure::Stopped));
+        let result = run.await;
         self.settle(opened);
+        let Ok(result) = result else {
+            return Reply::new(
+                554,
+                "5.3.0",
+                "Nobody knows whether it was sent: look among the sent mails before sending it again",
+            );
+        };
         reply_of(&result.unwrap_or_else(|failure| refused(&failure)))
     }
 

@@ -179,6 +179,12 @@ impl Draft {
         }
     }
 
+    /// What is stored there can't be read: nobody knows whom the server tells.
+    fn invites_unknown(&mut self) {
+        self.fact("Guests", "What is stored there can't be read, so it is not known whom the server tells".to_owned());
+        self.class = self.class.max(Class::Unclassified);
+    }
+
     fn part(self, asked: &Asked) -> Part {
         let frozen = Frozen {
             deed: self.deed,
@@ -290,11 +296,15 @@ fn put(asked: &Asked, body: &Bytes, seen: &Seen) -> Result<Part, Refusal> {
                 return Err(refused(409, "Several entries at once", "One entry stands at one address. Send one."));
             }
             let old = ical::parse(before).ok();
+            let unread = old.is_none();
             let mut draft = Draft::new(Deed::Replace, "replace", Class::Modify, "Change");
             draft.facts = between(old.as_ref(), &text);
             let mut people = text.summary().people;
             people.extend(old.map(|old| old.summary().people).unwrap_or_default());
             draft.invites(people, &seen.own, "The server tells");
+            if unread {
+                draft.invites_unknown();
+            }
             draft.undo = Some("replaced");
             draft.expects = vec![(asked.path.clone(), Some(member.etag.clone()))];
             draft.headers.push(("if-match".to_owned(), member.etag.clone()));
@@ -396,6 +406,7 @@ fn transfer(asked: &Asked, seen: &Seen, here: &Here) -> Result<Part, Refusal> {
     (draft.kind, draft.ids) = (kind.to_owned(), vec![asked.path.clone()]);
     draft.undo = Some(if moves { "moved" } else { "copied" });
     draft.expects = vec![(asked.path.clone(), Some(member.etag.clone()))];
+    let mut people = BTreeSet::new();
     match &seen.to {
         At::Nothing => {
             draft.expects.push((to.clone(), None));
@@ -418,17 +429,22 @@ fn transfer(asked: &Asked, seen: &Seen, here: &Here) -> Result<Part, Refusal> {
             draft.fact("Overwritten", glimpse(&to, target_body).view.title);
             draft.fact(if moves { "By moving" } else { "By a copy of" }, title);
             draft.headers.push(("overwrite".to_owned(), "T".to_owned()));
-            let people = ical::parse(target_body).map(|text| text.summary().people).unwrap_or_default();
-            draft.invites(people, &seen.own, "The server may tell");
+            match ical::parse(target_body) {
+                Ok(target) => people.extend(target.summary().people),
+                Err(_) => draft.invites_unknown(),
+            }
         }
     }
     draft.fact("From", last(&parent(&asked.path)));
     draft.fact("To", last(&parent(&to)));
-    if parent(&asked.path) != parent(&to) && draft.people.is_empty() {
+    if parent(&asked.path) != parent(&to) {
         // A server can take leaving a calendar for a cancellation.
-        let people = text.map(|text| text.summary().people).unwrap_or_default();
-        draft.invites(people, &seen.own, "The server may tell");
+        match text {
+            Some(text) => people.extend(text.summary().people),
+            None => draft.invites_unknown(),
+        }
     }
+    draft.invites(people, &seen.own, "The server may tell");
     draft.headers.push(("if-match".to_owned(), member.etag.clone()));
     draft.headers.push(("destination".to_owned(), format!("{}{to}", here.base)));
     Ok(draft.part(asked))

@@ -160,7 +160,17 @@ pub(super) fn rules(body: &[u8]) -> Result<Rules, String> {
         if !ace.is(DAV, "ace") {
             return Err("it has something else than rules".to_owned());
         }
-        let whom = ace.child(DAV, "principal").or_else(|| ace.child(DAV, "invert")).ok_or("a rule is for nobody")?;
+        let known = ["principal", "invert", "grant", "deny"];
+        if ace.children.iter().any(|one| !known.iter().any(|name| one.is(DAV, name))) {
+            return Err("a rule says more than is known".to_owned());
+        }
+        let mut whom = ace.children.iter().filter(|one| one.is(DAV, "principal") || one.is(DAV, "invert"));
+        let (Some(whom), None) = (whom.next(), whom.next()) else {
+            return Err("a rule is not for exactly one".to_owned());
+        };
+        if whom.children.len() != 1 {
+            return Err("a rule is not for exactly one".to_owned());
+        }
         let named = whom.child(DAV, "href").map(|href| href.trimmed().to_owned());
         let named = named.filter(|_| whom.name == "principal");
         let who = named.clone().unwrap_or_else(|| match whom.children.first().map(|one| one.name.as_str()) {
@@ -229,6 +239,9 @@ pub(super) fn shared(body: &[u8]) -> Result<Shared, String> {
         return Err(format!("{} is no way to share that is known", clark(&root.space, &root.name)));
     }
     for child in &root.children {
+        if child.all(DAV, "href").count() > 1 {
+            return Err("it names more than one at once".to_owned());
+        }
         let who = child.child(DAV, "href").map(|href| href.trimmed().to_owned()).filter(|who| !who.is_empty());
         let who = who.ok_or("it is shared with nobody")?;
         let who = who.strip_prefix("mailto:").map(str::to_owned).unwrap_or(who);

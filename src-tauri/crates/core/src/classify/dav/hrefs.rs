@@ -5,7 +5,7 @@ use quick_xml::escape::{escape, unescape};
 use quick_xml::events::BytesStart;
 use quick_xml::name::{NamespaceResolver, ResolveResult};
 
-use super::xml::{CALDAV, CARDDAV, DAV};
+use super::xml::{CALDAV, CARDDAV, DAV, declares_utf8};
 
 /// A tag, comment or address that is longer is refused.
 const LONGEST: usize = 1024 * 1024;
@@ -142,7 +142,7 @@ impl Rewriter {
                 if self.href.is_some() {
                     return Err("an address in it is written in pieces".to_owned());
                 }
-                if text()?.starts_with("<?xml ") && !is_utf8(text()?) {
+                if !declares_utf8(text()?) {
                     return Err("it is not UTF-8".to_owned());
                 }
                 out.extend_from_slice(bytes);
@@ -257,17 +257,6 @@ fn next(bytes: &[u8]) -> Result<Option<Token>, String> {
         }
     }
     Ok(None)
-}
-
-fn is_utf8(declaration: &str) -> bool {
-    let lower = declaration.to_ascii_lowercase();
-    match lower.split_once("encoding") {
-        None => true,
-        Some((_, rest)) => {
-            let name = rest.trim_start_matches(|c: char| c == '=' || c.is_whitespace() || c == '"' || c == '\'');
-            name.starts_with("utf-8") || name.starts_with("us-ascii")
-        }
-    }
 }
 
 #[cfg(test)]

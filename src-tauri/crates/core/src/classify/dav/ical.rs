@@ -67,7 +67,14 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Text, String> {
         return Err("it has control characters, or lines that end in more than one way".to_owned());
     }
     let mut logical: Vec<String> = Vec::new();
+    let mut gap = false;
     for line in unix.split('\n') {
+        // Other readers end a line at an empty one, and take what follows for a line of its own.
+        let blank = line.chars().all(|c| c == ' ' || c == '\t');
+        if (blank && !line.is_empty()) || (gap && line.starts_with([' ', '\t'])) {
+            return Err("a folded line stands beside an empty one".to_owned());
+        }
+        gap = blank;
         match (line.strip_prefix([' ', '\t']), logical.last_mut()) {
             (Some(rest), Some(last)) => last.push_str(rest),
             (Some(_), None) => return Err("it begins with a folded line".to_owned()),

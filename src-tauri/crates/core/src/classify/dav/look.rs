@@ -102,6 +102,19 @@ impl Listing {
     }
 }
 
+/// The first status in an answer of several that is no success.
+pub fn refusals(body: &[u8]) -> Result<Option<String>, String> {
+    let root = xml::parse(body)?;
+    let mut found = Vec::new();
+    root.below(DAV, "status", &mut found);
+    let fine = |status: &str| status.split(' ').nth(1).is_some_and(|code| code.starts_with('2'));
+    Ok(found
+        .iter()
+        .map(|one| one.trimmed())
+        .find(|status| !fine(status))
+        .map(|status| status.chars().take(80).collect()))
+}
+
 /// Asks what is at a place, and with `inside` also what is directly in it.
 #[must_use]
 pub fn look(path: &str, inside: bool) -> Option<Call> {

@@ -77,8 +77,13 @@ pub fn reading(asked: &Asked, body: &Bytes, here: &Here) -> Result<Part, Refusal
             let mut wanted = Vec::new();
             root.below(DAV, "href", &mut wanted);
             if root.name.ends_with("-multiget") {
-                let ids: std::collections::BTreeSet<String> =
-                    wanted.iter().map(|href| href.trimmed().to_owned()).collect();
+                let ids = wanted.iter().map(|href| {
+                    let inside = here.agents(href.trimmed()).ok_or_else(|| {
+                        refused(403, "Not in this account", "An address in the report is outside of the account.")
+                    })?;
+                    request::place(&inside)
+                });
+                let ids = ids.collect::<Result<std::collections::BTreeSet<String>, Refusal>>()?;
                 objects = Objects::Listed { kind: "entry".to_owned(), ids: ids.into_iter().collect() };
                 meters = vec![Meter::Read];
             }

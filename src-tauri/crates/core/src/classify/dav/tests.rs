@@ -197,6 +197,12 @@ fn refused() {
     assert_eq!(status("MOVE", "/e/w/a.ics", &[("destination", "/other/x")], &Bytes::new(), &entry()), 403);
     assert_eq!(status("MOVE", "/e/w/a.ics", &[], &Bytes::new(), &entry()), 400);
     assert_eq!(status("POST", "/e/w/", &[("content-type", "text/calendar")], &text, &seen(At::Nothing)), 403);
+    let two = "<s:share xmlns:s='http://calendarserver.org/ns/' xmlns='DAV:'><s:set><href>mailto:a@b</href><href>mailto:c@d</href><s:read-write/></s:set></s:share>";
+    let xml = [("content-type", "application/xml")];
+    assert!(
+        part("POST", "/e/w/", &xml, &Bytes::from(two), &seen(At::Nothing)).is_err(),
+        "one of them would not be shown"
+    );
     for method in ["LOCK", "UNLOCK", "PATCH", "BIND", "MKWORKSPACE", "VERSION-CONTROL", "SEARCH", "get"] {
         assert_eq!(asked(method, "/e/w/a.ics", &[]).unwrap_err().status, 405, "{method}");
     }
@@ -255,9 +261,15 @@ fn reads_are_reads_and_name_what_they_count() {
     assert_eq!(part.operation.objects.count(), 2);
     let CallBody::Bytes(body) = &part.call.body else { panic!() };
     assert!(String::from_utf8_lossy(body).contains("<href>/dav/e/w/a</href>"), "{body:?}");
-    for (method, body) in
-        [("REPORT", ""), ("REPORT", "<x xmlns='DAV:'/>"), ("PROPFIND", "<x/>"), ("GET", "x"), ("OPTIONS", "x")]
-    {
+    for (method, body) in [
+        ("REPORT", ""),
+        ("REPORT", "<x xmlns='DAV:'/>"),
+        ("PROPFIND", "<x/>"),
+        ("GET", "x"),
+        ("OPTIONS", "x"),
+        ("REPORT", &multiget.replace("/cal/e/w/b", "/dav/e/private/b")),
+        ("REPORT", &multiget.replace("/cal/e/w/b", "/cal/../x/b")),
+    ] {
         assert!(read(method, body).is_err(), "{method} {body}");
     }
 }
@@ -316,6 +328,8 @@ fn texts_that_can_be_read_in_two_ways_are_refused() {
         wrap("ATTENDEE mailto:x@y\r\n"),
         wrap("ATTENDEE;CN=\"x:mailto:x@y\r\n"),
         wrap("END:VCALENDAR\r\n"),
+        wrap("X-N:1\r\n\r\n ATTENDEE:mailto:x@y\r\n"),
+        wrap("X-N:1\r\n   \r\n ATTENDEE:mailto:x@y\r\n"),
         "BEGIN:VEVENT\r\nEND:VEVENT\r\n".to_owned(),
         " x\r\n".to_owned(),
         String::new(),

@@ -17,6 +17,8 @@ pub(super) const SERVER: &str = "http://calendarserver.org/ns/";
 pub(super) const APPLE: &str = "http://apple.com/ns/ical/";
 /// Deeper documents are refused.
 const DEEPEST: usize = 64;
+/// The longest name of a namespace, in bytes.
+const LONGEST_SPACE: usize = 256;
 /// Documents with more elements are refused.
 const MOST_NODES: usize = 1_000_000;
 
@@ -72,6 +74,9 @@ impl Node {
 pub(super) fn parse(bytes: &[u8]) -> Result<Node, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if !declares_utf8(text) {
+        return Err("it is not UTF-8".to_owned());
+    }
     let mut reader = NsReader::from_str(text);
     let mut open: Vec<Node> = Vec::new();
     let mut root = None;
@@ -123,8 +128,25 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Node, String> {
     root.ok_or_else(|| "it is empty".to_owned())
 }
 
+/// Whether a document's declaration, if it has one, says what it is: others would read it as something else.
+pub(super) fn declares_utf8(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("<?xml").filter(|rest| rest.starts_with(|c: char| c.is_ascii_whitespace()))
+    else {
+        return true;
+    };
+    let declaration = rest.split("?>").next().unwrap_or(rest).to_ascii_lowercase();
+    let Some((_, name)) = declaration.split_once("encoding") else { return true };
+    let Some(name) = name.trim_start().strip_prefix('=').map(str::trim_start) else { return false };
+    let quoted = |quote: char| name.strip_prefix(quote).and_then(|name| name.split_once(quote)).map(|(name, _)| name);
+    matches!(quoted('"').or_else(|| quoted('\'')), Some("utf-8" | "us-ascii"))
+}
+
 fn element(space: ResolveResult<'_>, start: &BytesStart<'_>) -> Result<Node, String> {
     let space = match space {
+        // Every element has a copy of it.
+        ResolveResult::Bound(space) if space.0.len() > LONGEST_SPACE => {
+            return Err("the name of a namespace in it is too long".to_owned());
+        }
         ResolveResult::Bound(space) => space.0.to_owned(),
         ResolveResult::Unbound => String::new(),
         ResolveResult::Unknown(prefix) => return Err(format!("the prefix {prefix} is not declared")),
@@ -182,8 +204,15 @@ mod tests {
             "<a>&unknown;</a>",
             "<p:a/>",
             "<a",
+            "<?xml\tversion='1.0' encoding='utf-7'?><a/>",
+            "<?xml version='1.0' encoding = \"utf-8x\"?><a/>",
+            "<?xml version='1.0' encoding=?><a/>",
         ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(parse(format!("<x xmlns='{}'><a/></x>", "A".repeat(300)).as_bytes()).is_err());
+        for good in ["<?xml version='1.0' encoding='UTF-8'?><a/>", "<?xml\nversion='1.0'?><a/>", "<?xmlish ?><a/>"] {
+            assert!(parse(good.as_bytes()).is_ok(), "{good}");
         }
         assert!(parse("<a>".repeat(100).as_bytes()).is_err());
         assert!(parse(b"<a>\xff</a>").is_err());

@@ -139,7 +139,8 @@ fn audience(envelope: &Envelope, named: &[Member]) -> Audience {
 fn facts(envelope: &Envelope, named: &[Member], decoded: &[Fact]) -> Vec<Fact> {
     let mut facts = Vec::new();
     let from = decoded.iter().find(|fact| fact.label == "From").map(|fact| fact.value.as_str()).unwrap_or_default();
-    if !from.to_lowercase().contains(&envelope.from.to_lowercase()) || envelope.from.is_empty() {
+    let same = mail::only_address(from).is_some_and(|address| address.eq_ignore_ascii_case(&envelope.from));
+    if !same {
         let path = if envelope.from.is_empty() { "nobody" } else { &envelope.from };
         facts.push(fact("Bounces go to", path.to_owned()));
     }

@@ -447,3 +447,17 @@ fn an_allowed_mail_counts_each_of_its_recipients() {
     let counts: Vec<_> = permit.charges.iter().map(|charge| (charge.meter, charge.count)).collect();
     assert_eq!(counts, [(crate::operation::Meter::Send, 3)]);
 }
+
+/// What waits in the outbox is dropped by the person alone.
+#[test]
+fn only_the_persons_own_no_is_a_refusal() {
+    let fresh = || held("/gmail/v1/users/me/messages/batchModify", "application/json", LABEL);
+    for (by, refused) in [("dialog", true), (BY_NOTIFICATION, true), (crate::guard::BY_CONTROL, false)] {
+        let (mut guard, id, digest) = fresh();
+        guard.decide(&id, &digest, Verdict::Deny, by, NOW).unwrap();
+        assert_eq!(guard.hold(&id).unwrap().refused, refused, "{by}");
+    }
+    let (mut guard, id, _) = fresh();
+    guard.deny_all("the owner's pipe closed", NOW);
+    assert_eq!(guard.hold(&id).map(|hold| (hold.state, hold.refused)), Some((State::Denied, false)));
+}

@@ -22,6 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::net::{Connections, CutStream};
 
@@ -81,7 +82,8 @@ pub async fn serve<I: Inside>(listener: TcpListener, inside: Arc<I>, connections
                     let (inside, room) = (Arc::clone(&inside), Arc::clone(&room));
                     tasks.spawn(async move {
                         let _seat = seat;
-                        let talk = Talk { stream, buffer: BytesMut::new() };
+                        let login_by = Some(Instant::now() + LOGIN);
+                        let talk = Talk { stream, buffer: BytesMut::new(), login_by };
                         if let Err(error) = client(&inside, talk, &room, peer).await {
                             tracing::debug!(%error, "an SMTP connection ended");
                         }
@@ -102,13 +104,11 @@ async fn client<I: Inside>(inside: &Arc<I>, mut talk: Talk, room: &Arc<Semaphore
     let mut dialogue = Dialogue::new(Limits { mail: MAX_MAIL, recipients: MAX_RECIPIENTS });
     let mut session: Option<I::Session> = None;
     talk.say(&Dialogue::greeting()).await?;
-    let begun = tokio::time::Instant::now();
     loop {
-        let patience = match &session {
-            Some(_) => SILENCE,
-            None => LOGIN.saturating_sub(begun.elapsed()),
-        };
-        let line = match talk.line(patience).await? {
+        if session.is_some() {
+            talk.login_by = None;
+        }
+        let line = match talk.line(SILENCE).await? {
             Heard::Line(line) => line,
             Heard::Unfit(reply) => return talk.say(&reply).await,
             Heard::Silence => {
@@ -202,21 +202,30 @@ enum Heard {
 struct Talk {
     stream: CutStream,
     buffer: BytesMut,
+    /// Whoever is not logged in by then is let go, whatever they say meanwhile.
+    login_by: Option<Instant>,
 }
 
 impl Talk {
     async fn say(&mut self, reply: &Reply) -> io::Result<()> {
-        self.stream.write_all(reply.wire().as_bytes()).await
+        let end = self.login_by.unwrap_or_else(|| Instant::now() + SILENCE);
+        let said = tokio::time::timeout_at(end, self.stream.write_all(reply.wire().as_bytes())).await;
+        said.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     async fn line(&mut self, patience: Duration) -> io::Result<Heard> {
+        let quiet = Instant::now() + patience;
+        let end = self.login_by.map_or(quiet, |login_by| login_by.min(quiet));
         loop {
+            if self.login_by.is_some_and(|login_by| Instant::now() >= login_by) {
+                return Ok(Heard::Silence);
+            }
             match Dialogue::command_end(&self.buffer) {
                 Ok(Some(end)) => return Ok(Heard::Line(self.buffer.split_to(end))),
                 Ok(None) => {}
                 Err(reply) => return Ok(Heard::Unfit(reply)),
             }
-            match tokio::time::timeout(patience, self.stream.read_buf(&mut self.buffer)).await {
+            match tokio::time::timeout_at(end, self.stream.read_buf(&mut self.buffer)).await {
                 Ok(read) => {
                     if read? == 0 {
                         return Ok(Heard::End);
@@ -234,6 +243,10 @@ impl Talk {
         loop {
             let (used, ended) = frame.take(&self.buffer);
             self.buffer.advance(used);
+            if frame.size() == 0 {
+                // What is wrong with it is read to its end, but not kept.
+                seats = None;
+            }
             let held = seats.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
             let wanted = frame.size().div_ceil(1024).saturating_sub(held);
             if wanted > 0 {

@@ -47,6 +47,14 @@ impl Runtime {
         }
         let copied = destroyed(&frozen);
         self.keep_texts(opened, account, epoch, &copied, &undo_id).await?;
+        if !copied.is_empty()
+            && let Err(changed) = self.unchanged(account, epoch, &here, &frozen).await
+        {
+            // Copying a whole calendar takes its time.
+            let objects = copied.into_iter().map(|member| member.path).collect();
+            let _ = opened.store.quarantine_forget(&undo_id, objects).await;
+            return Err(changed);
+        }
         let entry = entry(&part, &frozen, &old);
         let agent = permit.agent().to_owned();
         let mut undo = entry.map(|entry| Undo::new(&undo_id, &agent, &account.id, &part, entry, opened.now()));

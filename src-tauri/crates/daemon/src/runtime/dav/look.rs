@@ -88,6 +88,18 @@ impl Runtime {
         Ok(listing.and_then(|listing| listing.at(path)))
     }
 
+    /// How much is directly in a collection.
+    pub(super) async fn dav_count(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        here: &Here,
+        path: &str,
+    ) -> Result<usize, ReadError> {
+        let Some(listing) = self.dav_look(account, epoch, here, path, true).await? else { return Ok(0) };
+        Ok((listing.members.len() + listing.collections.len()).saturating_sub(1))
+    }
+
     /// An entry's text, of exactly this version.
     pub(super) async fn dav_text(&self, account: &Account, epoch: Epoch, member: &Member) -> Result<Kept, ReadError> {
         let changed = || ReadError::Answer(format!("{} changed while it was looked at: ask again", member.path));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use latch_core::classify::dav::look::Found;
+use latch_core::classify::dav::look::refusals;
 use latch_core::journal::Commit;
 use latch_core::operation::Class;
 use latch_core::undo::Difference;
@@ -32,6 +33,16 @@ impl Runtime {
             let found =
                 found.map_err(|error| RpcError::new(ErrorCode::Upstream, format!("nothing was put back: {error}")))?;
             now.extend(found.map(|found| (path, found)));
+        }
+        for change in undo.entry.changes.iter().filter(|_| undo.entry.recipe == "made") {
+            let held = self.dav_count(account, epoch, &here, &change.object).await;
+            let held =
+                held.map_err(|error| RpcError::new(ErrorCode::Upstream, format!("nothing was put back: {error}")))?;
+            if held > 0 {
+                let why = format!("{held} entries are in it by now");
+                let not_restored = vec![NotRestored { object: change.object.clone(), why }];
+                return Ok(UndoResult { not_restored, ..UndoResult::default() });
+            }
         }
         let mut copies: BTreeMap<String, Kept> = BTreeMap::new();
         for change in undo.entry.changes.iter().filter(|change| change.difference == Difference::Copied) {
@@ -94,6 +105,7 @@ impl Runtime {
             Err(stopped) => Err(stopped.into()),
         };
         let why = match sent {
+            Ok(answer) if answer.status == 207 => refused_within(&answer.body),
             Ok(answer) if (200..300).contains(&answer.status) => None,
             Ok(answer) if answer.status == 412 => Some("somebody changed it since".to_owned()),
             Ok(answer) => Some(format!("the server answered {}", answer.status)),
@@ -103,5 +115,14 @@ impl Runtime {
         let commit = opened.guard().outcome(&plan, intent, Some(undo.id.clone()), text, opened.now());
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
         Ok(why)
+    }
+}
+
+/// What of several answers in one is a refusal (RFC 4918 section 13).
+fn refused_within(body: &[u8]) -> Option<String> {
+    match refusals(body) {
+        Ok(None) => None,
+        Ok(Some(status)) => Some(format!("the server refused a part of it: {status}")),
+        Err(why) => Some(format!("the server's answer can't be read: {why}")),
     }
 }

@@ -1,0 +1,102 @@
+//! ATTACKS 18: however a client cuts and piles up what it says, the mail server hears exactly the commands that were understood.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use latch_tests::dovecot::{Dovecot, PASSWORD};
+use latch_tests::engine::Start;
+use latch_tests::mail::{Client, add};
+use latch_tests::scene::{ACCOUNT, AGENT, connect, issue};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Passes everything on to a mail server and keeps what is said to it.
+struct Tap {
+    port: u16,
+    heard: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Tap {
+    async fn before(server: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&heard);
+        tokio::spawn(async move {
+            while let Ok((agent, _)) = listener.accept().await {
+                let upstream = TcpStream::connect(("127.0.0.1", server)).await.expect("it listens");
+                let (mut from_agent, mut to_agent) = agent.into_split();
+                let (mut from_server, mut to_server) = upstream.into_split();
+                tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_agent).await });
+                let kept = Arc::clone(&kept);
+                tokio::spawn(async move {
+                    let mut bytes = vec![0; 4096];
+                    while let Ok(read @ 1..) = from_agent.read(&mut bytes).await {
+                        kept.lock().unwrap().extend_from_slice(&bytes[..read]);
+                        if to_server.write_all(&bytes[..read]).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, heard }
+    }
+
+    /// What was said since the last time, without tags, and without what the engine says for itself.
+    fn commands(&self) -> Vec<String> {
+        let bytes = std::mem::take(&mut *self.heard.lock().unwrap());
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let commands = text.lines().filter_map(|line| line.split_once(' ').map(|(_, command)| command.to_owned()));
+        let said = |command: &String| ["FETCH", "SEARCH", "STATUS", "EXAMINE"].iter().any(|one| command.contains(one));
+        commands.filter(said).collect()
+    }
+}
+
+const SAID: &[u8] = b"s1 SELECT {5+}\r\nINBOX\r\n\
+s2 uid FETCH 1:2 (flags ENVELOPE)\r\n\
+s3 UID SEARCH SUBJECT {4+}\r\nMail UNSEEN\r\n\
+s4 XUNKNOWN {19+}\r\nx UID EXPUNGE 1:*\r\n\r\n\
+s5 FETCH 1 (BODY[TEXT] {3+}\r\nabc)\r\n\
+s6 STATUS \"INBOX\" (MESSAGES)\r\n";
+
+#[tokio::test]
+async fn attack_18_split_at_every_byte_and_pipelined_the_same_commands_arrive() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let (dovecot, engine) = tokio::join!(Dovecot::start(3), Start::at(home.path()).in_memory().imap().start());
+    let tap = Tap::before(dovecot.port).await;
+    add(&engine, tap.port, PASSWORD).await;
+    connect(&engine, AGENT, ACCOUNT, "organize").await;
+    let token = issue(&engine, AGENT).await;
+    let mut client = Client::connect(engine.welcome.doors.imap.as_deref().expect("an IMAP door")).await;
+    client.ok(&format!("LOGIN {ACCOUNT} {token}")).await;
+    tap.commands();
+    let mut first: Option<(Vec<String>, Vec<String>)> = None;
+    for at in 0..SAID.len() {
+        client.say(&SAID[..at]).await;
+        if at > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        client.say(&SAID[at..]).await;
+        let mut answers = Vec::new();
+        for tag in ["s1", "s2", "s3", "s4", "s5", "s6"] {
+            let said = client.end(tag).await;
+            answers.push(format!("{tag} {}", said.end.split(' ').next().unwrap_or_default()));
+        }
+        let commands = tap.commands();
+        let (wanted, answered) = first.get_or_insert_with(|| (commands.clone(), answers.clone()));
+        assert_eq!((&commands, &answers), (&*wanted, &*answered), "split at {at}");
+    }
+    let (commands, answers) = first.expect("some");
+    assert_eq!(answers, ["s1 OK", "s2 OK", "s3 OK", "s4 BAD", "s5 BAD", "s6 OK"]);
+    assert_eq!(
+        commands,
+        [
+            "EXAMINE \"INBOX\"",
+            "UID FETCH 1:2 (flags ENVELOPE)",
+            "UID SEARCH SUBJECT \"Mail\" UNSEEN",
+            "STATUS \"INBOX\" (MESSAGES)"
+        ]
+    );
+    assert_eq!(dovecot.messages("INBOX").len(), 3);
+}
