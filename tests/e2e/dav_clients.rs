@@ -1,10 +1,11 @@
-//! Calendar programs that people use, unmodified: Python's caldav, curl.
+//! Calendar programs that people use, unmodified: Python's caldav, vdirsyncer, curl.
 
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use latch_ipc::view::Class;
 use latch_tests::paths;
-use latch_tests::radicale::{ACCOUNT, Diary};
+use latch_tests::radicale::{ACCOUNT, Diary, event};
 use latch_tests::scene::{AGENT, issue};
 use serde_json::json;
 use tokio::process::Command;
@@ -69,6 +70,69 @@ async fn pythons_caldav_works_unchanged_and_is_told_of_a_denial() {
     assert_eq!((&said["found"], &said["again"]), (&json!(["Meeting 1"]), &json!("Changed by a library")));
     assert!(said["denied"].as_str().is_some_and(|why| !why.is_empty()), "{said}");
     assert_eq!(said["left"], 4);
+}
+
+async fn vdirsyncer(folder: &Path, verb: &str) -> Output {
+    let program = paths::python().with_file_name("vdirsyncer");
+    run(Command::new(program).arg("--config").arg(folder.join("config")).arg(verb).current_dir(folder)).await
+}
+
+#[tokio::test]
+async fn vdirsyncer_copies_a_calendar_brings_new_events_and_its_deletions_are_asked_about() {
+    let diary = Diary::new(5, "organize").await;
+    let token = issue(&diary.engine, AGENT).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let door = diary.engine.door();
+    let here = folder.path().display();
+    let config = format!(
+        "[general]\nstatus_path = \"{here}/status/\"\n\n\
+         [pair calendars]\na = \"far\"\nb = \"near\"\ncollections = [[\"work\", \"work\", \"work\"]]\n\n\
+         [storage far]\ntype = \"caldav\"\nurl = \"{door}/{ACCOUNT}/\"\nusername = \"{ACCOUNT}\"\npassword = \"{token}\"\n\n\
+         [storage near]\ntype = \"filesystem\"\npath = \"{here}/near/\"\nfileext = \".ics\"\n"
+    );
+    std::fs::write(folder.path().join("config"), config).expect("a file");
+    std::fs::create_dir_all(folder.path().join("near/work")).expect("a folder");
+    let found = vdirsyncer(folder.path(), "discover").await;
+    assert!(found.status.success(), "{found:?}");
+    let copied = vdirsyncer(folder.path(), "sync").await;
+    assert!(copied.status.success(), "{copied:?}");
+    let events = || -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder.path().join("near/work")).expect("a folder");
+        let mut found: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        found.sort();
+        found
+    };
+    assert_eq!(events().len(), 5);
+    let before = diary.radicale.stored();
+    // A second look changes nothing, and a new event is within the budget.
+    assert!(vdirsyncer(folder.path(), "sync").await.status.success());
+    assert_eq!(diary.radicale.stored(), before);
+    std::fs::write(folder.path().join("near/work/new.ics"), event(9, "New", &[])).expect("a file");
+    let brought = vdirsyncer(folder.path(), "sync").await;
+    assert!(brought.status.success(), "{brought:?}");
+    let count = |title: &str| diary.radicale.stored().values().filter(|text| text.contains(title)).count();
+    assert_eq!((count("SUMMARY:New 9"), count("SUMMARY:Meeting")), (1, 5));
+    diary.engine.no_holds().await;
+    let titled = |path: &PathBuf| std::fs::read_to_string(path).expect("an event").contains("SUMMARY:Meeting");
+    for path in events().into_iter().filter(titled).take(2) {
+        std::fs::remove_file(path).expect("removed");
+    }
+    let person = async {
+        let hold = diary.engine.hold().await;
+        assert_eq!((hold.count, hold.class, hold.verb.as_str()), (1, Class::Destroy, "Delete"));
+        diary.engine.allow(&hold).await;
+        let other = loop {
+            let holds = diary.engine.holds(1).await;
+            if let Some(other) = holds.into_iter().find(|other| other.id != hold.id) {
+                break other;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        };
+        diary.engine.deny(&other).await;
+    };
+    let (synced, ()) = tokio::join!(vdirsyncer(folder.path(), "sync"), person);
+    assert!(!synced.status.success(), "it is told of the denial: {synced:?}");
+    assert_eq!(count("SUMMARY:Meeting"), 4);
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! Mail programs that people use, unmodified: Python's imapclient, curl, mbsync.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use latch_ipc::contract::{Empty, HoldList};
 use latch_tests::mail::Post;
 use latch_tests::paths;
 use latch_tests::scene::{ACCOUNT, AGENT, issue};
@@ -81,6 +82,22 @@ async fn curl_reads_by_login_and_by_bearer_token() {
     assert_eq!(post.dovecot.marked("INBOX"), 0);
 }
 
+/// Its settings for one mailbox. Returns where the copies will lie.
+fn mbsyncrc(post: &Post, token: &str, folder: &Path) -> PathBuf {
+    let door = post.door();
+    let (host, port) = door.split_once(':').expect("an address");
+    let near = folder.join("near");
+    std::fs::create_dir(&near).expect("a folder");
+    let near_text = near.display();
+    let config = format!(
+        "IMAPAccount door\nHost {host}\nPort {port}\nUser {ACCOUNT}\nPass \"{token}\"\nSSLType None\nAuthMechs LOGIN\n\n\
+         IMAPStore far\nAccount door\n\nMaildirStore near\nPath {near_text}/\nInbox {near_text}/INBOX\n\n\
+         Channel all\nFar :far:\nNear :near:\nPatterns INBOX\nCreate Near\nExpunge Both\nSync All\nSyncState *\n"
+    );
+    std::fs::write(folder.join("mbsyncrc"), config).expect("a file");
+    near
+}
+
 async fn mbsync(folder: &Path) -> Output {
     run(Command::new("mbsync").args(["-a", "-c"]).arg(folder.join("mbsyncrc"))).await
 }
@@ -89,18 +106,8 @@ async fn mbsync(folder: &Path) -> Output {
 async fn mbsync_copies_a_mailbox_and_its_deletions_are_asked_about() {
     let post = Post::new(6, "organize").await;
     let token = issue(&post.engine, AGENT).await;
-    let door = post.door();
-    let (host, port) = door.split_once(':').expect("an address");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let near = folder.path().join("near");
-    std::fs::create_dir(&near).expect("a folder");
-    let near_text = near.display();
-    let config = format!(
-        "IMAPAccount door\nHost {host}\nPort {port}\nUser {ACCOUNT}\nPass \"{token}\"\nSSLType None\nAuthMechs LOGIN\n\n\
-         IMAPStore far\nAccount door\n\nMaildirStore near\nPath {near_text}/\nInbox {near_text}/INBOX\n\n\
-         Channel all\nFar :far:\nNear :near:\nPatterns INBOX\nCreate Near\nExpunge Both\nSync All\nSyncState *\n"
-    );
-    std::fs::write(folder.path().join("mbsyncrc"), config).expect("a file");
+    let near = mbsyncrc(&post, &token, folder.path());
     let copied = mbsync(folder.path()).await;
     assert!(copied.status.success(), "{copied:?}");
     let mails = || -> Vec<std::path::PathBuf> {
@@ -123,4 +130,106 @@ async fn mbsync_copies_a_mailbox_and_its_deletions_are_asked_about() {
     };
     let (_, ()) = tokio::join!(mbsync(folder.path()), person);
     assert_eq!((post.dovecot.messages("INBOX").len(), post.dovecot.marked("INBOX")), (6, 3));
+}
+
+#[tokio::test]
+async fn mbsync_brings_new_mail_and_marks_to_the_server() {
+    let post = Post::new(4, "organize").await;
+    let token = issue(&post.engine, AGENT).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let near = mbsyncrc(&post, &token, folder.path());
+    let copied = mbsync(folder.path()).await;
+    assert!(copied.status.success(), "{copied:?}");
+    let start = post.dovecot.messages("INBOX");
+    // A second time there is nothing to do.
+    let again = mbsync(folder.path()).await;
+    assert!(again.status.success(), "{again:?}");
+    assert_eq!(post.dovecot.messages("INBOX"), start);
+    let cur = near.join("INBOX/cur");
+    std::fs::write(cur.join("1700000999.M1P1.near:2,S"), "Subject: written here\r\n\r\ntext\r\n").expect("a mail");
+    let first = std::fs::read_dir(&cur).expect("a folder").filter_map(Result::ok).map(|entry| entry.path());
+    let unstarred = first.filter(|path| path.to_string_lossy().contains(",U=")).min().expect("a mail");
+    let name = unstarred.to_string_lossy().into_owned();
+    let (stem, flags) = name.split_once(":2,").expect("flags");
+    std::fs::rename(&unstarred, format!("{stem}:2,F{flags}")).expect("renamed");
+    let brought = mbsync(folder.path()).await;
+    assert!(brought.status.success(), "{brought:?}");
+    let there = post.dovecot.messages("INBOX");
+    assert!(there.iter().any(|one| one.subject == "written here" && one.flags == "S"), "{there:?}");
+    assert_eq!(there.iter().filter(|one| one.flags.contains('F')).count(), 1, "{there:?}");
+    assert!(post.engine.call(HoldList, Empty {}).await.is_empty());
+}
+
+#[tokio::test]
+async fn curl_stores_looks_around_and_moves_within_the_budget() {
+    let post = Post::new(5, "organize").await;
+    let token = issue(&post.engine, AGENT).await;
+    let user = format!("{ACCOUNT}:{token}");
+    let url = |below: &str| format!("imap://{}/{below}", post.door());
+    let mail = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(mail.path(), "Subject: by curl\r\n\r\ntext\r\n").expect("a mail");
+    let mail = mail.path().to_string_lossy().into_owned();
+    let said = async |arguments: &[&str]| {
+        let output = run(Command::new("curl").args(["-sS", "-u", &user]).args(arguments)).await;
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(said(&[&url("")]).await.contains("Archive"));
+    assert!(said(&[&url("INBOX;MAILINDEX=3;SECTION=TEXT")]).await.contains("Grüße 3"));
+    assert!(said(&[&url("INBOX"), "-X", "UID SEARCH SUBJECT \"number 4\""]).await.contains("* SEARCH 4"));
+    assert!(said(&[&url(""), "-X", "STATUS Archive (MESSAGES)"]).await.contains("MESSAGES 0"));
+    said(&["-T", &mail, &url("Archive")]).await;
+    said(&[&url("INBOX"), "-X", "UID MOVE 2 Archive"]).await;
+    said(&[&url("INBOX"), "-X", "UID STORE 3 +FLAGS.SILENT (\\Flagged)"]).await;
+    let subjects: Vec<String> = post.dovecot.messages("Archive").into_iter().map(|one| one.subject).collect();
+    assert_eq!(subjects, ["Mail number 2", "by curl"]);
+    assert!(post.engine.call(HoldList, Empty {}).await.is_empty());
+}
+
+const IMAPCLIENT_MORE: &str = r#"
+import imapclient, json, sys
+host, port, token = sys.argv[1:]
+client = imapclient.IMAPClient(host, port=int(port), ssl=False)
+client.oauthbearer_login('mail', token)
+said = {'id': client.id_({'name': 'test'}) is not None, 'delimiter': client.namespace().personal[0][1]}
+client.create_folder('Entwürfe')
+client.rename_folder('Entwürfe', 'Älteres')
+said['special'] = client.find_special_folder(b'\\Trash')
+said['status'] = client.folder_status('INBOX', ['MESSAGES', 'UIDVALIDITY'])[b'MESSAGES']
+client.enable('CONDSTORE')
+client.select_folder('INBOX')
+client.copy([1, 2], 'Älteres')
+client.subscribe_folder('Älteres')
+said['flags'] = [flag.decode() for flag in client.set_flags([3], ['\\Seen', '$Kept'])[3] if flag != b'\\Recent']
+said['search'] = client.search(['SUBJECT', 'number', 'NOT', 'SEEN'], 'UTF-8')
+said['thread'] = len(client.thread())
+said['structure'] = client.fetch([4], ['BODYSTRUCTURE', 'INTERNALDATE', 'RFC822.SIZE'])[4][b'BODYSTRUCTURE'][0].decode()
+said['quota'] = len(client.get_quota_root('INBOX')[1]) >= 0
+client.idle()
+client.idle_check(timeout=0.2)
+client.idle_done()
+client.unselect_folder()
+client.select_folder('Älteres', readonly=True)
+said['there'] = len(client.search())
+client.close_folder()
+client.logout()
+print(json.dumps(said))
+"#;
+
+#[tokio::test]
+async fn imapclient_does_what_is_permitted_as_without_us() {
+    let post = Post::new(6, "organize").await;
+    let token = issue(&post.engine, AGENT).await;
+    let door = post.door();
+    let (host, port) = door.split_once(':').expect("an address");
+    let output = run(Command::new(paths::python()).args(["-c", IMAPCLIENT_MORE, host, port, &token])).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said: serde_json::Value =
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)));
+    let expected = serde_json::json!({
+        "id": true, "delimiter": "/", "special": "Trash", "status": 6, "flags": ["\\Seen", "$Kept"],
+        "search": [6], "thread": 6, "structure": "text", "quota": true, "there": 2,
+    });
+    assert_eq!(said, expected);
+    assert!(post.engine.call(HoldList, Empty {}).await.is_empty());
 }

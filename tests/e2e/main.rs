@@ -20,16 +20,24 @@ mod crash;
 mod dav;
 #[cfg(unix)]
 mod dav_clients;
+#[cfg(unix)]
+mod dav_crash;
 mod holds;
 #[cfg(unix)]
 mod imap;
+#[cfg(unix)]
+mod imap_bad;
 #[cfg(unix)]
 mod imap_clients;
 mod imap_cut;
 mod imap_wire;
 mod incident;
+#[cfg(unix)]
+mod incident_imap;
 mod inputs;
 mod large;
+#[cfg(unix)]
+mod liar;
 mod library;
 mod panic;
 mod peers;

@@ -28,7 +28,7 @@ pub struct Dovecot {
 }
 
 /// A message in a Maildir.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stored {
     /// Its subject, for tests to know it by.
     pub subject: String,
@@ -38,6 +38,12 @@ pub struct Stored {
     pub bytes: Vec<u8>,
     /// Its file's time, which is its INTERNALDATE, in seconds.
     pub date: i64,
+}
+
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} ({} bytes, {:?}, {})", self.subject, self.bytes.len(), self.flags, self.date)
+    }
 }
 
 impl Dovecot {
@@ -174,6 +180,21 @@ impl Dovecot {
             .collect();
         found.sort();
         found
+    }
+
+    /// Puts a mail into the INBOX as the postman does: nobody has looked at it yet.
+    pub fn deliver(&self, subject: &str) {
+        let home = self.folder.path().join("mail").join(USER);
+        let file = home.join("new").join("1800000000.M1P1.host");
+        std::fs::write(&file, mail(0).replace("Mail number 0", subject)).expect("a message");
+        own(&home.join("new"), &account().0);
+    }
+
+    /// How many mails of the INBOX lie where the postman put them.
+    #[must_use]
+    pub fn unseen_by_anybody(&self) -> usize {
+        let new = self.folder.path().join("mail").join(USER).join("new");
+        std::fs::read_dir(new).expect("a Maildir").count()
     }
 
     /// How many messages of a mailbox are marked as deleted.

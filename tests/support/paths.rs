@@ -32,6 +32,12 @@ pub fn emulator() -> PathBuf {
     present("LATCH_EMULATOR", "target/peers/node_modules/emulate/dist/api.js", "cargo xtask setup")
 }
 
+/// himalaya, the mail program.
+#[must_use]
+pub fn himalaya() -> PathBuf {
+    present("LATCH_HIMALAYA", "target/tools/bin/himalaya", "cargo xtask test himalaya")
+}
+
 /// A file of tests/support.
 #[must_use]
 pub fn support(file: &str) -> PathBuf {

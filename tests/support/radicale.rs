@@ -231,8 +231,17 @@ pub struct Diary {
 impl Diary {
     /// So many events; the agent has the preset on the account.
     pub async fn new(events: usize, preset: &str) -> Self {
+        Self::with(events, preset, Start::in_memory).await
+    }
+
+    /// The same with a vault that survives a restart.
+    pub async fn lasting(events: usize, preset: &str) -> Self {
+        Self::with(events, preset, |start| start).await
+    }
+
+    async fn with(events: usize, preset: &str, how: impl FnOnce(Start) -> Start) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let start = Start::at(home.path()).in_memory().start();
+        let start = how(Start::at(home.path())).start();
         let (radicale, engine) = tokio::join!(Radicale::start(events), start);
         let params = AccountAddParams {
             id: ACCOUNT.to_owned(),
@@ -247,6 +256,14 @@ impl Diary {
         engine.call(AccountAdd, params).await;
         connect(&engine, AGENT, ACCOUNT, preset).await;
         Self { radicale, engine, home }
+    }
+
+    /// Kills the engine as a crash would and starts it again on the same home, differently.
+    pub async fn restart_as(&mut self, start: Start) {
+        let pid = rustix::process::Pid::from_raw(self.engine.pid() as i32).expect("a process");
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        self.engine.ended().await;
+        self.engine = start.start().await;
     }
 
     /// The agent's client: the account's id as user name, a fresh token as password.

@@ -21,6 +21,10 @@ origin: string,
  */
 sends_through?: string | null, 
 /**
+ * Its mailbox for deleted mail, as the mail server names it; absent as long as that is not known.
+ */
+trash?: string | null, 
+/**
  * `bearer`, `password` or `oauth2`.
  */
 credential: string, 

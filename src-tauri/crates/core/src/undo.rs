@@ -88,11 +88,23 @@ pub enum Difference {
         /// It was marked as deleted before.
         #[serde(default)]
         marked: bool,
+        /// What finds it where nobody said where it went.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<Trace>,
     },
     /// It was deleted for ever; a copy is in quarantine.
     Copied,
     /// Something with a fixed opposite was done.
     Done,
+}
+
+/// A message on its way: the answer that says where it arrived may be lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    /// The mailbox that it was to go to.
+    pub mailbox: String,
+    /// A digest of what moving does not change about it.
+    pub print: String,
 }
 
 /// The calls that put back, and what they can't.

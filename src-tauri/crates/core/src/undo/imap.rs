@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::{Change, Difference, Entry};
+use super::{Change, Difference, Entry, Trace};
 use crate::call::Call;
 use crate::classify::imap::command::Mode;
 use crate::classify::imap::deed::{Deed, On, PROVIDER, Server, command, object, place_of};
@@ -19,6 +19,8 @@ pub struct Present {
     pub flags: BTreeSet<String>,
     /// Its Gmail labels, where the server has them.
     pub labels: BTreeSet<String>,
+    /// A digest of its size and envelope, if both were read.
+    pub print: Option<String>,
 }
 
 /// What a deed is about to change, from what its messages are like before. `gone`: how softened or quarantined removals end.
@@ -30,21 +32,26 @@ pub fn entry(part: &Part, deed: &Deed, on: &On, before: &BTreeMap<u32, Present>,
         on.uids.iter().filter_map(one).collect()
     };
     let whole = |difference: Difference| vec![Change { object: on.mailbox.clone(), difference }];
+    let moved = |uid: u32, mailbox: Option<&String>, marked: bool| {
+        let print = before.get(&uid).and_then(|present| present.print.clone());
+        let trace = mailbox.zip(print).map(|(mailbox, print)| Trace { mailbox: mailbox.clone(), print });
+        Some(Difference::Moved { to: None, marked, trace })
+    };
     let changes = match deed {
         Deed::Store { mode, labels, words, .. } => each(&|uid| changed(before.get(&uid)?, *mode, *labels, words)),
         Deed::Copy { .. } => Vec::new(),
-        Deed::Move { .. } => each(&|_| Some(Difference::Moved { to: None, marked: false })),
+        Deed::Move { to } => each(&|uid| moved(uid, Some(to), false)),
         Deed::Expunge => match end {
-            End::Trashed { .. } => each(&|_| Some(Difference::Moved { to: None, marked: true })),
+            End::Trashed { mailbox } => each(&|uid| moved(uid, mailbox.as_ref(), true)),
             End::Copied => each(&|_| Some(Difference::Copied)),
             End::Plain => Vec::new(),
         },
         Deed::Create => whole(Difference::Created { marker: None }),
         Deed::Delete { .. } => match end {
-            End::Trashed { mailbox } => whole(Difference::Moved { to: mailbox.clone(), marked: false }),
+            End::Trashed { mailbox } => whole(Difference::Moved { to: mailbox.clone(), marked: false, trace: None }),
             End::Copied | End::Plain => Vec::new(),
         },
-        Deed::Rename { to } => whole(Difference::Moved { to: Some(to.clone()), marked: false }),
+        Deed::Rename { to } => whole(Difference::Moved { to: Some(to.clone()), marked: false, trace: None }),
         Deed::Subscribe { .. } => whole(Difference::Done),
         Deed::SetAcl { who, .. } => match end {
             End::Trashed { mailbox: rights } => whole(Difference::Fields {
@@ -221,7 +228,7 @@ pub fn inverse(entry: &Entry, now: &BTreeMap<String, Present>, server: &Server) 
                     }
                 }
             }
-            (Difference::Moved { to, marked }, Some((home, _, _))) => match to.as_deref().and_then(place_of) {
+            (Difference::Moved { to, marked, .. }, Some((home, _, _))) => match to.as_deref().and_then(place_of) {
                 None => leave("the mail server did not say where it went: look in the Trash"),
                 Some((mailbox, uidvalidity, uid)) => {
                     if to.as_ref().is_some_and(|to| now.contains_key(to)) {

@@ -1,6 +1,6 @@
 //! Accounts: an upstream origin with one credential, sealed together.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use http::StatusCode;
 use latch_core::catalog::Protocol;
@@ -38,9 +38,15 @@ pub struct Account {
     /// What its credential is sealed to.
     pub sealed_to: String,
     whole: Arc<Credential>,
+    trash: Mutex<Option<String>>,
 }
 
 impl Account {
+    /// Notes what its mail server calls the mailbox for deleted mail.
+    pub(super) fn note_trash(&self, name: Option<String>) {
+        *super::lock(&self.trash) = name;
+    }
+
     /// The same with the refresh token that stands now.
     fn renewed(self, stored: &Stored) -> Result<Self, RpcError> {
         match (&*self.whole, self.target.refresh_token()) {
@@ -74,6 +80,8 @@ struct Stored {
     base_url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     submission: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trash: Option<String>,
     token_endpoint: Option<String>,
     credential: String,
 }
@@ -128,17 +136,19 @@ impl Runtime {
             Credential::OAuth2 { token_endpoint, .. } => Some(check_url("token_endpoint", token_endpoint)?.to_string()),
             Credential::Bearer { .. } | Credential::Password { .. } => None,
         };
-        let stored = Stored {
+        let mut stored = Stored {
             id: params.id.clone(),
             provider: params.provider,
             base_url,
             submission,
+            trash: None,
             token_endpoint,
             credential: kind.to_owned(),
         };
         let mut account = account(&stored, credential, kind)?;
         if params.check {
             self.try_account(opened, provider, &account).await?;
+            stored.trash = super::lock(&account.trash).clone();
             // Trying it may have brought a new refresh token, and ended the one that was typed.
             account = account.renewed(&stored)?;
         }
@@ -190,6 +200,7 @@ impl Runtime {
                 provider: account.provider.clone(),
                 origin: account.target.origin().to_string(),
                 sends_through: account.target.submission().map(ToString::to_string),
+                trash: super::lock(&account.trash).clone(),
                 credential: account.credential.to_owned(),
                 failing: super::lock(&opened.failing).get(&account.id).cloned(),
                 sign_out_page: self
@@ -362,6 +373,7 @@ fn account(stored: &Stored, credential: Credential, kind: &'static str) -> Resul
         base_url: stored.base_url.clone(),
         sealed_to: stored.origin(),
         whole,
+        trash: Mutex::new(stored.trash.clone()),
     })
 }
 

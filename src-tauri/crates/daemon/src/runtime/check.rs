@@ -78,7 +78,9 @@ impl Runtime {
     async fn try_mail(&self, opened: &Opened, account: &Account, epoch: Epoch) -> Result<(), Refused> {
         let call = command("NOOP", None, &[]).ok_or_else(stopped)?;
         let lease = opened.guard().lease_preview(&account.id, &call, epoch).map_err(|_| stopped())?;
-        opened.upstream.mail_capabilities(lease, &account.target, &call).await.map_err(refused)?;
+        let can = opened.upstream.mail_capabilities(lease, &account.target, &call).await.map_err(refused)?;
+        // The login is good; which mailbox is the Trash can be found out later, too.
+        let _ = self.mail_server(opened, account, epoch, &can).await;
         if account.target.submission().is_none() {
             return Ok(());
         }

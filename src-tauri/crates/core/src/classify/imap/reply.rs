@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::set::Set;
-use super::token::{From, Piece, Token, split_word, tokens};
+use super::token::{From, Piece, Token, encode, split_word, tokens};
+use crate::call::Digest;
 use crate::recipe::View;
 use crate::undo::imap::Present;
 
@@ -204,6 +205,7 @@ pub fn fetched(tokens: &[Token]) -> Option<Fetched> {
         return None;
     }
     let mut fetched = Fetched::default();
+    let mut size = None;
     let (pairs, _) = items.as_chunks::<2>();
     for [name, value] in pairs {
         let words = |value: &Token| -> BTreeSet<String> {
@@ -218,6 +220,7 @@ pub fn fetched(tokens: &[Token]) -> Option<Fetched> {
             }
             "X-GM-LABELS" => fetched.present.labels = words(value),
             "INTERNALDATE" => fetched.date = value.nstring().map(std::borrow::Cow::into_owned),
+            "RFC822.SIZE" => size = value.number(),
             "ENVELOPE" => fetched.envelope = value.items().map(<[Token]>::to_vec),
             "BODY[]" => {
                 if let Token::Text(body) = value {
@@ -226,6 +229,9 @@ pub fn fetched(tokens: &[Token]) -> Option<Fetched> {
             }
             _ => {}
         }
+    }
+    if let (Some(size), Some(envelope)) = (size, &fetched.envelope) {
+        fetched.present.print = Some(Digest::of(&[&size.to_be_bytes(), &encode(envelope)]).to_string());
     }
     Some(fetched)
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use latch_core::classify::imap::name;
 use latch_ipc::Client;
 use latch_ipc::client::CallError;
 use latch_ipc::contract::{AccountList, Empty, StatusCall};
@@ -71,12 +72,17 @@ pub fn settings(
             if let Some(smtp) = smtp {
                 text.push_str(&format!("smtp.server = \"smtp://{smtp}\"\n{}", sasl("smtp", id, &token)));
             }
+            // It asks no server which mailbox is the Trash, and deletes nothing unless it is told.
+            text.push_str("mailbox.alias.inbox = \"INBOX\"\n");
+            text.push_str(&trash("mailbox.alias.trash", account.trash.as_deref()));
         }
         Program::Himalaya1 => {
             text.push_str(&backend("backend", "imap", imap, id, &token));
             if let Some(smtp) = smtp {
                 text.push_str(&backend("message.send.backend", "smtp", smtp, id, &token));
             }
+            let shown = account.trash.as_deref().map(|wire| name::shown(wire).unwrap_or_else(|| wire.to_owned()));
+            text.push_str(&trash("folder.aliases.trash", shown.as_deref()));
         }
     }
     Ok(text)
@@ -101,6 +107,14 @@ fn backend(prefix: &str, kind: &str, place: SocketAddr, id: &str, token: &str) -
         ("auth.cmd", quoted(token)),
     ];
     lines.iter().map(|(name, value)| format!("{prefix}.{name} = {value}\n")).collect()
+}
+
+/// Which mailbox the program moves deleted mail to.
+fn trash(setting: &str, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("{setting} = {}\n", quoted(name)),
+        None => format!("{setting} = \"Trash\" # as your mail server names it\n"),
+    }
 }
 
 /// Ids have letters, digits, `-`, `_` and `.` only; a dot would part a bare key.

@@ -412,6 +412,7 @@ fn mail_programs_are_told_this() {
         provider: provider.to_owned(),
         origin: "imaps://imap.example.net:993".to_owned(),
         sends_through: Some("smtps://smtp.example.net:465".to_owned()),
+        trash: id.contains('.').then(|| "Gel&APY-scht".to_owned()),
         credential: "password".to_owned(),
         failing: None,
         sign_out_page: None,

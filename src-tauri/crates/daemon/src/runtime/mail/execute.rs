@@ -29,6 +29,9 @@ use crate::upstream::imap::MailAnswer;
 /// What the largest answer to a change may be, in bytes.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
+/// What [`Present::print`] is made of.
+pub(super) const PRINT: [&str; 3] = ["UID", "RFC822.SIZE", "ENVELOPE"];
+
 /// A message as the quarantine keeps it.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Kept {
@@ -192,6 +195,11 @@ impl Runtime {
             Deed::Store { labels, .. } => {
                 let items: &[&str] = if *labels { &["UID", "FLAGS", "X-GM-LABELS"] } else { &["UID", "FLAGS"] };
                 let found = self.mail_fetch(account, epoch, on, items).await.map_err(Failure::Snapshot)?;
+                found.into_iter().map(|(uid, fetched)| (uid, fetched.present)).collect()
+            }
+            // Where the answer to a move is lost, this is what its messages are found by.
+            Deed::Move { .. } | Deed::Expunge if soft || part.operation.class != Class::Destroy => {
+                let found = self.mail_fetch(account, epoch, on, &PRINT).await.map_err(Failure::Snapshot)?;
                 found.into_iter().map(|(uid, fetched)| (uid, fetched.present)).collect()
             }
             _ => BTreeMap::<u32, Present>::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use latch_core::call::Call;
 use latch_core::classify::imap::deed::{On, Server, chunks, command, object, place_of};
-use latch_core::classify::imap::name::{INBOX, shown};
+use latch_core::classify::imap::name::{INBOX, canonical, shown};
 use latch_core::classify::imap::reply::{self, Fetched, Listed};
 use latch_core::classify::imap::token::Token;
 use latch_core::lease::Epoch;
@@ -60,8 +60,10 @@ impl Runtime {
         let answer = self.mail_read(account, epoch, &call).await?;
         let listed: Vec<Listed> = answer.untagged.iter().filter_map(|tokens| reply::listed(tokens)).collect();
         let special = |attribute: &str, names: &[&str]| reply::special(&listed, attribute, names);
+        let trash = special("\\Trash", &reply::TRASH);
+        account.note_trash(trash.clone().filter(|name| canonical(name.as_bytes()).is_some()));
         Ok(Server {
-            trash: special("\\Trash", &reply::TRASH),
+            trash,
             junk: special("\\Junk", &reply::JUNK),
             delimiter: listed.iter().find_map(|one| one.delimiter),
             moves: has("MOVE") || has("IMAP4REV2"),
@@ -92,19 +94,29 @@ impl Runtime {
 
     /// Messages in a mailbox.
     pub(crate) async fn mail_count(&self, account: &Account, epoch: Epoch, mailbox: &str) -> Result<u32, ReadError> {
-        let call =
-            command("STATUS", None, &[Token::text(mailbox), Token::atoms(["MESSAGES"])]).ok_or(ReadError::Stopped)?;
+        self.mail_status(account, epoch, mailbox, "MESSAGES").await
+    }
+
+    /// A number that the server says of a mailbox.
+    pub(super) async fn mail_status(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        mailbox: &str,
+        item: &str,
+    ) -> Result<u32, ReadError> {
+        let call = command("STATUS", None, &[Token::text(mailbox), Token::atoms([item])]).ok_or(ReadError::Stopped)?;
         let answer = self.mail_read(account, epoch, &call).await?;
         let count = answer.untagged.iter().find_map(|tokens| match tokens.as_slice() {
             [word, _, Token::List(items)] if word.word()? == "STATUS" => {
                 let (pairs, _) = items.as_chunks::<2>();
-                pairs.iter().find(|[name, _]| name.word().is_some_and(|name| name == "MESSAGES"))?.get(1)?.number()
+                pairs.iter().find(|[name, _]| name.word().is_some_and(|name| name == item))?.get(1)?.number()
             }
             _ => None,
         });
         count
             .and_then(|count| u32::try_from(count).ok())
-            .ok_or_else(|| ReadError::Answer("the mail server does not say how many messages are in it".to_owned()))
+            .ok_or_else(|| ReadError::Answer(format!("the mail server does not say {item} of it")))
     }
 
     /// What the dialog would show of a request's messages. What can't be read is left out.

@@ -102,6 +102,12 @@ impl MailSession {
                 Ok(messages) => self.on_mailbox(tag, Deed::Delete { messages }, mailbox, talk).await,
                 Err(text) => Self::told(talk, tag, &format!("NO [NONEXISTENT] {text}")),
             },
+            // One command would take away any number of messages, and count as one.
+            Command::Rename { mailbox, to } if self.takes_away(&mailbox, &to) => Self::told(
+                talk,
+                tag,
+                "NO [CANNOT] Renaming a mailbox into the Trash would remove all of its mail at once: use DELETE, which is asked about, or MOVE for the messages that you mean",
+            ),
             Command::Rename { mailbox, to } => self.on_mailbox(tag, Deed::Rename { to }, mailbox, talk).await,
             Command::Subscribe { mailbox, off } => self.on_mailbox(tag, Deed::Subscribe { off }, mailbox, talk).await,
             Command::SetAcl { mailbox, who, rights } => {
@@ -119,6 +125,11 @@ impl MailSession {
                 self.on_mailbox(tag, Deed::Setting { verb, args }, String::new(), talk).await
             }
         }
+    }
+
+    fn takes_away(&self, mailbox: &str, to: &str) -> bool {
+        let gone = |name: &str| self.server.is_trash(name) || self.server.is_junk(name);
+        gone(to) && !gone(mailbox)
     }
 
     pub(super) fn told(talk: &mut Talk, tag: &str, text: &str) -> io::Result<Next> {

@@ -1,0 +1,129 @@
+//! A line between the engine and its mail server that can break, and that can change what is said.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// When the line breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Before the server hears the command.
+    Before,
+    /// After the server did what it was told, before its answer is heard.
+    After,
+}
+
+#[derive(Default)]
+struct Rules {
+    /// A command with this word in it.
+    cut: Option<(String, Cut)>,
+    /// A line of the server with these words in it is replaced, up to its end.
+    says: Vec<(String, Vec<u8>)>,
+    /// Words of a command that the server hears differently.
+    hears: Vec<(String, String)>,
+}
+
+/// The line.
+pub(crate) struct Liar {
+    /// Where it begins.
+    pub(crate) port: u16,
+    rules: Arc<Mutex<Rules>>,
+}
+
+impl Liar {
+    pub(crate) async fn before(server: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let rules = Arc::<Mutex<Rules>>::default();
+        let own = Arc::clone(&rules);
+        tokio::spawn(async move {
+            while let Ok((engine, _)) = listener.accept().await {
+                tokio::spawn(relay(engine, server, Arc::clone(&own)));
+            }
+        });
+        Self { port, rules }
+    }
+
+    fn rules(&self) -> std::sync::MutexGuard<'_, Rules> {
+        self.rules.lock().expect("not poisoned")
+    }
+
+    /// From now on the line breaks at each command with this word.
+    pub(crate) fn cut(&self, word: &str, cut: Cut) {
+        self.rules().cut = Some((word.to_owned(), cut));
+    }
+
+    /// From now on the engine hears this instead of a line with these words.
+    pub(crate) fn says(&self, instead_of: &str, line: impl Into<Vec<u8>>) {
+        self.rules().says.push((instead_of.to_owned(), line.into()));
+    }
+
+    /// From now on the server hears these words instead of others.
+    pub(crate) fn hears(&self, instead_of: &str, words: &str) {
+        self.rules().hears.push((instead_of.to_owned(), words.to_owned()));
+    }
+
+    /// Honest again, for new connections and old ones.
+    pub(crate) fn mend(&self) {
+        *self.rules() = Rules::default();
+    }
+}
+
+fn has(line: &[u8], words: &str) -> bool {
+    line.windows(words.len()).any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
+}
+
+async fn relay(engine: TcpStream, server: u16, rules: Arc<Mutex<Rules>>) -> std::io::Result<()> {
+    if matches!(&rules.lock().expect("not poisoned").cut, Some((word, _)) if word == "(connect)") {
+        return Ok(());
+    }
+    let server = TcpStream::connect(("127.0.0.1", server)).await?;
+    let (from_engine, mut to_engine) = engine.into_split();
+    let (from_server, mut to_server) = server.into_split();
+    let (mut from_engine, mut from_server) = (BufReader::new(from_engine), BufReader::new(from_server));
+    let (said, deaf) = (Arc::clone(&rules), Arc::new(AtomicBool::new(false)));
+    let is_deaf = Arc::clone(&deaf);
+    let answers = async move {
+        let mut line = Vec::new();
+        while from_server.read_until(b'\n', &mut line).await? > 0 {
+            let lie = said.lock().expect("not poisoned").says.iter().find(|(words, _)| has(&line, words)).cloned();
+            if is_deaf.load(Ordering::SeqCst) {
+                return std::future::pending().await;
+            }
+            to_engine.write_all(&lie.map_or_else(|| line.clone(), |(_, lie)| lie)).await?;
+            line.clear();
+        }
+        std::io::Result::Ok(())
+    };
+    let commands = async move {
+        let mut line = Vec::new();
+        while from_engine.read_until(b'\n', &mut line).await? > 0 {
+            let (cut, hears) = {
+                let rules = rules.lock().expect("not poisoned");
+                let cut = rules.cut.clone().filter(|(word, _)| has(&line, word)).map(|(_, cut)| cut);
+                (cut, rules.hears.iter().find(|(words, _)| has(&line, words)).cloned())
+            };
+            if let Some((words, instead)) = hears {
+                line = String::from_utf8_lossy(&line).replace(&words, &instead).into_bytes();
+            }
+            deaf.store(cut.is_some(), Ordering::SeqCst);
+            if cut != Some(Cut::Before) {
+                to_server.write_all(&line).await?;
+            }
+            if cut.is_some() {
+                // By then the server has done it.
+                let wait = if cut == Some(Cut::After) { 150 } else { 0 };
+                tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+                return std::io::Result::Ok(());
+            }
+            line.clear();
+        }
+        std::io::Result::Ok(())
+    };
+    tokio::select! {
+        ended = answers => ended,
+        ended = commands => ended,
+    }
+}

@@ -1,0 +1,350 @@
+//! himalaya, the mail program that agents use most: unmodified, set up with what `latch account show` prints, against a real mail server and a real one for
+//! sending. Every call of it is a login of its own, with a token that `latch token` gives it.
+
+#![cfg(unix)]
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use latch_ipc::Secret;
+use latch_ipc::contract::{
+    AccountAdd, AccountAddParams, AgentConnect, AgentConnectParams, CredentialParams, Empty, HoldList,
+    MailServerParams, MailTls, PanicCall, SettingsSet, UndoResult, UndoRun, UndoRunParams, UpstreamParams,
+};
+use latch_ipc::view::{Class, HoldView};
+use latch_tests::dovecot::{Dovecot, PASSWORD, Stored, USER};
+use latch_tests::engine::{Engine, Start};
+use latch_tests::paths;
+use latch_tests::scene::{ACCOUNT, AGENT, grant};
+use latch_tests::sink::Sink;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+/// What himalaya says when the person said no.
+const SAID_NO: &str = "The person said no";
+
+/// A mailbox with a server for sending, an engine, and himalaya as the agent.
+struct House {
+    dovecot: Dovecot,
+    sink: Sink,
+    engine: Engine,
+    home: TempDir,
+    folder: TempDir,
+}
+
+/// A program that ran.
+#[derive(Debug)]
+struct Ran {
+    good: bool,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn ok(self) -> String {
+        assert!(self.good, "{self:?}");
+        self.out
+    }
+
+    #[track_caller]
+    fn refused(self) -> String {
+        assert!(!self.good, "{self:?}");
+        format!("{}{}", self.out, self.err)
+    }
+}
+
+async fn run(command: &mut Command, input: &str) -> Ran {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // One that reads nothing has closed it by now.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output());
+    let output = output.await.expect("it ends").expect("it ran");
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Ran { good: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+impl House {
+    async fn new(mails: usize, preset: &str) -> Self {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let login = json!({ "user": USER, "password": PASSWORD });
+        let start = Start::at(home.path()).in_memory().imap().smtp().start();
+        let (dovecot, sink, engine) = tokio::join!(Dovecot::start(mails), Sink::with(login), start);
+        let server = |port| MailServerParams {
+            host: "127.0.0.1".to_owned(),
+            port: Some(port),
+            tls: MailTls::None,
+            username: None,
+        };
+        let params = AccountAddParams {
+            check: true,
+            id: ACCOUNT.to_owned(),
+            provider: "imap".to_owned(),
+            upstream: UpstreamParams {
+                imap: Some(server(dovecot.port)),
+                smtp: Some(server(sink.port)),
+                ..UpstreamParams::default()
+            },
+            credential: CredentialParams::Password {
+                username: USER.to_owned(),
+                password: Secret::new(PASSWORD.to_owned()),
+            },
+        };
+        engine.call(AccountAdd, params).await;
+        // The tokens are for this program, and for what it starts: no secret is written into its settings.
+        let program = Some(paths::himalaya().to_string_lossy().into_owned());
+        let params = AgentConnectParams { id: AGENT.to_owned(), name: "Himalaya".to_owned(), program };
+        engine.call(AgentConnect, params).await;
+        grant(&engine, AGENT, ACCOUNT, preset).await;
+        engine.call(SettingsSet, json!({ "outbox_seconds": 0 })).await;
+        let house = Self { dovecot, sink, engine, home, folder: tempfile::tempdir().expect("a temporary folder") };
+        let shown = ["account", "show", ACCOUNT, "--client", "himalaya", "--agent", AGENT];
+        let settings = run(house.command(&paths::latch()).args(shown), "").await.ok();
+        std::fs::write(house.folder.path().join("config.toml"), settings).expect("a file");
+        house
+    }
+
+    /// A program in the environment of an agent: `latch` is found, and finds the engine.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        let latch = paths::latch();
+        let folder = latch.parent().expect("a folder").display();
+        command.env_clear().env("PATH", format!("{folder}:/usr/bin:/bin"));
+        command.env("LATCHSTRING_HOME", self.home.path()).env("HOME", self.folder.path());
+        command
+    }
+
+    async fn himalaya(&self, words: &[&str]) -> Ran {
+        self.himalaya_with(words, "").await
+    }
+
+    async fn himalaya_with(&self, words: &[&str], input: &str) -> Ran {
+        let mut command = self.command(&paths::himalaya());
+        command.arg("-c").arg(self.folder.path().join("config.toml")).args(words);
+        let ran = run(&mut command, input).await;
+        assert!(!format!("{ran:?}").contains(PASSWORD));
+        ran
+    }
+
+    /// The same while the person decides.
+    async fn while_decided<T>(&self, words: &[&str], person: impl AsyncFnOnce(HoldView) -> T) -> (Ran, T) {
+        let decided = async {
+            let hold = self.engine.hold().await;
+            person(hold).await
+        };
+        tokio::join!(self.himalaya(words), decided)
+    }
+
+    async fn undo_everything(&self) -> UndoResult {
+        let params = UndoRunParams::Agent { agent: AGENT.to_owned(), since: "1h".to_owned() };
+        self.engine.call(UndoRun, params).await
+    }
+
+    fn mailboxes(&self) -> [Vec<Stored>; 3] {
+        ["INBOX", "Trash", "Archive"].map(|name| self.dovecot.messages(name))
+    }
+
+    fn counts(&self) -> [usize; 3] {
+        self.mailboxes().map(|messages| messages.len())
+    }
+}
+
+fn numbers(from: usize, to: usize) -> Vec<String> {
+    (from..=to).map(|number| number.to_string()).collect()
+}
+
+fn words<'a>(first: &[&'a str], rest: &'a [String]) -> Vec<&'a str> {
+    first.iter().copied().chain(rest.iter().map(String::as_str)).collect()
+}
+
+#[tokio::test]
+async fn with_the_settings_that_are_printed_it_reads_sorts_and_writes() {
+    let house = House::new(12, "organize").await;
+    let start = house.mailboxes();
+    house.himalaya(&["account", "check"]).await.ok();
+    let listed = house.himalaya(&["mailbox", "list", "--counts"]).await.ok();
+    assert!(["Inbox", "Trash", "Archive", "Sent"].iter().all(|name| listed.contains(name)), "{listed}");
+    let listed = house.himalaya(&["envelope", "list"]).await.ok();
+    assert!(listed.contains("Mail number 1 ") && listed.contains("Mail number 12"), "{listed}");
+    let found = house.himalaya(&["envelope", "search", "from", "alice", "order", "by", "date", "desc"]).await.ok();
+    assert!(found.contains("Mail number 9") && !found.contains("Mail number 8"), "{found}");
+    let read = house.himalaya(&["message", "read", "3"]).await.ok();
+    assert!(read.contains("Subject: Mail number 3") && read.contains("Grüße 3"), "{read}");
+    // Not even where it asks for the read mark: reading over IMAP marks nothing.
+    house.himalaya(&["message", "read", "6", "--seen"]).await.ok();
+    assert_eq!(house.mailboxes(), start, "reading leaves no trace");
+
+    house.himalaya(&["flag", "add", "3", "--flag", "seen", "--flag", "flagged"]).await.ok();
+    assert!(house.dovecot.messages("INBOX").iter().any(|one| one.subject == "Mail number 3" && one.flags == "FS"));
+    house.himalaya(&["flag", "remove", "3", "--flag", "seen", "--flag", "flagged"]).await.ok();
+    house.himalaya(&["imap", "create", "Projects"]).await.ok();
+    let copied = house.himalaya(&["message", "copy", "--to", "Projects", "1", "2"]).await.ok();
+    assert!(copied.contains("2 messages successfully copied"), "{copied}");
+    let moved = house.himalaya(&["message", "move", "--to", "Archive", "4"]).await.ok();
+    assert!(moved.contains("1 message successfully moved"), "{moved}");
+    let mail = "From: erin@example.com\r\nTo: bob@friends.example\r\nSubject: A draft\r\n\r\nNot yet.\r\n";
+    house.himalaya_with(&["message", "add", "--mailbox", "Archive", "--flag", "draft"], mail).await.ok();
+    assert_eq!(house.dovecot.messages("Projects").len(), 2);
+    assert_eq!(house.counts(), [11, 0, 2]);
+    assert!(house.engine.call(HoldList, Empty {}).await.is_empty(), "all of it is within the budgets");
+    let undone = house.undo_everything().await;
+    assert!(undone.not_restored.is_empty(), "{undone:?}");
+    assert_eq!(house.dovecot.messages("INBOX"), start[0]);
+}
+
+#[tokio::test]
+async fn a_bulk_deletion_is_held_shown_allowed_in_part_and_undone() {
+    let house = House::new(40, "organize").await;
+    let start = house.mailboxes();
+    let all = numbers(1, 40);
+    let (ran, ()) =
+        house
+            .while_decided(&words(&["message", "delete"], &all), async |hold| {
+                assert_eq!((hold.verb.as_str(), hold.class, hold.count), ("Trash", Class::Remove, 40));
+                assert_eq!(hold.objects.len(), 40);
+                assert!(hold.objects.iter().any(|object| object.title == "Mail number 17"
+                    && object.from.as_deref() == Some("Bob <bob@example.net>")));
+                assert_eq!(house.mailboxes(), start, "nothing before the person has spoken");
+                let keep: Vec<&str> = hold.objects.iter().take(5).map(|object| object.id.as_str()).collect();
+                house.engine.allow_only(&hold, &keep).await;
+            })
+            .await;
+    let said = ran.refused();
+    assert!(said.contains("The person allowed this for 5 of 40 messages"), "{said}");
+    assert_eq!(house.counts(), [35, 5, 0]);
+
+    let rest = numbers(6, 40);
+    let (ran, ()) = house
+        .while_decided(&words(&["message", "move", "--to", "Archive"], &rest), async |hold| {
+            assert_eq!((hold.verb.as_str(), hold.count), ("Move", 35));
+            house.engine.deny(&hold).await;
+        })
+        .await;
+    let said = ran.refused();
+    assert!(said.contains(SAID_NO), "{said}");
+    assert_eq!(house.counts(), [35, 5, 0]);
+    let undone = house.undo_everything().await;
+    assert_eq!((undone.restored, undone.not_restored.len()), (5, 0), "{undone:?}");
+    assert_eq!(house.mailboxes(), start, "byte by byte");
+}
+
+#[tokio::test]
+async fn deleting_in_the_trash_is_for_ever_asked_and_comes_back_from_the_quarantine() {
+    let house = House::new(6, "organize").await;
+    house.himalaya(&["message", "delete", "1", "2", "3"]).await.ok();
+    assert_eq!(house.counts(), [3, 3, 0]);
+    let before = house.mailboxes();
+    // It marks them, then expunges them: two questions.
+    let person = async {
+        let hold = house.engine.hold().await;
+        assert_eq!((hold.verb.as_str(), hold.count), ("Mark as deleted", 3));
+        house.engine.allow(&hold).await;
+        let hold = loop {
+            let hold = house.engine.hold().await;
+            if hold.verb != "Mark as deleted" {
+                break hold;
+            }
+        };
+        assert_eq!((hold.verb.as_str(), hold.class, hold.count), ("Delete for ever", Class::Destroy, 3));
+        // There is no Trash below the Trash: to allow it is to allow it for ever.
+        assert!(!hold.forever);
+        house.engine.allow(&hold).await;
+    };
+    let (ran, ()) = tokio::join!(house.himalaya(&["message", "delete", "-m", "trash", "1", "2", "3"]), person);
+    ran.ok();
+    assert_eq!(house.counts(), [3, 0, 0]);
+    let undone = house.undo_everything().await;
+    assert!(undone.not_restored.is_empty(), "{undone:?}");
+    let after = house.mailboxes();
+    let whole = |mailboxes: &[Vec<Stored>; 3]| {
+        let mut all: Vec<Stored> = mailboxes.iter().flatten().cloned().collect();
+        all.sort();
+        all
+    };
+    assert_eq!(whole(&after), whole(&before), "bytes, flags and dates");
+}
+
+#[tokio::test]
+async fn the_inbox_incident_one_by_one_with_a_login_each() {
+    let house = House::new(30, "organize").await;
+    let start = house.mailboxes();
+    let runaway = async {
+        let mut done = 0;
+        for uid in numbers(1, 30) {
+            let call: &[&str] = match done % 2 {
+                0 => &["message", "delete", &uid],
+                _ => &["imap", "store", &uid, "-f", "\\Deleted"],
+            };
+            done += usize::from(house.himalaya(call).await.good);
+        }
+        done
+    };
+    let person = async {
+        let mut asked = 0;
+        loop {
+            let hold = house.engine.hold_within(Duration::from_secs(3600)).await;
+            assert_eq!(hold.count, 1);
+            house.engine.deny(&hold).await;
+            asked += 1;
+            // After three denials in a row it is not asked any more.
+            assert!(asked <= 3, "the person is not buried in questions");
+        }
+    };
+    let done = tokio::select! { done = runaway => done, () = person => unreachable!() };
+    // 5 in ten minutes, halved in an agent's first week, rounded up.
+    assert_eq!(done, 3);
+    let [inbox, trash, _] = house.mailboxes();
+    assert_eq!(trash.len() + inbox.iter().filter(|one| one.flags.contains('T')).count(), 3);
+    let undone = house.undo_everything().await;
+    assert_eq!((undone.restored, undone.not_restored.len()), (3, 0), "{undone:?}");
+    assert_eq!(house.mailboxes(), start);
+}
+
+#[tokio::test]
+async fn stopped_while_it_waits_nothing_is_done_and_the_next_call_gets_no_token() {
+    let house = House::new(20, "organize").await;
+    let start = house.mailboxes();
+    let all = numbers(1, 20);
+    let (ran, ()) = house
+        .while_decided(&words(&["message", "delete"], &all), async |_| {
+            house.engine.call(PanicCall, Empty {}).await;
+        })
+        .await;
+    ran.refused();
+    let said = house.himalaya(&["envelope", "list"]).await.refused();
+    assert!(said.to_lowercase().contains("stopped"), "{said}");
+    assert_eq!(house.mailboxes(), start);
+}
+
+#[tokio::test]
+async fn it_sends_what_the_person_allowed_and_hears_of_a_denial() {
+    let house = House::new(1, "assistant").await;
+    let send = |subject: &'static str| {
+        let to = ["--to", "bob@friends.example", "--from", "erin@example.com", "--body", "Hello", "--subject"];
+        [&["message", "compose", "--send"][..], &to[..], &[subject][..]].concat()
+    };
+    let (ran, ()) = house
+        .while_decided(&send("No"), async |hold| {
+            assert_eq!((hold.verb.as_str(), hold.class, hold.count), ("Send", Class::Send, 1));
+            house.engine.deny(&hold).await;
+        })
+        .await;
+    let said = ran.refused();
+    assert!(said.contains(SAID_NO), "{said}");
+    let (ran, ()) = house.while_decided(&send("Yes"), async |hold| drop(house.engine.allow(&hold).await)).await;
+    ran.ok();
+    let arrived = house.sink.arrived(1).await;
+    assert_eq!((arrived.len(), arrived[0].recipients.as_slice()), (1, &["bob@friends.example".to_owned()][..]));
+    assert!(arrived[0].text().contains("Subject: Yes") && arrived[0].text().contains("Hello"));
+}
