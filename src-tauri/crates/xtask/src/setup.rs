@@ -117,8 +117,10 @@ pub fn himalaya(tree: &Tree) -> Outcome<PathBuf> {
     let mut command = cargo();
     command.args(["install", "himalaya", "--locked", "--force", "--version", &format!("={HIMALAYA}")]);
     command.args(["--no-default-features", "--features", "imap,smtp,rustls-ring", "--root"]).arg(tree.tools());
-    // Its own folder, so that nothing of ours is compiled anew.
-    run(command.arg("--target-dir").arg(tree.target().join("himalaya")).current_dir(tree.root()))?;
+    // Its own folder, so that nothing of ours is compiled anew; a gigabyte that nobody needs afterwards.
+    let build = tree.target().join("himalaya");
+    run(command.arg("--target-dir").arg(&build).current_dir(tree.root()))?;
+    let _ = std::fs::remove_dir_all(build);
     Ok(program)
 }
 

@@ -35,7 +35,7 @@ pub fn how(account: &AccountView, doors: &DoorsView) -> String {
     }
     let Some(imap) = place(doors.imap.as_deref()) else {
         return format!(
-            "Mail programs can't reach {id} yet: the IMAP door is closed. Start with --imap 127.0.0.1:PORT.\n"
+            "Mail programs can't reach {id} yet: the IMAP door is closed. The tray app opens it, and latch serve --imap 127.0.0.1:PORT.\n"
         );
     };
     let mut text =
@@ -60,7 +60,7 @@ pub fn settings(
         return Err(format!("{} is no mailbox that is reached over IMAP.", plain(&account.id)));
     }
     let imap = place(doors.imap.as_deref())
-        .ok_or_else(|| "The IMAP door is closed: start with --imap 127.0.0.1:PORT.".to_owned())?;
+        .ok_or_else(|| "The IMAP door is closed: the tray app opens it, and latch serve --imap 127.0.0.1:PORT.".to_owned())?;
     let smtp = sending(account, doors);
     let id = &account.id;
     let token = agent.map_or("latch token".to_owned(), |agent| format!("latch token {agent}"));
