@@ -138,7 +138,9 @@ async fn a_move_whose_answer_is_lost_is_found_again_and_can_be_undone() {
             let said = loop {
                 tokio::select! {
                     said = client.end(&tag) => break said,
-                    hold = post.engine.hold() => drop(post.engine.allow(&hold).await),
+                    hold = post.engine.hold() => {
+                        post.engine.allow(&hold).await;
+                    }
                 }
             };
             let lost = said.end.starts_with("NO [UNAVAILABLE]");

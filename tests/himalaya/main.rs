@@ -342,7 +342,7 @@ async fn it_sends_what_the_person_allowed_and_hears_of_a_denial() {
         .await;
     let said = ran.refused();
     assert!(said.contains(SAID_NO), "{said}");
-    let (ran, ()) = house.while_decided(&send("Yes"), async |hold| drop(house.engine.allow(&hold).await)).await;
+    let (ran, _) = house.while_decided(&send("Yes"), async |hold| house.engine.allow(&hold).await).await;
     ran.ok();
     let arrived = house.sink.arrived(1).await;
     assert_eq!((arrived.len(), arrived[0].recipients.as_slice()), (1, &["bob@friends.example".to_owned()][..]));

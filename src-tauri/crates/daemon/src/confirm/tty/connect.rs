@@ -59,8 +59,9 @@ pub fn settings(
     if account.provider != "imap" {
         return Err(format!("{} is no mailbox that is reached over IMAP.", plain(&account.id)));
     }
-    let imap = place(doors.imap.as_deref())
-        .ok_or_else(|| "The IMAP door is closed: the tray app opens it, and latch serve --imap 127.0.0.1:PORT.".to_owned())?;
+    let imap = place(doors.imap.as_deref()).ok_or_else(|| {
+        "The IMAP door is closed: the tray app opens it, and latch serve --imap 127.0.0.1:PORT.".to_owned()
+    })?;
     let smtp = sending(account, doors);
     let id = &account.id;
     let token = agent.map_or("latch token".to_owned(), |agent| format!("latch token {agent}"));
