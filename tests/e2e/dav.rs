@@ -1,13 +1,16 @@
 //! Calendars and contacts: what is read, held, changed and put back on a real Radicale.
 
 use latch_ipc::contract::{
-    Empty, HoldList, PanicCall, Resume, SettingsSet, UndoList, UndoListParams, UndoRun, UndoRunParams, Verdict,
+    Empty, GrantPut, GrantPutParams, HoldList, PanicCall, Resume, SettingsSet, UndoList, UndoListParams, UndoRun,
+    UndoRunParams, Verdict,
 };
 use latch_ipc::rpc::ErrorCode;
 use latch_ipc::view::{Class, HoldState, HoldView, Reversible};
 use latch_tests::Answer;
 use latch_tests::engine::decision;
+
 use latch_tests::radicale::{Dav, Diary, FRIENDS, PASSWORD, WORK, contact, event};
+use latch_tests::scene::AGENT;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -223,6 +226,35 @@ async fn what_changed_between_question_and_answer_is_left_alone() {
         assert_eq!(diary.radicale.stored(), stored);
     }
     assert!(diary.engine.call(UndoList, UndoListParams::default()).await.is_empty());
+}
+
+#[tokio::test]
+async fn settings_that_the_person_changed_meanwhile_are_left_alone() {
+    let diary = Diary::new(1, "organize").await;
+    let one = GrantPutParams {
+        agent: AGENT.to_owned(),
+        account: "cal".to_owned(),
+        preset: "organize".to_owned(),
+        authorization_details: None,
+        budgets: Some([("modify".to_owned(), [1, 1])].into()),
+        expires_in: None,
+    };
+    diary.engine.call(GrantPut, one).await;
+    let (agent, person) = (diary.agent().await, diary.radicale.person());
+    let name = |name| {
+        format!(
+            "<propertyupdate xmlns='DAV:'><set><prop><displayname>{name}</displayname></prop></set></propertyupdate>"
+        )
+    };
+    agent.dav("PROPPATCH", WORK, &[], &name("Mine")).await.expect(207);
+    let asked = asks(&agent, "PROPPATCH", WORK, &[], &name("Ours"));
+    let hold = diary.engine.hold().await;
+    person.dav("PROPPATCH", WORK, &[], &name("Family")).await.expect(207);
+    let stored = diary.radicale.stored();
+    diary.engine.allow(&hold).await;
+    let answer = asked.await.unwrap().expect(412);
+    assert!(answer.text().contains("settings of /erin/work/ are no longer"), "{}", answer.text());
+    assert_eq!(diary.radicale.stored(), stored);
 }
 
 #[tokio::test]

@@ -499,6 +499,21 @@ async fn panic_cuts_a_sending_and_nothing_is_sent_after_it() {
 }
 
 #[tokio::test]
+async fn the_same_mail_while_it_is_leaving_leaves_once() {
+    let out = house(&[BOB]).await;
+    out.sink.mood("hang").await;
+    let (mut first, mut again) = (out.client().await, out.client().await);
+    first.hand_in(USER, &[BOB], &mail(BOB, "Once")).await;
+    out.sink.arrived(2).await;
+    drop(first);
+    again.hand_in(USER, &[BOB], &mail(BOB, "Once")).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    out.engine.call(PanicCall, Empty {}).await;
+    assert_eq!(again.reply().await, "");
+    assert_eq!(out.sink.mails().len(), 2);
+}
+
+#[tokio::test]
 async fn a_frozen_mail_that_is_allowed_leaves_once() {
     let out = house(&[BOB]).await;
     out.engine.call(SettingsSet, json!({ "outbox_seconds": 2 })).await;
@@ -524,6 +539,27 @@ async fn whom_a_header_names_without_getting_the_mail_becomes_known_to_nobody() 
     client.hand_in(USER, &["eve@evil.example"], &mail("eve@evil.example", "Now")).await;
     let hold = out.engine.hold().await;
     assert_eq!(first_times(&hold), ["eve@evil.example"]);
+    out.engine.deny(&hold).await;
+    assert!(client.reply().await.starts_with("550 "));
+}
+
+#[tokio::test]
+async fn where_bounces_go_is_decided_about() {
+    const EVE: &str = "eve@evil.example";
+    let out = house(&[BOB]).await;
+    let mut client = out.client().await;
+    client.hand_in(EVE, &[BOB], &mail(BOB, "Hello")).await;
+    let hold = out.engine.hold().await;
+    assert_eq!(first_times(&hold), [EVE]);
+    out.engine.allow(&hold).await;
+    assert!(client.reply().await.starts_with("250 "));
+    for again in [EVE, ""] {
+        assert!(client.submit(again, &[BOB], &mail(BOB, "Again")).await.starts_with("250 "), "{again}");
+    }
+    // That she may have bounces makes her nobody to write to.
+    client.hand_in(USER, &[EVE], &mail(EVE, "Now")).await;
+    let hold = out.engine.hold().await;
+    assert_eq!(first_times(&hold), [EVE]);
     out.engine.deny(&hold).await;
     assert!(client.reply().await.starts_with("550 "));
 }

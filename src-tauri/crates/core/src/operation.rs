@@ -5,6 +5,8 @@
 //!   Operation: action, Class, objects, meters, audience, facts, undo
 //! ```
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, Digest};
@@ -170,6 +172,21 @@ pub struct Member {
     pub address: String,
     /// `to`, `cc`, `bcc`, `forward`, `delegate`, ...
     pub role: String,
+}
+
+/// The role of who does not get a mail, but what comes back of it (RFC 5321 section 4.4: its reverse path).
+pub const BOUNCES: &str = "bounces";
+
+impl Member {
+    /// Under what name it is remembered that the person wrote to it. Whoever was let have bounces is not thereby one to write to.
+    #[must_use]
+    pub fn known_as(&self) -> Cow<'_, str> {
+        if self.role == BOUNCES {
+            Cow::Owned(format!("{BOUNCES}:{}", self.address))
+        } else {
+            Cow::Borrowed(&self.address)
+        }
+    }
 }
 
 /// A fact of the decoded request that the person sees.

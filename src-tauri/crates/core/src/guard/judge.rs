@@ -201,7 +201,7 @@ impl Guard {
         let knows = |audience: &Audience| {
             audience.place.is_none()
                 && !audience.members.is_empty()
-                && audience.members.iter().all(|member| self.is_known(grant.account(), &member.address, now))
+                && audience.members.iter().all(|member| self.is_known(grant.account(), &member.known_as(), now))
         };
         self.judge_in(room, &knows, (grant, narrowed), request, now)
     }
@@ -474,7 +474,7 @@ impl Guard {
             .parts
             .iter()
             .filter_map(|part| part.operation.audience.as_ref())
-            .flat_map(|audience| audience.members.iter().map(|member| member.address.clone()))
+            .flat_map(|audience| audience.members.iter().map(|member| member.known_as().into_owned()))
             .filter(|address| !self.is_known(account, address, now))
             .collect();
         let mut record = record(now, Kind::Hold, why.clone());

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Guard, Now};
 use crate::call::Digest;
 use crate::journal::{Commit, Put, Shelf};
-use crate::operation::{Class, Request};
+use crate::operation::{BOUNCES, Class, Request};
 use crate::recipe::sent::Writes;
 use crate::time::{Span, Time};
 
@@ -116,6 +116,8 @@ impl Guard {
         let sends = request.parts.iter().filter(|part| part.operation.class == Class::Send);
         let members = sends.filter_map(|part| part.operation.audience.as_ref()).flat_map(|audience| &audience.members);
         let mut unheard: Vec<String> = Vec::new();
+        // Sent mail does not tell where its bounces went.
+        let members = members.filter(|member| member.role != BOUNCES);
         for address in members.map(|member| member.address.to_ascii_lowercase()) {
             let entry = entry(account, &address);
             let answered = self.known.heard.get(&entry).is_some_and(|(_, until)| *until > now.time);

@@ -332,7 +332,7 @@ pub(super) fn recipients(request: &Request) -> Vec<String> {
         .iter()
         .filter(|part| part.operation.class == latch_core::operation::Class::Send)
         .filter_map(|part| part.operation.audience.as_ref())
-        .flat_map(|audience| audience.members.iter().map(|member| member.address.clone()))
+        .flat_map(|audience| audience.members.iter().map(|member| member.known_as().into_owned()))
         .collect()
 }
 

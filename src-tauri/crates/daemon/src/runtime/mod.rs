@@ -117,6 +117,8 @@ pub(crate) struct Opened {
     pub(crate) starts: Vec<String>,
     /// Mails that wait.
     pub(crate) outbox: Mutex<BTreeMap<u64, outbox::Waiting>>,
+    /// Mails that are leaving now.
+    pub(crate) sending: Mutex<smtp::Leaving>,
     /// The mails whose leaving stops everything.
     pub(crate) phones: phone::Phones,
     /// Reads that count but are not charged durably yet.

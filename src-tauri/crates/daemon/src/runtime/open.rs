@@ -471,6 +471,7 @@ impl Runtime {
             guard: Mutex::new(guard),
             accounts: RwLock::new(accounts),
             answers: Mutex::new(HashMap::new()),
+            sending: Mutex::new(HashMap::new()),
             undoing: tokio::sync::Mutex::default(),
             spool,
             asks: Mutex::default(),

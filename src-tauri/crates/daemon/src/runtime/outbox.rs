@@ -10,7 +10,7 @@ use latch_core::guard::{Now, record};
 use latch_core::hold::{State, StoredPart};
 use latch_core::journal::{Commit, Kind, Put, Record, Shelf};
 use latch_core::lease::Epoch;
-use latch_core::operation::{Class, Objects, Part, Request};
+use latch_core::operation::{BOUNCES, Class, Objects, Part, Request};
 use latch_core::plan::Permit;
 use latch_core::recipe::{self, Answer};
 use latch_core::time::{Span, Time};
@@ -137,6 +137,7 @@ impl Waiting {
         let subject = part.operation.facts.iter().find(|fact| fact.label == "Subject");
         self.subject = subject.map(|fact| fact.value.clone()).unwrap_or_default();
         let members = part.operation.audience.iter().flat_map(|audience| &audience.members);
+        let members = members.filter(|member| member.role != BOUNCES);
         self.recipients = members.map(|member| member.address.clone()).collect();
         self.params.clone_from(&part.params);
     }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::accounts::Account;
 use super::{Opened, Runtime};
-use crate::upstream::UpstreamError;
+use crate::upstream::{Fetched, UpstreamError};
 
 /// Reads at the same time: enough to hide latency, few enough for providers' limits.
 const AT_ONCE: usize = 24;
@@ -66,6 +66,18 @@ pub(crate) enum ReadError {
 impl Runtime {
     /// One read. `None`: gone (404, 410).
     pub(crate) async fn read(&self, account: &Account, epoch: Epoch, call: Call) -> Result<Option<Value>, ReadError> {
+        let Some(fetched) = self.fetch(account, epoch, call).await? else { return Ok(None) };
+        let value = serde_json::from_slice(&fetched.body);
+        value.map(Some).map_err(|_| ReadError::Answer("the provider's answer is not JSON".to_owned()))
+    }
+
+    /// One read, as it came. `None`: gone (404, 410).
+    pub(super) async fn fetch(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        call: Call,
+    ) -> Result<Option<Fetched>, ReadError> {
         let opened = self.opened().ok_or(ReadError::Stopped)?;
         let lease = opened.guard().lease_preview(&account.id, &call, epoch).map_err(|_| ReadError::Stopped)?;
         let fetched = opened
@@ -76,9 +88,7 @@ impl Runtime {
         self.note_status(opened, &account.id, fetched.status.as_u16());
         match fetched.status.as_u16() {
             404 | 410 => Ok(None),
-            200..=299 => serde_json::from_slice(&fetched.body)
-                .map(Some)
-                .map_err(|_| ReadError::Answer("the provider's answer is not JSON".to_owned())),
+            200..=299 => Ok(Some(fetched)),
             other => Err(ReadError::Status(other)),
         }
     }

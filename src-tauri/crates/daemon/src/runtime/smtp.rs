@@ -7,13 +7,15 @@
 //! ```
 //! A mail that may have left is answered 554 and never 4yz: a client would send it again by itself.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use latch_core::call::Digest;
-use latch_core::classify::smtp::{NAMED, Reply};
+use latch_core::classify::smtp::{NAMED, Reply, reach_bounces};
 use latch_core::guard::{Context, Ruling, Session, TokenError};
 use latch_core::hold::State;
 use latch_core::journal::Commit;
@@ -21,6 +23,7 @@ use latch_core::operation::{Part, Request};
 use latch_core::plan::Permit;
 use latch_core::recipe::Answer;
 use latch_core::recipe::sent::Writes;
+use tokio::sync::watch;
 
 use super::accounts::Account;
 use super::execute::Failure;
@@ -36,6 +39,9 @@ const WRONG: &str = "No such account for this access token, or the token is over
 const PATIENCE: Duration = Duration::from_secs(570);
 /// What an [`Answer`] to a submission says on the wire: `250 2.0.0`.
 const REPLY: &str = "smtp-reply";
+
+/// Mails that are leaving now, by agent and bytes: whoever hands the same one in again meanwhile gets the same answer.
+pub(crate) type Leaving = HashMap<(String, Digest), watch::Receiver<Option<Reply>>>;
 
 /// A client that is logged in.
 #[derive(Debug)]
@@ -67,7 +73,7 @@ impl Inside for Runtime {
         Ok(Sender { account, token, session, peer })
     }
 
-    async fn submit(self: &Arc<Self>, sender: &Sender, part: Part) -> Reply {
+    async fn submit(self: &Arc<Self>, sender: &Sender, mut part: Part) -> Reply {
         let Some(opened) = self.opened() else { return stopped() };
         if let Err(error) = opened.guard().authenticate(&sender.token, opened.now()) {
             return match error {
@@ -79,6 +85,7 @@ impl Inside for Runtime {
                 ),
             };
         }
+        reach_bounces(&mut part, sender.account.target.submission_user());
         let request = Request { parts: vec![part], batch: false };
         let mut context = Context::default();
         loop {
@@ -117,19 +124,37 @@ impl Inside for Runtime {
 
 impl Runtime {
     async fn send_now(self: &Arc<Self>, opened: &Opened, sender: &Sender, permit: Permit, request: Request) -> Reply {
-        // In a task of its own: a client that hangs up does not cut a sending in half.
-        let (runtime, account) = (Arc::clone(self), Arc::clone(&sender.account));
-        let run = self.tasks.spawn(async move { runtime.execute(&account, permit, request, &[]).await });
-        let result = run.await;
-        self.settle(opened);
-        let Ok(result) = result else {
-            return Reply::new(
-                554,
-                "5.3.0",
-                "Nobody knows whether it was sent: look among the sent mails before sending it again",
-            );
+        let nobody_knows = || {
+            let text = "Nobody knows whether it was sent: look among the sent mails before sending it again";
+            Reply::new(554, "5.3.0", text)
         };
-        reply_of(&result.unwrap_or_else(|failure| refused(&failure)))
+        let call = request.parts.first().map(|part| part.call.digest()).unwrap_or_default();
+        let same = (sender.session.agent.clone(), call);
+        let (done, under_way) = watch::channel(None);
+        let before = match super::lock(&opened.sending).entry(same.clone()) {
+            Entry::Occupied(entry) => Some(entry.get().clone()),
+            Entry::Vacant(entry) => {
+                entry.insert(under_way.clone());
+                None
+            }
+        };
+        let mut reply = under_way;
+        if let Some(before) = before {
+            reply = before;
+        } else {
+            // In a task of its own: a client that hangs up does not cut a sending in half.
+            let (runtime, account) = (Arc::clone(self), Arc::clone(&sender.account));
+            self.tasks.spawn(async move {
+                let result = runtime.execute(&account, permit, request, &[]).await;
+                if let Some(opened) = runtime.opened() {
+                    super::lock(&opened.sending).remove(&same);
+                    runtime.settle(opened);
+                }
+                done.send_replace(Some(reply_of(&result.unwrap_or_else(|failure| refused(&failure)))));
+            });
+        }
+        let reply = reply.wait_for(Option::is_some).await;
+        reply.ok().and_then(|reply| reply.clone()).unwrap_or_else(nobody_knows)
     }
 
     /// Waits for the person.

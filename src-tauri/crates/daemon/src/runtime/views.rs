@@ -193,7 +193,7 @@ fn audience(hold: &Hold) -> Option<AudienceView> {
                 view.members.push(AudienceMember {
                     address: member.address.clone(),
                     role: member.role.clone(),
-                    first_time: hold.first_time.contains(&member.address),
+                    first_time: hold.first_time.contains(&*member.known_as()),
                 });
             }
         }

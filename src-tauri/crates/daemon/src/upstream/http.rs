@@ -1,8 +1,6 @@
 //! The HTTP client.
 
 use std::future::{Future, poll_fn};
-use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
@@ -22,8 +20,6 @@ use latch_core::call::{Call, CallBody};
 use latch_core::lease::{Epoch, EpochGate, Lease, LeaseError, Redeemed};
 use latch_ipc::Secret;
 use rustls::pki_types::CertificateDer;
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 
 use super::body::{OutBody, StreamedBody, UpstreamBody};
 use super::oauth::{self, Access, RefreshError};
@@ -36,8 +32,6 @@ use crate::net::Connections;
 const BUFFER: usize = 128 * 1024;
 /// The largest answer of a token endpoint.
 const MAX_TOKEN_ANSWER: usize = 64 * 1024;
-/// How long one address may take before the next one is tried beside it (RFC 8305).
-const STAGGER: Duration = Duration::from_millis(250);
 
 /// What the runtime does for a refresh.
 pub trait Hooks: Send + Sync + 'static {
@@ -306,31 +300,18 @@ impl Upstream {
     }
 
     async fn open(&self, origin: &Origin, doing: &std::sync::Mutex<&'static str>) -> Result<Box<Wire>, UpstreamError> {
-        let unreachable =
-            |error: io::Error| Fault::Unreachable { host: origin.authority(), reason: error.to_string() }.unsent();
-        let stopped = |_| Fault::Stopped.unsent();
-        let opening = self.connections.open(&self.gate);
-        let epoch = opening.epoch();
-        let socket = dial(resolve(origin).await.map_err(unreachable)?).await.map_err(unreachable)?;
-        let _ = socket.set_nodelay(true);
-        let stream = opening.connected(socket).map_err(stopped)?;
+        let (stream, epoch) = self.dial(origin).await?;
         let shears = stream.shears();
         let stream = if origin.scheme == super::origin::Scheme::Https {
             *doing.lock().unwrap_or_else(PoisonError::into_inner) = "agreeing on encryption";
-            let tls = self.tls.connect(origin.bare_host(), stream).await;
-            Stream::Tls(Box::new(tls.map_err(|error| {
-                let fault = if self.gate.admits(epoch) {
-                    Fault::Tls { host: origin.authority(), reason: error.to_string() }
-                } else {
-                    Fault::Stopped
-                };
-                fault.unsent()
-            })?))
+            self.encrypt(&self.tls, origin, (stream, epoch)).await?
         } else {
             Stream::Plain(stream)
         };
         let talk = http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await;
-        let talk = talk.map_err(|error| unreachable(io::Error::other(error)))?;
+        let unreachable =
+            |error: hyper::Error| Fault::Unreachable { host: origin.authority(), reason: error.to_string() };
+        let talk = talk.map_err(|error| unreachable(error).unsent())?;
         Ok(Box::new(Wire::new(talk, (epoch, shears), origin.authority().into(), self.options.silence)))
     }
 }
@@ -444,40 +425,4 @@ async fn drive_while<F: Future>(mut wire: Box<Wire>, task: F) -> Option<F::Outpu
         }
     })
     .await
-}
-
-pub(super) async fn resolve(origin: &Origin) -> io::Result<Vec<SocketAddr>> {
-    let host = origin.bare_host();
-    let mut addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
-        Ok(address) => vec![SocketAddr::new(address, origin.port)],
-        Err(_) => tokio::net::lookup_host((host, origin.port)).await?.collect(),
-    };
-    addresses.retain(|address| origin.accepts(address.ip()));
-    if addresses.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no usable address"));
-    }
-    Ok(addresses)
-}
-
-/// Tries the addresses in the resolver's order, each a little after the one before; the first that answers is taken.
-pub(super) async fn dial(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
-    let mut waiting = addresses.into_iter();
-    let mut tries = JoinSet::new();
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no usable address");
-    loop {
-        if let Some(address) = waiting.next() {
-            if waiting.len() == 0 && tries.is_empty() {
-                return TcpStream::connect(address).await;
-            }
-            tries.spawn(TcpStream::connect(address));
-        } else if tries.is_empty() {
-            return Err(failed);
-        }
-        let pause = if waiting.len() == 0 { Duration::MAX } else { STAGGER };
-        match tokio::time::timeout(pause, tries.join_next()).await {
-            Ok(Some(Ok(Ok(socket)))) => return Ok(socket),
-            Ok(Some(Ok(Err(error)))) => failed = error,
-            Ok(Some(Err(_)) | None) | Err(_) => {}
-        }
-    }
 }

@@ -8,6 +8,7 @@
 //! A credential goes to the origin that it was sealed with and nowhere else: redirects are handed on, never followed.
 
 pub mod body;
+mod dial;
 mod headers;
 pub mod http;
 pub mod imap;

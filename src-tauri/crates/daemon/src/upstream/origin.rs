@@ -280,6 +280,12 @@ impl AccountTarget {
         self.submission.as_ref().map(|server| &server.origin)
     }
 
+    /// The user name there; empty if it can't send any.
+    #[must_use]
+    pub fn submission_user(&self) -> &str {
+        self.submission.as_ref().map_or("", |server| &server.user)
+    }
+
     /// What its credential is sealed with.
     #[must_use]
     pub fn origin(&self) -> &Origin {

@@ -6,7 +6,6 @@
 //! A mail goes to all of its recipients or to none: when the server refuses one, nothing is sent. From the final dot on, a broken connection means that
 //! nobody knows whether it was sent, and it is never sent again by itself.
 
-use std::io;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -23,7 +22,7 @@ use smtp_proto::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
-use super::http::{dial, not_permitted, resolve};
+use super::http::not_permitted;
 use super::origin::{Origin, Scheme};
 use super::pool::Stream;
 use super::{AccountTarget, Fault, Upstream, UpstreamError};
@@ -99,25 +98,9 @@ impl Upstream {
     async fn submission_dial(&self, server: &Server, redeemed: &Redeemed) -> Result<(Talk, Can), UpstreamError> {
         let origin = &server.origin;
         let host = origin.authority();
-        let unreachable =
-            |error: io::Error| Fault::Unreachable { host: host.clone(), reason: error.to_string() }.unsent();
-        let opening = self.connections.open(&self.gate);
-        let epoch = opening.epoch();
-        let socket = dial(resolve(origin).await.map_err(unreachable)?).await.map_err(unreachable)?;
-        let _ = socket.set_nodelay(true);
-        let stream = opening.connected(socket).map_err(|_| Fault::Stopped.unsent())?;
+        let (stream, epoch) = self.dial(origin).await?;
+        let tls = async |stream| self.encrypt(&self.mail_tls, origin, (stream, epoch)).await;
         let talk = |stream| Talk { stream, buffer: BytesMut::new(), host: host.clone(), silence: self.options.silence };
-        let tls = async |stream| {
-            let agreed = self.mail_tls.connect(origin.bare_host(), stream).await;
-            agreed.map(|stream| Stream::Tls(Box::new(stream))).map_err(|error| {
-                let fault = if self.gate.admits(epoch) {
-                    Fault::Tls { host: host.clone(), reason: error.to_string() }
-                } else {
-                    Fault::Stopped
-                };
-                fault.unsent()
-            })
-        };
         let mut talk = match origin.scheme {
             Scheme::Smtps => {
                 let mut talk = talk(tls(stream).await?);

@@ -481,7 +481,8 @@ fn settings(asked: &Asked, body: &Bytes, seen: &Seen, here: &Here) -> Result<Par
     (draft.kind, draft.ids) = (kind.to_owned(), vec![path]);
     draft.fact("Name", name);
     draft.facts.extend(changed.facts);
-    if changed.plain {
+    // What an entry's were is not looked at.
+    if changed.plain && matches!(seen.at, At::Tree(..)) {
         draft.undo = Some("settings");
         let was = |name: &String| known.iter().find(|(one, _)| one == name).map(|(_, text)| text.clone());
         draft.before = changed.texts.iter().map(|(name, _)| (name.clone(), was(name))).collect();

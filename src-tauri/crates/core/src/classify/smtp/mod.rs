@@ -21,7 +21,7 @@ pub use dialogue::{Dialogue, Limits, Mechanism, Reply, Step};
 
 use super::mail;
 use crate::call::{Call, CallBody, Digest};
-use crate::operation::{Audience, Class, Fact, Member, Meter, Objects, Operation, Part};
+use crate::operation::{Audience, BOUNCES, Class, Fact, Member, Meter, Objects, Operation, Part};
 
 /// The action of a submitted mail.
 pub const SUBMIT: &str = "smtp.submit";
@@ -82,6 +82,18 @@ pub fn submission(envelope: &Envelope, message: &Bytes) -> Part {
         }
     }
     Part { operation, call, params, content_id: None }
+}
+
+/// Bounces may bring the whole mail to whom the envelope names for them: unless that is the account itself, as it logs in, or somebody who gets the mail
+/// anyway, it is one that the mail reaches.
+pub fn reach_bounces(part: &mut Part, account: &str) {
+    let from =
+        part.call.headers.iter().find(|(name, _)| name == FROM).map(|(_, from)| from.as_str()).unwrap_or_default();
+    let Some(audience) = part.operation.audience.as_mut() else { return };
+    let reached = || audience.members.iter().any(|member| member.address.eq_ignore_ascii_case(from));
+    if !from.is_empty() && !from.eq_ignore_ascii_case(account) && !reached() {
+        audience.members.push(Member { address: from.to_owned(), role: BOUNCES.to_owned() });
+    }
 }
 
 /// Whether [`submission`] made a call.

@@ -2,7 +2,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{DataFrame, Dialogue, Envelope, Flaw, Limits, Step, stuffed, submission, submitted};
+use super::{DataFrame, Dialogue, Envelope, Flaw, Limits, Step, reach_bounces, stuffed, submission, submitted};
 use crate::operation::{Class, Part};
 
 const LIMITS: Limits = Limits { mail: 1000, recipients: 3 };
@@ -27,6 +27,19 @@ fn shown(part: &Part, label: &str) -> Option<String> {
 fn reached(part: &Part) -> Vec<String> {
     let members = part.operation.audience.iter().flat_map(|audience| &audience.members);
     members.map(|member| format!("{}:{}", member.role, member.address)).collect()
+}
+
+#[test]
+fn bounces_reach_somebody_too() {
+    let check = |from: &str, expected: &[&str]| {
+        let mut part = submission(&envelope(from, &["alice@y.example"]), &Bytes::from(MAIL));
+        reach_bounces(&mut part, "me@x.org");
+        assert_eq!(reached(&part), expected, "{from}");
+    };
+    check("Me@x.org", &["to:alice@y.example"]);
+    check("", &["to:alice@y.example"]);
+    check("alice@y.example", &["to:alice@y.example"]);
+    check("eve@z.example", &["to:alice@y.example", "bounces:eve@z.example"]);
 }
 
 /// A transcript: `>` the agent's lines, `<` what the door says; `*` whatever is no reply. The agent is known from the start if `known`.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use latch_core::classify::dav::deed::{Deed, Frozen, Tree, frozen};
 use latch_core::classify::dav::hrefs::Here;
-use latch_core::classify::dav::look::{Found, Member, etag_of};
+use latch_core::classify::dav::look::{Collection, Found, Member, etag_of};
 use latch_core::journal::Shelf;
 use latch_core::lease::Epoch;
 use latch_core::operation::Request;
@@ -159,6 +159,16 @@ impl Runtime {
                 return Err(Failure::Changed(format!("{path} is no longer what it was when this was asked")));
             }
         }
+        if !frozen.before.is_empty() {
+            let now = self.dav_found(account, epoch, here, &frozen.path).await.map_err(snapshot)?;
+            let same = matches!(&now, Some(Found::Collection(now)) if before_is(now, &frozen.before));
+            if !same {
+                return Err(Failure::Changed(format!(
+                    "the settings of {} are no longer what they were when this was asked",
+                    frozen.path
+                )));
+            }
+        }
         if let Some(tree) = &frozen.tree {
             let now = self.tree_now(account, epoch, here, &frozen.path).await.map_err(snapshot)?;
             let same = now.is_some_and(|now| {
@@ -197,6 +207,14 @@ impl Runtime {
         }
         Ok(())
     }
+}
+
+/// Whether these settings are what they were.
+fn before_is(now: &Collection, before: &[(String, Option<String>)]) -> bool {
+    before.iter().all(|(name, was)| {
+        let is = now.settings.iter().find(|(known, _)| known == name).map(|(_, text)| text);
+        is == was.as_ref()
+    })
 }
 
 fn snapshot(error: ReadError) -> Failure {

@@ -1,7 +1,6 @@
 //! The guard's own reading of a calendar server: for decisions, the dialog and undo.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use futures_util::StreamExt;
 use latch_core::call::Call;
@@ -16,10 +15,7 @@ use latch_core::undo::dav::Kept;
 use crate::runtime::accounts::Account;
 use crate::runtime::read::{ReadError, charge};
 use crate::runtime::{Opened, Runtime};
-use crate::upstream::Fetched;
 
-/// The largest answer to one look, in bytes.
-const MAX_ANSWER: usize = 32 * 1024 * 1024;
 /// Reads at the same time.
 const AT_ONCE: usize = 16;
 /// A collection with more entries is refused.
@@ -45,22 +41,6 @@ pub(super) enum Extent {
 }
 
 impl Runtime {
-    async fn dav_fetch(&self, account: &Account, epoch: Epoch, call: Call) -> Result<Option<Fetched>, ReadError> {
-        let opened = self.opened().ok_or(ReadError::Stopped)?;
-        let lease = opened.guard().lease_preview(&account.id, &call, epoch).map_err(|_| ReadError::Stopped)?;
-        let fetched = opened
-            .upstream
-            .fetch(lease, &account.target, call, MAX_ANSWER)
-            .await
-            .map_err(|error| ReadError::Upstream(Arc::new(error)))?;
-        self.note_status(opened, &account.id, fetched.status.as_u16());
-        match fetched.status.as_u16() {
-            404 | 410 => Ok(None),
-            200..=299 => Ok(Some(fetched)),
-            other => Err(ReadError::Status(other)),
-        }
-    }
-
     /// What is at a place; with `inside` also what is directly in it. `None`: nothing is there.
     pub(super) async fn dav_look(
         &self,
@@ -71,7 +51,7 @@ impl Runtime {
         inside: bool,
     ) -> Result<Option<Listing>, ReadError> {
         let call = look(path, inside).ok_or(ReadError::Stopped)?;
-        let Some(fetched) = self.dav_fetch(account, epoch, call).await? else { return Ok(None) };
+        let Some(fetched) = self.fetch(account, epoch, call).await? else { return Ok(None) };
         let unclear = |why| ReadError::Answer(format!("the server's list can't be used: {why}"));
         listing(here, &fetched.body).map(Some).map_err(unclear)
     }
@@ -103,7 +83,7 @@ impl Runtime {
     /// An entry's text, of exactly this version.
     pub(super) async fn dav_text(&self, account: &Account, epoch: Epoch, member: &Member) -> Result<Kept, ReadError> {
         let changed = || ReadError::Answer(format!("{} changed while it was looked at: ask again", member.path));
-        let fetched = self.dav_fetch(account, epoch, Call::get(member.path.clone())).await?.ok_or_else(changed)?;
+        let fetched = self.fetch(account, epoch, Call::get(member.path.clone())).await?.ok_or_else(changed)?;
         let headers: Vec<(String, String)> = fetched
             .headers
             .iter()

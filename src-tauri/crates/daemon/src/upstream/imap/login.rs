@@ -1,7 +1,5 @@
 //! From a TCP connection to one that is logged in.
 
-use std::io;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use latch_core::classify::imap::reply::{Kind, Status, capabilities, status, untagged};
@@ -10,7 +8,6 @@ use latch_core::lease::Redeemed;
 use zeroize::Zeroizing;
 
 use super::wire::Wire;
-use crate::upstream::http::{dial, resolve};
 use crate::upstream::origin::Scheme;
 use crate::upstream::pool::Stream;
 use crate::upstream::{AccountTarget, Fault, Upstream, UpstreamError};
@@ -52,24 +49,8 @@ impl Upstream {
     async fn mail_dial(&self, account: &AccountTarget, redeemed: &Redeemed) -> Result<Wire, UpstreamError> {
         let origin = &account.origin;
         let host = origin.authority();
-        let unreachable =
-            |error: io::Error| Fault::Unreachable { host: host.clone(), reason: error.to_string() }.unsent();
-        let opening = self.connections.open(&self.gate);
-        let epoch = opening.epoch();
-        let socket = dial(resolve(origin).await.map_err(unreachable)?).await.map_err(unreachable)?;
-        let _ = socket.set_nodelay(true);
-        let stream = opening.connected(socket).map_err(|_| Fault::Stopped.unsent())?;
-        let tls = async |stream| {
-            let agreed = self.mail_tls.connect(origin.bare_host(), stream).await;
-            let fault = |error: io::Error| {
-                if self.gate.admits(epoch) {
-                    Fault::Tls { host: host.clone(), reason: error.to_string() }.unsent()
-                } else {
-                    Fault::Stopped.unsent()
-                }
-            };
-            agreed.map(|stream| Stream::Tls(Box::new(stream))).map_err(fault)
-        };
+        let (stream, epoch) = self.dial(origin).await?;
+        let tls = async |stream| self.encrypt(&self.mail_tls, origin, (stream, epoch)).await;
         let scrub = account.access();
         match origin.scheme {
             Scheme::Imaps => {
