@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use latch_ipc::contract::{Empty, JournalVerify, PanicCall, UndoRun, UndoRunParams, Verdict};
+use latch_ipc::contract::{
+    Empty, JournalVerify, PanicCall, TokenRevoke, TokenRevokeParams, UndoRun, UndoRunParams, Verdict,
+};
 use latch_tests::dovecot::{Dovecot, PASSWORD};
 use latch_tests::engine::{Engine, Start, decision};
 use latch_tests::mail::{Client, Post, add};
@@ -146,4 +148,23 @@ async fn killed_while_expunging_no_mail_is_lost_and_nothing_is_repeated() {
         let _ = engine.call(UndoRun, params).await;
         assert_eq!(there().len(), 6, "{point}");
     }
+}
+
+#[tokio::test]
+async fn whoever_stalls_in_the_middle_of_something_goes_when_the_token_does() {
+    let post = Post::new(1, "organize").await;
+    let (mut idle, mut append) = (post.client().await, post.client().await);
+    idle.ok("SELECT INBOX").await;
+    idle.send("IDLE").await;
+    idle.go_ahead().await;
+    idle.say(b"D").await;
+    append.send("APPEND INBOX {1000}").await;
+    append.go_ahead().await;
+    append.say(b"From: half a mail").await;
+    post.engine.call(TokenRevoke, TokenRevokeParams { agent: AGENT.to_owned() }).await;
+    for mut client in [idle, append] {
+        let end = async { while !client.line().await.is_empty() {} };
+        tokio::time::timeout(Duration::from_secs(20), end).await.expect("it is over");
+    }
+    assert_eq!(post.dovecot.messages("INBOX").len(), 1);
 }

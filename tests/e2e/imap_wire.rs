@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use latch_tests::dovecot::{Dovecot, PASSWORD};
 use latch_tests::engine::Start;
-use latch_tests::mail::{Client, add};
+use latch_tests::mail::{Client, Post, add};
 use latch_tests::scene::{ACCOUNT, AGENT, connect, issue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -99,4 +99,18 @@ async fn attack_18_split_at_every_byte_and_pipelined_the_same_commands_arrive() 
         ]
     );
     assert_eq!(dovecot.messages("INBOX").len(), 3);
+}
+
+#[tokio::test]
+async fn what_is_said_before_a_login_takes_little_room() {
+    let post = Post::new(1, "organize").await;
+    let mut client = Client::connect(&post.door()).await;
+    let said = client.command(&format!("SEARCH {}ALL", "NOT ".repeat(16_000))).await;
+    assert!(said.end.starts_with("BAD "), "{said:?}");
+    let long = vec![b'x'; 60_000];
+    client.say(b"a X {0+}\r\n").await;
+    for _ in 0..19 {
+        client.say(&[&long[..], b" {0+}\r\n"].concat()).await;
+    }
+    assert!(client.line().await.starts_with("a BAD This command is too long"));
 }

@@ -547,6 +547,7 @@ async fn whom_a_header_names_without_getting_the_mail_becomes_known_to_nobody() 
 async fn where_bounces_go_is_decided_about() {
     const EVE: &str = "eve@evil.example";
     let out = house(&[BOB]).await;
+    budget(&out, 50).await;
     let mut client = out.client().await;
     client.hand_in(EVE, &[BOB], &mail(BOB, "Hello")).await;
     let hold = out.engine.hold().await;

@@ -4,6 +4,8 @@
 use super::set::Set;
 use super::token::Token;
 
+/// Keys may be nested as deep as this; somebody who looks for fifty addresses nests as many.
+const MOST_DEPTH: usize = 100;
 const BARE: [&str; 15] = [
     "ALL",
     "ANSWERED",
@@ -90,12 +92,17 @@ fn returns(args: &[Token]) -> Option<&[Token]> {
     }
 }
 
-fn keys(mut rest: &[Token]) -> bool {
+fn keys(rest: &[Token]) -> bool {
+    keys_within(rest, MOST_DEPTH)
+}
+
+/// Whether these are keys, nested no deeper than this: each level is a call of its own here, and most likely on the server.
+fn keys_within(mut rest: &[Token], depth: usize) -> bool {
     if rest.is_empty() {
         return false;
     }
     while !rest.is_empty() {
-        match key(rest) {
+        match key(rest, depth) {
             Some(after) => rest = after,
             None => return false,
         }
@@ -104,14 +111,15 @@ fn keys(mut rest: &[Token]) -> bool {
 }
 
 /// What follows the first key.
-fn key(tokens: &[Token]) -> Option<&[Token]> {
+fn key(tokens: &[Token], depth: usize) -> Option<&[Token]> {
+    let deeper = depth.checked_sub(1)?;
     match tokens {
-        [Token::List(inner), rest @ ..] => keys(inner).then_some(rest),
+        [Token::List(inner), rest @ ..] => keys_within(inner, deeper).then_some(rest),
         [first, rest @ ..] => {
             let word = first.word()?;
             match (word.as_str(), rest) {
-                ("OR", rest) => key(key(rest)?),
-                ("NOT" | "FUZZY", rest) => key(rest),
+                ("OR", rest) => key(key(rest, deeper)?, deeper),
+                ("NOT" | "FUZZY", rest) => key(rest, deeper),
                 ("HEADER", [field, value, rest @ ..]) => {
                     (field.astring().is_some() && value.astring().is_some()).then_some(rest)
                 }

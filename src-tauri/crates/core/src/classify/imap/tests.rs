@@ -110,6 +110,15 @@ fn what_removes_and_what_does_not() {
 }
 
 #[test]
+fn a_search_is_nested_so_deep_and_no_deeper() {
+    let addresses = "OR FROM a@b.example ".repeat(50);
+    assert!(read(&format!("a SEARCH {addresses}FROM c@d.example")).is_ok());
+    for nest in ["NOT ", "OR ALL ", "FUZZY "] {
+        assert!(read(&format!("a SEARCH {}ALL", nest.repeat(5_000))).is_err());
+    }
+}
+
+#[test]
 fn what_is_not_understood_has_no_way_upstream() {
     for bad in [
         "a GENURLAUTH \"imap://x\" INTERNAL",

@@ -153,10 +153,13 @@ impl Talk {
                     .heard(tag, command::read_append(&pieces, literal).map(Command::Append), Some(literal))
                     .await;
             }
-            if literal.size > room || literal.binary || (!literal.waits && literal.size > MAX_UNASKED) {
+            if literal.size.saturating_add(line.len() as u64) > room
+                || literal.binary
+                || (!literal.waits && literal.size > MAX_UNASKED)
+            {
                 return self.heard(tag, Err(TOO_LONG), Some(literal)).await;
             }
-            room -= literal.size;
+            room = room.saturating_sub(literal.size + line.len() as u64);
             if literal.waits {
                 self.line("+ Go on");
                 self.flush().await?;

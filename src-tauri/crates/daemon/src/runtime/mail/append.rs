@@ -1,6 +1,7 @@
 //! APPEND: decided before its mail is read, and passed through while it arrives.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -11,11 +12,14 @@ use latch_core::classify::imap::token::{Announced, Token};
 use latch_core::plan::Permit;
 use latch_core::undo::imap::arrived;
 
-use super::MailSession;
 use super::act::Ruled;
+use super::{MailSession, STALLED};
 use crate::door::imap::{Next, Talk};
 use crate::runtime::undo::Undo;
 use crate::upstream::imap::Source;
+
+/// A refused mail that comes anyway is read away for as long as this.
+const SKIPPING: Duration = Duration::from_secs(120);
 
 impl MailSession {
     pub(super) async fn append(&mut self, tag: &str, append: Append, talk: &mut Talk) -> io::Result<Next> {
@@ -25,7 +29,13 @@ impl MailSession {
         match next {
             Stored::Read(next) => Ok(next),
             Stored::Unread(next) if literal.waits => Ok(next),
-            Stored::Unread(next) => Ok(if talk.skip(literal).await? { next } else { Next::Close }),
+            Stored::Unread(next) => {
+                let skipped = tokio::select! {
+                    skipped = tokio::time::timeout(SKIPPING, talk.skip(literal)) => skipped.unwrap_or(Ok(false))?,
+                    () = self.over() => false,
+                };
+                Ok(if skipped { next } else { Next::Close })
+            }
         }
     }
 
@@ -81,7 +91,7 @@ impl MailSession {
             return Ok(Stored::Unread(Next::Command));
         };
         let lease = opened.guard().lease(&mut plan, 0);
-        let mut source = Arriving { talk, literal, begun: false, ended: false };
+        let mut source = Arriving { session: &*self, talk, literal, begun: false, ended: false };
         let sent = match lease {
             Ok(lease) => opened.upstream.mail_append(lease, &self.account.target, &call, &mut source).await,
             Err(_) => Err(crate::upstream::UpstreamError { fault: crate::upstream::Fault::Stopped, sent: false }),
@@ -136,6 +146,7 @@ enum Stored {
 
 /// A mail on its way from the client.
 struct Arriving<'a> {
+    session: &'a MailSession,
     talk: &'a mut Talk,
     literal: Announced,
     begun: bool,
@@ -146,7 +157,10 @@ impl Source for Arriving<'_> {
     fn next(&mut self, left: u64) -> BoxFuture<'_, Option<Bytes>> {
         Box::pin(async move {
             self.begin().await?;
-            self.talk.chunk(left).await.ok()
+            tokio::select! {
+                chunk = tokio::time::timeout(STALLED, self.talk.chunk(left)) => chunk.ok()?.ok(),
+                () = self.session.over() => None,
+            }
         })
     }
 
@@ -155,9 +169,10 @@ impl Source for Arriving<'_> {
             if self.begin().await.is_none() {
                 return false;
             }
-            self.ended = true;
-            // A second mail (RFC 3502) or part (RFC 4469) was never offered.
-            self.talk.line_ends().await.unwrap_or(false)
+            // A second mail (RFC 3502) or part (RFC 4469) was never offered: its bytes must not be taken for commands.
+            let ends = tokio::time::timeout(STALLED, self.talk.line_ends()).await;
+            self.ended = matches!(ends, Ok(Ok(true)));
+            self.ended
         })
     }
 }

@@ -38,6 +38,11 @@ use crate::upstream::{Fault, UpstreamError};
 /// One answer for an account that does not exist and for a token that does not fit: an agent can't find out which accounts there are.
 const WRONG: &str = "No such account for this access token, or the token is over. The person at this machine issues tokens; 'latch token' hands them out";
 
+/// How long an agent goes on waiting after its token or grant ended.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// A client that has begun to say something says the rest within this time.
+const STALLED: Duration = Duration::from_secs(60);
+
 /// A client that is logged in.
 pub struct MailSession {
     runtime: Arc<Runtime>,
@@ -118,10 +123,11 @@ impl Inside for Runtime {
 }
 
 impl MailSession {
-    /// Ends when the token does.
+    /// Ends when the token or the grant does, or soon after.
     async fn over(&self) {
-        let left = self.runtime.opened().map(|opened| self.session.expires_at.since(opened.clock.now()).0);
-        tokio::time::sleep(Duration::from_millis(left.unwrap_or_default())).await;
+        while self.stands() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Whether the token still stands: revoked ones end here.

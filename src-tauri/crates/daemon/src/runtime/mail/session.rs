@@ -1,7 +1,6 @@
 //! Command by command.
 
 use std::io;
-use std::time::Duration;
 
 use latch_core::classify::imap::capability;
 use latch_core::classify::imap::command::Command;
@@ -15,12 +14,10 @@ use latch_core::classify::imap::token::Token;
 use super::act::Ruled;
 use super::hide::Without;
 use super::relay::{Broken, Ended, Opening, Through, tagged};
-use super::{MailSession, Selected};
+use super::{LOOK_AGAIN, MailSession, STALLED, Selected};
 use crate::door::imap::{Next, Talk};
 use crate::upstream::{Fault, UpstreamError};
 
-/// How long an agent that waits for news goes on after its token or grant ended.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// One command may name so many messages.
 const MOST: usize = 10_000;
 const TOO_MANY: &str = "NO [LIMIT] More than 10000 messages at once: ask for fewer at a time";
@@ -394,7 +391,10 @@ impl MailSession {
                     talk.flush().await?;
                 }
                 Woken::Agent => {
-                    let line = talk.bare_line().await?;
+                    let line = tokio::select! {
+                        line = tokio::time::timeout(STALLED, talk.bare_line()) => line.map_err(io::Error::other)??,
+                        () = self.over() => return Err(UpstreamError { fault: Fault::Stopped, sent: false }.into()),
+                    };
                     if !line.eq_ignore_ascii_case("DONE") {
                         let error = io::Error::new(io::ErrorKind::InvalidData, "only DONE ends IDLE");
                         return Err(error.into());

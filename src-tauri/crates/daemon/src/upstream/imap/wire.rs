@@ -18,8 +18,10 @@ use crate::upstream::oauth::Access;
 use crate::upstream::pool::Stream;
 use crate::upstream::{Fault, UpstreamError};
 
-/// The longest line that a server may send; a line holds no mail text, that comes in literals.
-const MAX_LINE: usize = 1024 * 1024;
+/// The longest line that a server may send; a line holds no mail text, that comes in literals, but all that a search found: 500,000 UIDs.
+const MAX_LINE: usize = 4 * 1024 * 1024;
+/// What a response costs besides its bytes.
+const PER_RESPONSE: usize = 32;
 /// A chunk of a literal on its way through.
 const CHUNK: usize = 64 * 1024;
 /// How long a connection is kept without use: servers close after 30 minutes, and some networks much sooner.
@@ -224,7 +226,7 @@ impl Wire {
         let _ = self.stream.fill_buf().await;
     }
 
-    /// One line, at most a mebibyte. Not cancel-safe.
+    /// One line, at most [`MAX_LINE`] bytes. Not cancel-safe.
     pub async fn line(&mut self) -> Result<Line, UpstreamError> {
         let mut bytes = Vec::new();
         let read = async {
@@ -293,7 +295,7 @@ impl Wire {
                 pieces.push(Piece::Text(text.to_vec()));
                 return Ok(pieces);
             };
-            if literal.size > room {
+            if literal.size > room || room == 0 {
                 self.broken = true;
                 return Err(Fault::TooLarge { host: self.host.clone(), limit }.sent());
             }
@@ -322,9 +324,15 @@ impl Wire {
                     Piece::Text(bytes) | Piece::Literal(bytes) => bytes.len(),
                 })
                 .sum();
-            room = room.saturating_sub(size);
+            room = room.saturating_sub(size + PER_RESPONSE);
             let Some(Piece::Text(first)) = response.first() else { continue };
-            if let Some(status) = status(first) {
+            let status = status(first);
+            let ends = status.as_ref().is_some_and(|status| status.tag == tag);
+            if room == 0 && !ends {
+                self.broken = true;
+                return Err(Fault::TooLarge { host: self.host.clone(), limit }.sent());
+            }
+            if let Some(status) = status {
                 match status.kind {
                     _ if status.tag == tag => return Ok(MailAnswer { status, untagged, codes }),
                     Kind::Bye => return Err(self.lost()),
@@ -336,10 +344,6 @@ impl Wire {
             }
             if first.first() == Some(&b'+') {
                 return Err(self.malformed("it asks for more than the command has"));
-            }
-            if room == 0 {
-                self.broken = true;
-                return Err(Fault::TooLarge { host: self.host.clone(), limit }.sent());
             }
             untagged.extend(tokens(&response));
         }
