@@ -3,6 +3,7 @@
 //! Absolute times from a shared machine mean little; the ratios are what counts. Nothing here is a gate.
 
 mod http;
+mod imap;
 mod journal;
 mod peers;
 mod pieces;
@@ -18,10 +19,11 @@ use table::Row;
 type Part = (&'static str, fn(&Runtime) -> Vec<Row>);
 
 /// The parts in the table's order.
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("http", |runtime| runtime.block_on(http::rows())),
     ("tls", |runtime| runtime.block_on(http::encrypted())),
     ("body", |runtime| runtime.block_on(http::large())),
+    ("imap", |runtime| runtime.block_on(imap::rows())),
     ("pieces", |_| pieces::rows()),
     ("stop", |runtime| runtime.block_on(stop::rows())),
     ("journal", journal::rows),

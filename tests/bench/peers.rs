@@ -79,6 +79,32 @@ pub fn nginx_proxy(folder: &Path, port: u16, upstream: u16) -> Running {
     )
 }
 
+/// Where Debian puts nginx's mail module; elsewhere it may be built in.
+const MAIL_MODULE: &str = "/usr/lib/nginx/modules/ngx_mail_module.so";
+
+/// Whether nginx can be a mail proxy here.
+pub fn has_mail_proxy() -> bool {
+    Path::new(MAIL_MODULE).exists() || said(Command::new("nginx").arg("-V")).contains(" --with-mail ")
+}
+
+/// nginx as a mail proxy that asks on the port `auth` for the mail server.
+pub fn nginx_mail(folder: &Path, port: u16, auth: u16) -> Running {
+    let prefix = folder.join("mail");
+    std::fs::create_dir_all(prefix.join("logs")).expect("a folder");
+    let conf = prefix.join("nginx.conf");
+    let module = if Path::new(MAIL_MODULE).exists() { format!("load_module {MAIL_MODULE};") } else { String::new() };
+    let text = format!(
+        "{module} daemon off; worker_processes {workers}; pid {0}/pid; error_log {0}/logs/error.log;
+         events {{ worker_connections 1024; }}
+         mail {{ auth_http 127.0.0.1:{auth}/auth; imap_capabilities IMAP4rev1 UIDPLUS;
+                 server {{ listen 127.0.0.1:{port}; protocol imap; imap_auth plain; }} }}",
+        prefix.display(),
+        workers = workers(),
+    );
+    std::fs::write(&conf, text).expect("written");
+    start(Command::new("nginx").arg("-p").arg(&prefix).arg("-c").arg(&conf))
+}
+
 /// haproxy as a reverse proxy.
 pub fn haproxy(folder: &Path, port: u16, upstream: u16) -> Running {
     let conf = folder.join("haproxy.cfg");

@@ -114,3 +114,20 @@ async fn what_is_said_before_a_login_takes_little_room() {
     }
     assert!(client.line().await.starts_with("a BAD This command is too long"));
 }
+
+#[tokio::test]
+async fn a_mailbox_may_come_as_a_literal_and_a_second_mail_is_never_read_as_commands() {
+    let post = Post::new(1, "organize").await;
+    let mut client = post.client().await;
+    client.say(b"w1 APPEND {7+}\r\nArchive (\\Seen) {15+}\r\nSubject: x\r\n\r\n\n\r\n").await;
+    let said = client.end("w1").await;
+    assert!(said.end.starts_with("OK [APPENDUID"), "{said:?}");
+    assert_eq!(post.dovecot.messages("Archive")[0].flags, "S");
+    // Two mails in one APPEND (RFC 3502) are not offered; a text of the second one must not be taken for what the agent says.
+    client.say(b"w2 APPEND Archive {3+}\r\nabc {20+}\r\nw3 CREATE Smuggled\r\n\r\n").await;
+    let said = client.end("w2").await;
+    assert!(!said.end.starts_with("OK"), "{said:?}");
+    assert_eq!(client.line().await, "", "nobody knows where the next command begins");
+    assert_eq!(post.dovecot.messages("Archive").len(), 1);
+    assert!(!post.dovecot.mailboxes().contains(&"Smuggled".to_owned()));
+}

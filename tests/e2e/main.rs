@@ -30,6 +30,8 @@ mod imap_bad;
 #[cfg(unix)]
 mod imap_clients;
 mod imap_cut;
+#[cfg(unix)]
+mod imap_tls;
 mod imap_wire;
 mod incident;
 #[cfg(unix)]

@@ -4,6 +4,7 @@ mod bench;
 mod bindings;
 mod counts;
 mod dist;
+mod fuzz;
 mod process;
 mod programs;
 mod setup;
@@ -63,7 +64,7 @@ enum Chore {
     Bindings,
     /// Measure beside nginx, haproxy, mitmproxy and the bare libraries
     Bench {
-        /// Only these parts: http, tls, body, pieces, stop, journal, idle, preview
+        /// Only these parts: http, tls, body, imap, pieces, stop, journal, idle, preview
         parts: Vec<String>,
         /// Put the table into the README
         #[arg(long)]
@@ -71,6 +72,14 @@ enum Chore {
         /// Install system packages without asking
         #[arg(long)]
         yes: bool,
+    },
+    /// Throw bytes at a parser, led by coverage; what breaks it is kept in target/fuzz
+    Fuzz {
+        /// imap-agent, imap-server or smtp; none: each in turn
+        target: Option<String>,
+        /// For how long each
+        #[arg(long, default_value_t = 300)]
+        seconds: u32,
     },
     /// Build a Debian package
     Dist {
@@ -110,6 +119,7 @@ fn perform(tree: &Tree, chore: Chore) -> Outcome {
             setup(tree, Extent::Benches, consent(yes))?;
             bench::bench(tree, &bench::Selection { parts, write })
         }
+        Chore::Fuzz { target, seconds } => fuzz::fuzz(tree, target.as_deref(), seconds),
         Chore::Dist { yes } => {
             setup(tree, Extent::Tests, consent(yes))?;
             dist::dist(tree)

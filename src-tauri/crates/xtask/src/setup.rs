@@ -55,7 +55,7 @@ const TESTS: &[&str] = &[
 ];
 
 /// Whom the benches compare with.
-const BENCHES: &[&str] = &["haproxy", "nginx-light", "wrk"];
+const BENCHES: &[&str] = &["haproxy", "libnginx-mod-mail", "nginx-light", "wrk"];
 
 /// Pinned, because a figure is only worth its peer's version.
 const MITMPROXY: &str = "mitmproxy==11.0.2";

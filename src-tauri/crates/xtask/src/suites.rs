@@ -11,7 +11,7 @@ use crate::tree::{Tree, cargo};
 use crate::{bindings, dist};
 
 /// The integration tests that must exist; others that are found run too.
-const REQUIRED: &[&str] = &["tidy", "compile_fail", "model", "e2e", "desktop"];
+const REQUIRED: &[&str] = &["tidy", "compile_fail", "fuzz", "model", "e2e", "desktop"];
 
 /// Integration tests whose peers take minutes to compile: run with `--all` or by name.
 const SLOW: &[&str] = &["himalaya"];

@@ -27,6 +27,7 @@ pub use rustls::pki_types::CertificateDer;
 pub use body::{StreamedBody, UpstreamBody};
 pub use http::{Fetched, Hooks, Options, Upstream};
 pub use origin::{AccountTarget, Origin, OriginError};
+pub use pool::Stream;
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -131,7 +132,8 @@ impl Fault {
         UpstreamError { fault: self, sent: false }
     }
 
-    fn sent(self) -> UpstreamError {
+    /// After something was sent.
+    pub(crate) fn sent(self) -> UpstreamError {
         UpstreamError { fault: self, sent: true }
     }
 }

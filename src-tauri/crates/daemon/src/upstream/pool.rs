@@ -29,10 +29,12 @@ const RESTED: Duration = Duration::from_millis(1);
 /// How many are kept.
 const MOST: usize = 64;
 
-/// With or without TLS.
+/// A connection to an upstream.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub enum Stream {
+    /// Without TLS.
     Plain(CutStream),
+    /// With TLS.
     Tls(Box<TlsStream<CutStream>>),
 }
 

@@ -225,37 +225,55 @@ pub fn tag(line: &[u8]) -> Option<String> {
 /// Reads a whole command without its tag.
 pub fn parse(pieces: &[Piece]) -> Result<Command, Refused> {
     let all = tokens(pieces, From::Agent).ok_or(MALFORMED)?;
-    let [_, verb, args @ ..] = all.as_slice() else { return Err(UNKNOWN) };
+    let [tag, verb, args @ ..] = all.as_slice() else { return Err(UNKNOWN) };
     let verb = verb.word().ok_or(MALFORMED)?;
-    match (verb.as_str(), args) {
-        ("UID", [inner, args @ ..]) => {
-            let inner = inner.word().ok_or(MALFORMED)?;
-            on_messages(&inner, true, args).unwrap_or(Err(UNKNOWN))
-        }
-        _ => match on_messages(&verb, false, args) {
-            Some(command) => command,
-            None => other(&verb, args),
-        },
+    let (verb, uid, args) = match (verb.as_str(), args) {
+        ("UID", [inner, args @ ..]) => (inner.word().ok_or(MALFORMED)?, true, args),
+        _ => (verb, false, args),
+    };
+    if !is_plain(tag) || (verb != "FETCH" && !args.iter().all(is_plain)) {
+        return Err(MALFORMED);
+    }
+    match on_messages(&verb, uid, args) {
+        Some(command) => command,
+        None if uid => Err(UNKNOWN),
+        None => other(&verb, args),
     }
 }
 
-/// An APPEND's first line, before its literal: `None` if it is no APPEND.
+/// Whether an atom is one word to every reader. Only a FETCH item's section holds more (`BODY[HEADER.FIELDS (DATE)]`); elsewhere a server takes `a[ OR b ]`
+/// for four words.
+fn is_plain(token: &Token) -> bool {
+    match token {
+        Token::Atom(word) => !word.bytes().any(|byte| matches!(byte, b' ' | b'(' | b')' | b'"')),
+        Token::Text(_) => true,
+        Token::List(items) => items.iter().all(is_plain),
+    }
+}
+
+/// An APPEND's first line, before its mail's literal: `None` if it is no APPEND, or if its mailbox comes as a literal first.
 #[must_use]
 pub fn append(line: &[u8]) -> Option<Result<Append, Refused>> {
     let (_, rest) = split_word(line)?;
-    let (verb, _) = split_word(rest)?;
+    let (verb, args) = split_word(rest)?;
     if !verb.eq_ignore_ascii_case(b"APPEND") {
         return None;
     }
     let literal = announced(line)?;
-    let text = line.get(..literal.at).unwrap_or_default().to_vec();
-    Some(read_append(&[Piece::Text(text)], literal))
+    let before = args.len().saturating_sub(line.len() - literal.at);
+    if args.iter().take(before).all(|byte| *byte == b' ') {
+        return None;
+    }
+    Some(read_append(&[Piece::Text(line.get(..literal.at)?.to_vec())], literal))
 }
 
 /// The same where the mailbox came as a literal of its own; `pieces` ends before the mail's announcement.
 pub fn read_append(pieces: &[Piece], literal: Announced) -> Result<Append, Refused> {
     let all = tokens(pieces, From::Agent).ok_or(MALFORMED)?;
-    let [_, _, mailbox, rest @ ..] = all.as_slice() else { return Err(MALFORMED) };
+    let [tag, _, mailbox, rest @ ..] = all.as_slice() else { return Err(MALFORMED) };
+    if !is_plain(tag) {
+        return Err(MALFORMED);
+    }
     if literal.binary {
         return Err(Refused::No("[UNKNOWN-CTE] Latchstring takes mails without NUL only."));
     }
@@ -320,15 +338,18 @@ fn store(uid: bool, set: &Token, rest: &[Token]) -> Option<Command> {
         [] => return None,
         flags => flags,
     };
-    let words = if labels {
-        listed.iter().map(|one| String::from_utf8(one.astring()?.to_vec()).ok()).collect::<Option<Vec<_>>>()?
-    } else {
-        words(listed).ok()?
-    };
+    let words = if labels { listed.iter().map(label).collect::<Option<Vec<_>>>()? } else { words(listed).ok()? };
     if words.is_empty() && mode != Mode::Replace {
         return None;
     }
     Some(Command::Store { uid, set: set_of(set)?, mode, silent, labels, words, unchanged_since })
+}
+
+/// A Gmail label. One with a backslash is the system's and goes over the wire as an atom, so it must be one.
+fn label(token: &Token) -> Option<String> {
+    let label = string(token)?;
+    let is_word = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    label.strip_prefix('\\').is_none_or(is_word).then_some(label)
 }
 
 fn other(verb: &str, args: &[Token]) -> Result<Command, Refused> {

@@ -122,6 +122,14 @@ pub fn numbered(line: &[u8]) -> Option<(u32, String)> {
     Some((number, String::from_utf8_lossy(word).to_ascii_uppercase()))
 }
 
+/// The word after `*`: `CAPABILITY`, `LIST`, a number, ...; `None` if the line begins no untagged response.
+#[must_use]
+pub fn topic(line: &[u8]) -> Option<&[u8]> {
+    let (star, rest) = split_word(line)?;
+    let word = split_word(rest).map_or(rest, |(word, _)| word);
+    (star == b"*" && !word.is_empty()).then_some(word)
+}
+
 /// An untagged response's tokens after `*`.
 #[must_use]
 pub fn untagged(pieces: &[Piece]) -> Option<Vec<Token>> {

@@ -158,6 +158,14 @@ fn what_is_not_understood_has_no_way_upstream() {
         "a NOOP)",
         "a LOGIN \"x",
         "a ID {1}\r\nxy\"",
+        // What a server would read as more words than one.
+        "a SEARCH NOT SUBJECT zz[ OR NOT SUBJECT ]",
+        "a SEARCH NOT SUBJECT BODY[ OR NOT SUBJECT ]",
+        "a STORE 1 +X-GM-LABELS (\\x[ \\Trash ])",
+        "a STORE 1 +X-GM-LABELS (\"\\\\x \\\\Trash\")",
+        "a STATUS a[ (x) ] (MESSAGES)",
+        "a GETACL a[\" \"]",
+        "a[ x] DELETE Work",
     ] {
         assert!(read(bad).is_err(), "{bad}: {:?}", read(bad));
     }
@@ -186,6 +194,12 @@ fn an_append_is_known_before_its_mail() {
     assert!(read("a APPEND INBOX CATENATE (TEXT {12}").is_err());
     assert!(read("a APPEND INBOX (\\Recent) {12}").is_err());
     assert!(append(b"a NOOP {12}").is_none());
+    assert!(append(b"a APPEND {5}").is_none() && append(b"a APPEND  {5+}").is_none(), "its mailbox is yet to come");
+    assert!(read("a[ APPEND ] x INBOX {12}").is_err());
+    let split =
+        [Piece::Text(b"a APPEND ".to_vec()), Piece::Literal(b"Drafts".to_vec()), Piece::Text(b" (\\Seen) ".to_vec())];
+    let literal = announced(b"{12}").unwrap();
+    assert_eq!(super::command::read_append(&split, literal).unwrap().mailbox, "Drafts");
 }
 
 #[test]
@@ -196,6 +210,12 @@ fn announcements_of_literals() {
     assert_eq!(size("~{0}"), Some((0, true, true, 0)));
     for none in ["{}", "{+}", "{-1}", "{5} ", "{5}}", "{0x5}", "5}", "{99999999999999999999}", "{ 5}"] {
         assert_eq!(size(none), None, "{none}");
+    }
+    for one in ["{5}", "x {5+}", "~{0}", "{99999999999999999999}"] {
+        assert!(super::token::seems_announced(one.as_bytes()), "{one}");
+    }
+    for none in ["", "}", "{}", "{+}", "{5} ", "{5}x", "{x5}"] {
+        assert!(!super::token::seems_announced(none.as_bytes()), "{none}");
     }
     assert!(may_announce(b"* 1 FETCH (BODY[] {5}"));
     for text in ["* OK see {5}", "L1 NO sorry {5}", "* BYE {5}", "+ {5}"] {

@@ -47,6 +47,16 @@ pub fn announced(line: &[u8]) -> Option<Announced> {
     Some(Announced { size, waits, binary, at: if binary { open - 1 } else { open } })
 }
 
+/// Whether a line ends in what some reader takes for the announcement of a literal, whatever its size.
+#[must_use]
+pub fn seems_announced(line: &[u8]) -> bool {
+    let Some(inner) = line.strip_suffix(b"}") else { return false };
+    let digits =
+        inner.iter().rposition(|byte| *byte == b'{').and_then(|open| inner.get(open + 1..)).unwrap_or_default();
+    let digits = digits.strip_suffix(b"+").unwrap_or(digits);
+    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+}
+
 /// Whether a line that an upstream sent can announce a literal: human text after a status can end in anything (RFC 9051 section 7.1).
 #[must_use]
 pub fn may_announce(line: &[u8]) -> bool {
@@ -278,7 +288,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A word. From `[` to `]` it may hold spaces, lists and quoted strings: `BODY[HEADER.FIELDS (DATE "FROM")]<0.9>`.
+    /// A word. The section of a FETCH item may hold spaces, lists and quoted strings: `BODY[HEADER.FIELDS (DATE "FROM")]<0.9>`.
     fn atom(&mut self) -> Option<String> {
         let mut word = String::new();
         let mut inside = false;
@@ -290,7 +300,7 @@ impl Reader<'_> {
             };
             match byte {
                 b'[' if inside => return None,
-                b'[' => inside = true,
+                b'[' => inside = has_section(&word),
                 b']' => inside = false,
                 b' ' | b'(' | b')' if inside => {}
                 b' ' | b'(' | b')' => break,
@@ -314,6 +324,11 @@ impl Reader<'_> {
         }
         (!word.is_empty()).then_some(word)
     }
+}
+
+/// Whether a bracket after this word begins a section. After any other word it is a letter like any other (RFC 9051 section 9, `atom`).
+fn has_section(word: &str) -> bool {
+    ["BODY", "BODY.PEEK", "BINARY", "BINARY.PEEK", "BINARY.SIZE"].iter().any(|item| word.eq_ignore_ascii_case(item))
 }
 
 /// Writes tokens: strings quoted where that is possible, as literals otherwise. A literal is announced as one that waits; see [`pieces`].

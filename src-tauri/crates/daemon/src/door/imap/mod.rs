@@ -8,6 +8,7 @@
 //! One command at a time, in the order in which they came: what a command needs to know is settled before the next one is looked at.
 
 mod auth;
+pub mod passing;
 mod talk;
 
 use std::future::Future;

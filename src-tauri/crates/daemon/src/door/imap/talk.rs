@@ -4,8 +4,8 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use latch_core::classify::imap::command::{self, Command, Refused};
-use latch_core::classify::imap::token::{Announced, Piece, announced};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use latch_core::classify::imap::token::{Announced, Piece, announced, seems_announced};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use crate::net::CutStream;
 
@@ -22,8 +22,8 @@ const CHUNK: usize = 64 * 1024;
 const MAX_PENDING: usize = 256 * 1024;
 
 /// A client's connection.
-pub struct Talk {
-    stream: BufReader<CutStream>,
+pub struct Talk<S = CutStream> {
+    stream: BufReader<S>,
     out: BytesMut,
 }
 
@@ -53,8 +53,9 @@ pub enum Heard {
 const TOO_LONG: Refused = Refused::Bad("This command is too long.");
 const NO_LINE: Refused = Refused::Bad("This is no line: it is too long, or does not end in CRLF.");
 
-impl Talk {
-    pub(super) fn new(stream: CutStream) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
+    /// On a connection that nothing was read from.
+    pub fn new(stream: S) -> Self {
         Self { stream: BufReader::with_capacity(CHUNK, stream), out: BytesMut::new() }
     }
 
@@ -63,6 +64,10 @@ impl Talk {
         // Words of an upstream or an agent must not begin a line of their own.
         let clean = text.bytes().map(|byte| if byte == b'\r' || byte == b'\n' || byte == 0 { b' ' } else { byte });
         self.out.extend(clean);
+        if seems_announced(text.as_bytes()) {
+            // Words that end like this would be taken for the announcement of a literal.
+            self.out.extend_from_slice(b" ");
+        }
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -206,9 +211,14 @@ impl Talk {
         Ok(self.read_line().await?.is_some_and(|rest| announced(&rest).is_none()))
     }
 
-    /// Whether the rest of the line after a literal is empty.
+    /// Whether the rest of the line after a literal is empty. An error if a further literal follows: then nobody knows where the next command begins.
     pub async fn line_ends(&mut self) -> io::Result<bool> {
-        Ok(self.read_line().await?.is_some_and(|rest| rest.is_empty()))
+        match self.read_line().await? {
+            Some(rest) if announced(&rest).is_some() => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "a second literal where one was expected"))
+            }
+            rest => Ok(rest.is_some_and(|rest| rest.is_empty())),
+        }
     }
 
     /// Resolves when there is something to read, or the end. Cancel-safe.

@@ -121,7 +121,7 @@ impl MailSession {
         let recorded = opened.store.commit(commit).await;
         let next = match (sent, recorded) {
             (Ok(answer), Ok(_)) => {
-                talk.line(&super::relay::tagged(tag, &answer.status));
+                talk.line(&crate::door::imap::passing::tagged(tag, &answer.status));
                 Next::Command
             }
             (Ok(_), Err(_)) => {

@@ -13,8 +13,9 @@ use latch_core::classify::imap::token::Token;
 use latch_core::phone::Anchor;
 
 use super::MailSession;
-use super::relay::{Ended, Through};
+use super::relay::Ended;
 use crate::door::imap::Talk;
+use crate::door::imap::passing::Through;
 
 /// A set without the mail.
 pub(super) enum Without {

@@ -13,8 +13,9 @@ use latch_core::classify::imap::token::Token;
 
 use super::act::Ruled;
 use super::hide::Without;
-use super::relay::{Broken, Ended, Opening, Through, tagged};
+use super::relay::Ended;
 use super::{LOOK_AGAIN, MailSession, STALLED, Selected};
+use crate::door::imap::passing::{Broken, Opening, Through, tagged};
 use crate::door::imap::{Next, Talk};
 use crate::upstream::{Fault, UpstreamError};
 

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use latch_core::call::{Call, CallBody};
 use latch_core::classify::imap::deed;
 use latch_core::classify::imap::reply::{Kind, Status, status};
-use latch_core::classify::imap::token::{Announced, Piece, Token, announced, encode, may_announce, pieces};
+use latch_core::classify::imap::token::{
+    Announced, Piece, Token, announced, encode, may_announce, pieces, seems_announced,
+};
 use latch_core::lease::Redeemed;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::time::Instant;
 
 use super::login::tokens;
@@ -20,25 +22,34 @@ use crate::upstream::{Fault, UpstreamError};
 
 /// The longest line that a server may send; a line holds no mail text, that comes in literals, but all that a search found: 500,000 UIDs.
 const MAX_LINE: usize = 4 * 1024 * 1024;
-/// What a response costs besides its bytes.
-const PER_RESPONSE: usize = 32;
 /// A chunk of a literal on its way through.
 const CHUNK: usize = 64 * 1024;
 /// How long a connection is kept without use: servers close after 30 minutes, and some networks much sooner.
 const KEEP: Duration = Duration::from_secs(120);
 
-/// A line of a server, with its CRLF.
+/// What a piece of an answer costs beside its bytes: a flood of empty ones has an end, too.
+const PIECE: usize = 32;
+
+/// A line of a server.
 #[derive(Debug)]
 pub struct Line {
-    /// Scrubbed of the credential.
+    /// With CRLF, whatever ended it, and no other CR or NUL: every reader sees the same lines. Scrubbed of the credential.
     pub bytes: Vec<u8>,
     /// The literal that follows.
     pub literal: Option<Announced>,
 }
 
+impl Line {
+    /// Without its CRLF.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        self.bytes.strip_suffix(b"\r\n").unwrap_or(&self.bytes)
+    }
+}
+
 /// A logged-in connection.
-pub struct Wire {
-    stream: BufReader<Stream>,
+pub struct Wire<S = Stream> {
+    stream: BufReader<S>,
     host: String,
     silence: Duration,
     scrub: Option<Arc<Access>>,
@@ -54,14 +65,32 @@ pub struct Wire {
     lines: u64,
 }
 
-impl std::fmt::Debug for Wire {
+impl<S> std::fmt::Debug for Wire<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Wire").field("host", &self.host).finish_non_exhaustive()
     }
 }
 
 impl Wire {
-    pub(super) fn new(stream: Stream, host: String, silence: Duration, scrub: Option<Arc<Access>>) -> Self {
+    /// Whether it can take a further command.
+    pub(super) fn is_usable(&self) -> bool {
+        let stream = match self.stream.get_ref() {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref().0,
+        };
+        let kept = !self.broken && self.stream.buffer().is_empty() && self.since.elapsed() < KEEP;
+        // What the server said meanwhile, most likely goodbye, has not been read.
+        kept && stream.stands() && stream.shears().is_quiet()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// On a connection that nothing was said on yet, with no credential to look out for. `silence`: how long the server may take for each word.
+    pub fn over(stream: S, host: String, silence: Duration) -> Self {
+        Self::new(stream, host, silence, None)
+    }
+
+    pub(super) fn new(stream: S, host: String, silence: Duration, scrub: Option<Arc<Access>>) -> Self {
         Self {
             stream: BufReader::with_capacity(CHUNK, stream),
             host,
@@ -88,23 +117,12 @@ impl Wire {
     }
 
     /// The bare connection, if nothing was read beyond what was asked for.
-    pub(super) fn into_stream(self) -> Option<Stream> {
+    pub(super) fn into_stream(self) -> Option<S> {
         self.stream.buffer().is_empty().then(|| self.stream.into_inner())
     }
 
     pub(super) fn rest(&mut self) {
         self.since = Instant::now();
-    }
-
-    /// Whether it can take a further command.
-    pub(super) fn is_usable(&self) -> bool {
-        let stream = match self.stream.get_ref() {
-            Stream::Plain(stream) => stream,
-            Stream::Tls(stream) => stream.get_ref().0,
-        };
-        let kept = !self.broken && self.stream.buffer().is_empty() && self.since.elapsed() < KEEP;
-        // What the server said meanwhile, most likely goodbye, has not been read.
-        kept && stream.stands() && stream.shears().is_quiet()
     }
 
     pub(super) fn has_open(&self) -> bool {
@@ -244,15 +262,27 @@ impl Wire {
         if bytes.len() > MAX_LINE {
             return Err(self.malformed("a line is too long"));
         }
-        let Some(text) = bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n")) else {
+        if bytes.pop() != Some(b'\n') {
             return Err(self.lost());
-        };
-        let literal = if self.continues || may_announce(text) { announced(text) } else { None };
+        }
+        bytes.truncate(bytes.strip_suffix(b"\r").map_or(bytes.len(), <[u8]>::len));
+        for byte in &mut bytes {
+            if matches!(byte, b'\r' | 0) {
+                *byte = b' ';
+            }
+        }
+        let announces = self.continues || may_announce(&bytes);
+        let literal = if announces { announced(&bytes) } else { None };
+        let odd = literal.is_none_or(|literal| !literal.waits || literal.size > u64::from(u32::MAX));
+        if announces && odd && seems_announced(&bytes) {
+            return Err(self.malformed("it announces a literal in a way that others may not understand"));
+        }
         self.continues = literal.is_some();
         self.lines = self.lines.wrapping_add(1);
         if let Some(clean) = self.scrub.as_ref().and_then(|access| access.scrub().text(&bytes)) {
             bytes = clean;
         }
+        bytes.extend_from_slice(b"\r\n");
         Ok(Line { bytes, literal })
     }
 
@@ -283,23 +313,19 @@ impl Wire {
     }
 
     /// One whole response, at most `limit` bytes with its literals.
-    pub(super) async fn response(&mut self, limit: usize) -> Result<Vec<Piece>, UpstreamError> {
+    pub async fn response(&mut self, limit: usize) -> Result<Vec<Piece>, UpstreamError> {
         let mut pieces = Vec::new();
         let mut room = limit as u64;
         loop {
             let line = self.line().await?;
-            let text =
-                line.bytes.strip_suffix(b"\r\n").or_else(|| line.bytes.strip_suffix(b"\n")).unwrap_or(&line.bytes);
-            room = room.saturating_sub(text.len() as u64);
+            let text = line.text();
+            let wanted =
+                text.len() as u64 + line.literal.map_or(0, |literal| literal.size.saturating_add(PIECE as u64));
+            room = room.checked_sub(wanted).ok_or_else(|| self.too_large(limit))?;
             let Some(literal) = line.literal else {
                 pieces.push(Piece::Text(text.to_vec()));
                 return Ok(pieces);
             };
-            if literal.size > room || room == 0 {
-                self.broken = true;
-                return Err(Fault::TooLarge { host: self.host.clone(), limit }.sent());
-            }
-            room -= literal.size;
             pieces.push(Piece::Text(text.get(..literal.at).unwrap_or_default().to_vec()));
             let mut bytes = Vec::new();
             let mut left = literal.size;
@@ -312,40 +338,41 @@ impl Wire {
         }
     }
 
+    fn too_large(&mut self, limit: usize) -> UpstreamError {
+        self.broken = true;
+        Fault::TooLarge { host: self.host.clone(), limit }.sent()
+    }
+
     /// Everything up to the end of the command with this tag.
     pub async fn answer(&mut self, tag: &str, limit: usize) -> Result<MailAnswer, UpstreamError> {
         let (mut untagged, mut codes) = (Vec::new(), Vec::new());
         let mut room = limit;
         loop {
             let response = self.response(room).await?;
-            let size: usize = response
-                .iter()
-                .map(|piece| match piece {
-                    Piece::Text(bytes) | Piece::Literal(bytes) => bytes.len(),
-                })
-                .sum();
-            room = room.saturating_sub(size + PER_RESPONSE);
+            let size = |piece: &Piece| match piece {
+                Piece::Text(bytes) | Piece::Literal(bytes) => bytes.len() + PIECE,
+            };
             let Some(Piece::Text(first)) = response.first() else { continue };
             let status = status(first);
-            let ends = status.as_ref().is_some_and(|status| status.tag == tag);
-            if room == 0 && !ends {
-                self.broken = true;
-                return Err(Fault::TooLarge { host: self.host.clone(), limit }.sent());
+            if let Some(status) = status.as_ref().filter(|status| status.tag == tag) {
+                return Ok(MailAnswer { status: status.clone(), untagged, codes });
             }
-            if let Some(status) = status {
-                match status.kind {
-                    _ if status.tag == tag => return Ok(MailAnswer { status, untagged, codes }),
+            room = room.saturating_sub(response.iter().map(size).sum());
+            if room == 0 {
+                return Err(self.too_large(limit));
+            }
+            match status {
+                Some(status) => match status.kind {
                     Kind::Bye => return Err(self.lost()),
                     Kind::Preauth => return Err(self.malformed("it lets everybody in although a login is over")),
                     Kind::Ok | Kind::No | Kind::Bad if status.tag == "*" => codes.push(status),
                     Kind::Ok | Kind::No | Kind::Bad => return Err(self.malformed("it answers what was not asked")),
+                },
+                None if first.first() == Some(&b'+') => {
+                    return Err(self.malformed("it asks for more than the command has"));
                 }
-                continue;
+                None => untagged.extend(tokens(&response)),
             }
-            if first.first() == Some(&b'+') {
-                return Err(self.malformed("it asks for more than the command has"));
-            }
-            untagged.extend(tokens(&response));
         }
     }
 

@@ -1,0 +1,254 @@
+//! What of a mail server's answer an agent hears: whole untagged responses, framed in one spelling, without what it may not know of.
+
+use std::io;
+
+use bytes::Bytes;
+use latch_core::classify::imap::name::canonical;
+use latch_core::classify::imap::reply::{Kind, Status, found, numbered, status, topic, untagged};
+use latch_core::classify::imap::token::{Piece, Token, seems_announced};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Talk;
+use crate::upstream::imap::{Line, Wire};
+use crate::upstream::{Fault, UpstreamError};
+
+/// The longest response that names a mailbox by a literal.
+const MAX_NAME: u64 = 64 * 1024;
+/// The most messages that one search may find.
+const MAX_FOUND: usize = 2_000_000;
+
+/// What is done with the lines of an answer.
+pub enum Through<'a> {
+    /// They go to the agent.
+    All,
+    /// Those of an EXAMINE: the agent is told what a SELECT would have said where it may ask for changes.
+    Opening {
+        /// UIDVALIDITY and EXISTS, as they come.
+        found: &'a mut Opening,
+        /// The agent may not ask for changes.
+        read_only: bool,
+    },
+    /// Found UIDs stay here.
+    Search(&'a mut Vec<u32>),
+}
+
+/// What a server said of a mailbox while it was opened.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// UIDVALIDITY.
+    pub uidvalidity: Option<u32>,
+    /// How many messages are in it.
+    pub exists: u32,
+    flags: String,
+}
+
+/// Which side broke.
+#[derive(Debug)]
+pub enum Broken {
+    /// The agent's.
+    Agent(io::Error),
+    /// The mail server's.
+    Upstream(UpstreamError),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Agent(error)
+    }
+}
+
+impl From<UpstreamError> for Broken {
+    fn from(error: UpstreamError) -> Self {
+        Self::Upstream(error)
+    }
+}
+
+/// From a mail server to an agent.
+pub struct Passing<'a, S> {
+    /// The server's connection.
+    pub wire: &'a mut Wire<S>,
+    /// How many messages are in the mailbox that is open, if one is.
+    pub exists: Option<&'a mut u32>,
+    /// Whether the agent may know of this mailbox.
+    pub shows: &'a (dyn Fn(&str) -> bool + Sync),
+    /// Whether anything may pass still.
+    pub stands: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
+    /// Passes one response on; `Some` if it is the end of the command with the tag `ours`.
+    pub async fn one<T: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        ours: Option<&str>,
+        talk: &mut Talk<T>,
+        through: &mut Through<'_>,
+    ) -> Result<Option<Status>, Broken> {
+        let line = self.wire.line().await?;
+        self.standing()?;
+        let text = line.text();
+        if let Some(status) = status(text) {
+            return match status.kind {
+                _ if Some(status.tag.as_str()) == ours => Ok(Some(status)),
+                _ if status.tag != "*" => Err(self.odd("it answers what was not asked")),
+                Kind::Bye => Err(Fault::Lost { host: self.wire.host().to_owned() }.sent().into()),
+                Kind::Preauth => Err(self.odd("it lets everybody in although a login is over")),
+                Kind::Ok | Kind::No | Kind::Bad => {
+                    said(&status, text, talk, through);
+                    Ok(None)
+                }
+            };
+        }
+        let Some(topic) = topic(text) else {
+            let asks = text.first() == Some(&b'+');
+            return Err(self.odd(if asks {
+                "it asks for more than the command has"
+            } else {
+                "it says what is no answer"
+            }));
+        };
+        let is = |words: &[&str]| words.iter().any(|word| topic.eq_ignore_ascii_case(word.as_bytes()));
+        // What the server can is said by us alone; a name in a literal is known only once that is read.
+        if is(&["CAPABILITY", "LIST", "LSUB", "XLIST", "STATUS"]) {
+            let hidden = is(&["CAPABILITY"]);
+            let (bytes, tokens) = self.gather(line).await?;
+            if !hidden && self.shows(&tokens) {
+                talk.raw(&bytes);
+                talk.drain().await?;
+            }
+            return Ok(None);
+        }
+        if let Some((number, word)) = numbered(text) {
+            match (word.as_str(), &mut self.exists) {
+                ("EXISTS", Some(exists)) => **exists = number,
+                ("EXPUNGE", Some(exists)) => **exists = exists.saturating_sub(1),
+                _ => {}
+            }
+            if let ("EXISTS", Through::Opening { found, .. }) = (word.as_str(), &mut *through) {
+                found.exists = number;
+            }
+        } else if line.literal.is_none() {
+            let tokens = || untagged(&[Piece::Text(text.to_vec())]).unwrap_or_default();
+            match through {
+                Through::Search(uids) if is(&["SEARCH"]) => {
+                    uids.extend(found(&tokens()).unwrap_or_default());
+                    return if uids.len() > MAX_FOUND { Err(self.odd("it finds too many messages")) } else { Ok(None) };
+                }
+                Through::Opening { found, .. } if is(&["FLAGS"]) => {
+                    let tokens = tokens();
+                    let flags = tokens.get(1).and_then(Token::items).unwrap_or_default();
+                    let flags: Vec<_> = flags.iter().filter_map(Token::nstring).collect();
+                    found.flags = flags.join(" ");
+                }
+                Through::All | Through::Search(_) | Through::Opening { .. } => {}
+            }
+        }
+        talk.raw(&line.bytes);
+        let mut literal = line.literal;
+        while let Some(announced) = literal {
+            let (mut left, mut held) = (announced.size, Bytes::new());
+            while left > 0 {
+                let chunk = self.wire.chunk(left).await?;
+                self.standing()?;
+                left -= chunk.len() as u64;
+                let chunk = self.wire.scrub(&mut held, chunk, left == 0);
+                talk.raw(&chunk);
+                talk.drain().await?;
+            }
+            talk.raw(&held);
+            let line = self.wire.line().await?;
+            talk.raw(&line.bytes);
+            literal = line.literal;
+        }
+        talk.drain().await?;
+        Ok(None)
+    }
+
+    fn standing(&self) -> Result<(), Broken> {
+        if (self.stands)() { Ok(()) } else { Err(Fault::Stopped.sent().into()) }
+    }
+
+    /// A response with its literals, as bytes and as tokens.
+    async fn gather(&mut self, first: Line) -> Result<(Vec<u8>, Vec<Token>), Broken> {
+        let (mut bytes, mut pieces, mut line) = (Vec::new(), Vec::new(), first);
+        loop {
+            bytes.extend_from_slice(&line.bytes);
+            let text = line.text();
+            let Some(literal) = line.literal else {
+                pieces.push(Piece::Text(text.to_vec()));
+                return Ok((bytes, untagged(&pieces).unwrap_or_default()));
+            };
+            if literal.size > MAX_NAME || bytes.len() as u64 > MAX_NAME {
+                return Err(self.odd("the name of a mailbox is too long"));
+            }
+            pieces.push(Piece::Text(text.get(..literal.at).unwrap_or_default().to_vec()));
+            let (mut name, mut left, mut held) = (Vec::new(), literal.size, Bytes::new());
+            while left > 0 {
+                let chunk = self.wire.chunk(left).await?;
+                left -= chunk.len() as u64;
+                name.extend_from_slice(&self.wire.scrub(&mut held, chunk, left == 0));
+            }
+            name.extend_from_slice(&held);
+            bytes.extend_from_slice(&name);
+            pieces.push(Piece::Literal(name));
+            line = self.wire.line().await?;
+        }
+    }
+
+    /// Whether the agent may know of the mailbox that a LIST or STATUS response is about. One that can't be read is about none.
+    fn shows(&self, tokens: &[Token]) -> bool {
+        let name = match tokens {
+            [word, _, _, name, ..] if word.word().as_deref() != Some("STATUS") => name.astring(),
+            [_, name, ..] => name.astring(),
+            _ => None,
+        };
+        name.and_then(canonical).is_some_and(|name| (self.shows)(&name))
+    }
+
+    fn odd(&self, reason: &str) -> Broken {
+        Fault::Malformed { host: self.wire.host().to_owned(), reason: reason.to_owned() }.sent().into()
+    }
+}
+
+/// A status under an agent's tag. What it says of capabilities is left out.
+#[must_use]
+pub fn tagged(tag: &str, status: &Status) -> String {
+    let kind = match status.kind {
+        Kind::Ok => "OK",
+        Kind::Bad => "BAD",
+        Kind::No | Kind::Bye | Kind::Preauth => "NO",
+    };
+    match status.code.as_deref().filter(|code| !hidden(code)) {
+        Some(code) => format!("{tag} {kind} [{code}] {}", status.text),
+        None => format!("{tag} {kind} {}", status.text),
+    }
+}
+
+fn hidden(code: &str) -> bool {
+    code.get(..10).is_some_and(|name| name.eq_ignore_ascii_case("CAPABILITY"))
+}
+
+/// An untagged status on its way to the agent.
+fn said<T: AsyncRead + AsyncWrite + Unpin>(
+    status: &Status,
+    line: &[u8],
+    talk: &mut Talk<T>,
+    through: &mut Through<'_>,
+) {
+    let code = status.code.as_deref().unwrap_or_default();
+    if hidden(code) {
+        return;
+    }
+    if let Through::Opening { found, read_only } = through {
+        found.uidvalidity = status.uidvalidity().or(found.uidvalidity);
+        if code.starts_with("PERMANENTFLAGS") && !*read_only {
+            talk.line(&format!("* OK [PERMANENTFLAGS ({} \\*)] Each change is decided by itself", found.flags));
+            return;
+        }
+    }
+    talk.raw(line);
+    if seems_announced(line) {
+        // Not a literal: the next line follows.
+        talk.raw(b" ");
+    }
+    talk.raw(b"\r\n");
+}
