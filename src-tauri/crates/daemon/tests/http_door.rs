@@ -114,7 +114,7 @@ async fn open() -> Door {
     let listener = door::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (inside, connections) = (Arc::<Counter>::default(), Connections::new());
-    tokio::spawn(door::serve(listener, Arc::clone(&inside), connections.clone(), door::Lanes::here()));
+    tokio::spawn(door::serve(listener, Arc::clone(&inside), connections.clone(), latch_daemon::door::Lanes::here()));
     Door { address, inside, connections }
 }
 

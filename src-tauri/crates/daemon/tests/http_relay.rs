@@ -88,7 +88,7 @@ impl Rig {
         let relay = Arc::new(Relay { guard: Mutex::new(guard), upstream, account });
         let door = door::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = door.local_addr().unwrap();
-        tokio::spawn(door::serve(door, Arc::clone(&relay), connections.clone(), door::Lanes::here()));
+        tokio::spawn(door::serve(door, Arc::clone(&relay), connections.clone(), latch_daemon::door::Lanes::here()));
         let agent = TcpStream::connect(address).await.unwrap();
         Self { agent, listener, relay, connections, port: address.port() }
     }

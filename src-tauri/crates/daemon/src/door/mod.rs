@@ -2,5 +2,8 @@
 
 pub mod http;
 pub mod imap;
+mod lanes;
 mod sasl;
 pub mod smtp;
+
+pub use lanes::Lanes;

@@ -222,7 +222,7 @@ impl Engine {
         if let Some(listener) = self.listener.take() {
             let (inside, connections) = (Arc::clone(&runtime), runtime.connections().clone());
             background.spawn(async move {
-                let served = match door::http::Lanes::start() {
+                let served = match door::Lanes::start() {
                     Ok(lanes) => door::http::serve(listener, inside, connections, lanes).await,
                     Err(error) => Err(error),
                 };
@@ -234,7 +234,11 @@ impl Engine {
         if let Some(listener) = self.mail_listener.take() {
             let (inside, connections) = (Arc::clone(&runtime), runtime.connections().clone());
             background.spawn(async move {
-                if let Err(error) = door::imap::serve(listener, inside, connections).await {
+                let served = match door::Lanes::start() {
+                    Ok(lanes) => door::imap::serve(listener, inside, connections, lanes).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = served {
                     tracing::error!(%error, "the IMAP door closed");
                 }
             });

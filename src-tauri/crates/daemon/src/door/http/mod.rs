@@ -29,24 +29,23 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use super::Lanes;
+use super::lanes::Handed;
 use crate::net::Connections;
 
 pub mod body;
 mod hygiene;
-mod lanes;
 pub mod oauth;
 pub mod problem;
 mod seats;
 
 pub use body::{AgentBody, AnswerBody, BodyError, Gathered, Room};
 pub use hygiene::MAX_TARGET;
-pub use lanes::Lanes;
 pub use oauth::{Introspection, OAuthError, TokenAnswer, TokenRequest};
 pub use problem::{problem, unauthorized};
 pub use seats::MAX_CONNECTIONS;
 
 use hygiene::Names;
-use lanes::Handed;
 use seats::{Seat, Seats};
 
 /// The most memory that buffered bodies take together.

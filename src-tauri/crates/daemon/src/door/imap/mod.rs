@@ -20,9 +20,10 @@ use std::time::Duration;
 
 use latch_core::classify::imap::capability;
 use latch_core::classify::imap::command::{self, Command, Refused};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use super::Lanes;
 use crate::net::Connections;
 
 pub use talk::{Heard, Talk};
@@ -82,8 +83,13 @@ pub trait Inside: Send + Sync + 'static {
     fn over(session: &Self::Session) -> impl Future<Output = ()> + Send;
 }
 
-/// Serves until dropped; dropping ends every connection.
-pub async fn serve<I: Inside>(listener: TcpListener, inside: Arc<I>, connections: Connections) -> io::Result<()> {
+/// Serves on these lanes until dropped; dropping ends every connection.
+pub async fn serve<I: Inside>(
+    listener: TcpListener,
+    inside: Arc<I>,
+    connections: Connections,
+    lanes: Lanes,
+) -> io::Result<()> {
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not a loopback address")));
@@ -93,7 +99,24 @@ pub async fn serve<I: Inside>(listener: TcpListener, inside: Arc<I>, connections
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => admit(&inside, &connections, &seats, &mut tasks, socket, peer),
+                Ok((socket, peer)) => {
+                    let Some(seat) = Seat::take(&seats) else {
+                        tracing::warn!("the IMAP door refused a connection: all {MAX_CONNECTIONS} are taken");
+                        continue;
+                    };
+                    let Some((lane, handed)) = lanes.hand(socket) else { continue };
+                    let (inside, connections) = (Arc::clone(&inside), connections.clone());
+                    let carried = async move {
+                        let _seat = seat;
+                        let Ok((socket, _place)) = handed.take() else { return };
+                        let _ = socket.set_nodelay(true);
+                        let Ok(stream) = connections.register(socket) else { return };
+                        if let Err(error) = client(&inside, &mut Talk::new(stream), peer).await {
+                            tracing::debug!(%error, "an IMAP connection ended");
+                        }
+                    };
+                    tasks.spawn_on(carried, lane);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the IMAP door could not accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -104,33 +127,14 @@ pub async fn serve<I: Inside>(listener: TcpListener, inside: Arc<I>, connections
     }
 }
 
-fn admit<I: Inside>(
-    inside: &Arc<I>,
-    connections: &Connections,
-    seats: &Arc<AtomicUsize>,
-    tasks: &mut JoinSet<()>,
-    socket: TcpStream,
-    peer: SocketAddr,
-) {
-    let _ = socket.set_nodelay(true);
-    if seats.fetch_add(1, Ordering::AcqRel) >= MAX_CONNECTIONS {
-        seats.fetch_sub(1, Ordering::AcqRel);
-        tracing::warn!("the IMAP door refused a connection: all {MAX_CONNECTIONS} are taken");
-        return;
-    }
-    let seat = Seat(Arc::clone(seats));
-    let Ok(stream) = connections.register(socket) else { return };
-    let inside = Arc::clone(inside);
-    tasks.spawn(async move {
-        let _seat = seat;
-        let mut talk = Talk::new(stream);
-        if let Err(error) = client(&inside, &mut talk, peer).await {
-            tracing::debug!(%error, "an IMAP connection ended");
-        }
-    });
-}
-
 struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    fn take(seats: &Arc<AtomicUsize>) -> Option<Self> {
+        let seat = Self(Arc::clone(seats));
+        (seats.fetch_add(1, Ordering::AcqRel) < MAX_CONNECTIONS).then_some(seat)
+    }
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {

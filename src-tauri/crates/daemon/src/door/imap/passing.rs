@@ -88,7 +88,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
         let text = line.text();
         if let Some(status) = status(text) {
             return match status.kind {
-                _ if Some(status.tag.as_str()) == ours => Ok(Some(status)),
+                _ if Some(status.tag.as_str()) == ours => {
+                    self.wire.let_go();
+                    Ok(Some(status))
+                }
                 _ if status.tag != "*" => Err(self.odd("it answers what was not asked")),
                 Kind::Bye => Err(Fault::Lost { host: self.wire.host().to_owned() }.sent().into()),
                 Kind::Preauth => Err(self.odd("it lets everybody in although a login is over")),
@@ -151,8 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
                 self.standing()?;
                 left -= chunk.len() as u64;
                 let chunk = self.wire.scrub(&mut held, chunk, left == 0);
-                talk.raw(&chunk);
-                talk.drain().await?;
+                talk.pass(&chunk).await?;
             }
             talk.raw(&held);
             let line = self.wire.line().await?;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use latch_core::classify::imap::command::{self, Command, Refused};
 use latch_core::classify::imap::token::{Announced, Piece, announced, seems_announced};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -20,6 +20,8 @@ const MAX_SKIPPED: u64 = 16 * 1024 * 1024;
 const CHUNK: usize = 64 * 1024;
 /// What may wait to be written before it is flushed.
 const MAX_PENDING: usize = 256 * 1024;
+/// From here on a piece of a literal is sent without being queued.
+const LARGE: usize = 16 * 1024;
 
 /// A client's connection.
 pub struct Talk<S = CutStream> {
@@ -83,9 +85,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
 
     /// Sends what is queued.
     pub async fn flush(&mut self) -> io::Result<()> {
-        let out = self.out.split();
-        self.stream.write_all(&out).await?;
+        self.send(&[]).await?;
         self.stream.flush().await
+    }
+
+    /// Sends a piece of a literal after what is queued. A large one is not copied.
+    pub async fn pass(&mut self, piece: &[u8]) -> io::Result<()> {
+        if piece.len() < LARGE {
+            self.raw(piece);
+            return self.drain().await;
+        }
+        self.send(piece).await
+    }
+
+    async fn send(&mut self, after: &[u8]) -> io::Result<()> {
+        // Taken out first: whoever gives up in between sends nothing twice.
+        let mut out = std::mem::take(&mut self.out);
+        self.stream.write_all_buf(&mut Buf::chain(out.as_ref(), after)).await?;
+        if out.capacity() <= MAX_PENDING {
+            out.clear();
+            self.out = out;
+        }
+        Ok(())
     }
 
     /// Resolves when the client hung up; never, as long as something it said waits to be read.

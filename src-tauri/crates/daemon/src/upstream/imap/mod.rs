@@ -24,7 +24,7 @@ pub use wire::{Line, Wire};
 use super::http::not_permitted;
 use super::{AccountTarget, Fault, Upstream, UpstreamError};
 
-/// Connections that wait for the next command of an account.
+/// Connections of an event loop that wait for the next command of an account.
 const MOST_IDLE: usize = 3;
 
 /// A mail server's answer to one command.
@@ -150,7 +150,10 @@ impl Upstream {
 
     async fn mail_wire(&self, account: &AccountTarget, redeemed: &Redeemed) -> Result<Wire, UpstreamError> {
         loop {
-            let idle = account.wires.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let idle = {
+                let mut wires = account.wires.lock().unwrap_or_else(PoisonError::into_inner);
+                wires.iter().rposition(Wire::is_at_home).map(|at| wires.remove(at))
+            };
             match idle {
                 Some(wire) if wire.is_usable() => return Ok(wire),
                 Some(_) => {}
@@ -163,7 +166,7 @@ impl Upstream {
         wire.rest();
         let mut idle = account.wires.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(Wire::is_usable);
-        if idle.len() < MOST_IDLE {
+        if idle.iter().filter(|other| other.is_at_home()).count() < MOST_IDLE {
             idle.push(wire);
         }
     }

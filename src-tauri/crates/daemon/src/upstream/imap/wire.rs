@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use latch_core::call::{Call, CallBody};
 use latch_core::classify::imap::deed;
 use latch_core::classify::imap::reply::{Kind, Status, status};
@@ -12,6 +12,7 @@ use latch_core::classify::imap::token::{
 };
 use latch_core::lease::Redeemed;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::runtime;
 use tokio::time::Instant;
 
 use super::login::tokens;
@@ -22,8 +23,10 @@ use crate::upstream::{Fault, UpstreamError};
 
 /// The longest line that a server may send; a line holds no mail text, that comes in literals, but all that a search found: 500,000 UIDs.
 const MAX_LINE: usize = 4 * 1024 * 1024;
-/// A chunk of a literal on its way through.
+/// What is written at once, and read ahead.
 const CHUNK: usize = 64 * 1024;
+/// The largest piece of a literal on its way through.
+const MAX_PIECE: usize = 256 * 1024;
 /// How long a connection is kept without use: servers close after 30 minutes, and some networks much sooner.
 const KEEP: Duration = Duration::from_secs(120);
 
@@ -47,9 +50,15 @@ impl Line {
     }
 }
 
+/// The event loop of whoever asks.
+fn here() -> Option<runtime::Id> {
+    runtime::Handle::try_current().ok().map(|handle| handle.id())
+}
+
 /// A logged-in connection.
 pub struct Wire<S = Stream> {
     stream: BufReader<S>,
+    room: BytesMut,
     host: String,
     silence: Duration,
     scrub: Option<Arc<Access>>,
@@ -59,6 +68,8 @@ pub struct Wire<S = Stream> {
     open: Option<(String, u32, bool)>,
     tags: u64,
     since: Instant,
+    /// The event loop that hears of it; it ends with that.
+    home: Option<runtime::Id>,
     broken: bool,
     /// The line that is being read goes on after a literal.
     continues: bool,
@@ -93,6 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(stream: S, host: String, silence: Duration, scrub: Option<Arc<Access>>) -> Self {
         Self {
             stream: BufReader::with_capacity(CHUNK, stream),
+            room: BytesMut::new(),
             host,
             silence,
             scrub,
@@ -100,6 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             open: None,
             tags: 0,
             since: Instant::now(),
+            home: here(),
             broken: false,
             continues: false,
             lines: 0,
@@ -123,6 +136,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     pub(super) fn rest(&mut self) {
         self.since = Instant::now();
+    }
+
+    /// Whether it belongs to the caller's event loop.
+    pub(super) fn is_at_home(&self) -> bool {
+        self.home == here()
     }
 
     pub(super) fn has_open(&self) -> bool {
@@ -288,19 +306,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// A piece of a literal of which `left` bytes are to come.
     pub async fn chunk(&mut self, left: u64) -> Result<Bytes, UpstreamError> {
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK);
-        let mut bytes = vec![0; most];
-        let read = tokio::time::timeout(self.silence, self.stream.read(&mut bytes)).await;
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(MAX_PIECE);
+        // The same memory again, once the piece before is gone.
+        self.room.reserve(most);
+        let mut room = (&mut self.room).limit(most);
+        let read = tokio::time::timeout(self.silence, self.stream.read_buf(&mut room)).await;
         match read {
             Err(_) => {
                 self.broken = true;
                 Err(Fault::Timeout { host: self.host.clone(), doing: "sending its answer" }.sent())
             }
             Ok(Err(_) | Ok(0)) => Err(self.lost()),
-            Ok(Ok(count)) => {
-                bytes.truncate(count);
-                Ok(Bytes::from(bytes))
-            }
+            Ok(Ok(_)) => Ok(self.room.split().freeze()),
+        }
+    }
+
+    /// Gives back what large literals needed.
+    pub fn let_go(&mut self) {
+        if self.room.capacity() > CHUNK {
+            self.room = BytesMut::new();
         }
     }
 

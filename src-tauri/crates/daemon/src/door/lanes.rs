@@ -85,7 +85,7 @@ impl Lane {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (sender, ended) = oneshot::channel();
-        std::thread::Builder::new().name("http-door".to_owned()).spawn(move || {
+        std::thread::Builder::new().name("door".to_owned()).spawn(move || {
             // Nothing is ever sent: the sender's end is the sign.
             let _ = runtime.block_on(ended);
             runtime.shutdown_background();
