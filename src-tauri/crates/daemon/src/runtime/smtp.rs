@@ -40,8 +40,22 @@ const PATIENCE: Duration = Duration::from_secs(570);
 /// What an [`Answer`] to a submission says on the wire: `250 2.0.0`.
 const REPLY: &str = "smtp-reply";
 
-/// Mails that are leaving now, by agent and bytes: whoever hands the same one in again meanwhile gets the same answer.
-pub(crate) type Leaving = HashMap<(String, Digest), watch::Receiver<Option<Reply>>>;
+/// Mails that are leaving now, by agent, account and bytes: whoever hands the same one in again meanwhile gets the same answer.
+pub(crate) type Leaving = HashMap<(String, String, Digest), watch::Receiver<Option<Reply>>>;
+
+/// Its mail is leaving as long as this lives.
+struct OnItsWay {
+    runtime: Arc<Runtime>,
+    mail: (String, String, Digest),
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        if let Some(opened) = self.runtime.opened() {
+            super::lock(&opened.sending).remove(&self.mail);
+        }
+    }
+}
 
 /// A client that is logged in.
 #[derive(Debug)]
@@ -129,7 +143,7 @@ impl Runtime {
             Reply::new(554, "5.3.0", text)
         };
         let call = request.parts.first().map(|part| part.call.digest()).unwrap_or_default();
-        let same = (sender.session.agent.clone(), call);
+        let same = (sender.session.agent.clone(), sender.account.id.clone(), call);
         let (done, under_way) = watch::channel(None);
         let before = match super::lock(&opened.sending).entry(same.clone()) {
             Entry::Occupied(entry) => Some(entry.get().clone()),
@@ -144,10 +158,11 @@ impl Runtime {
         } else {
             // In a task of its own: a client that hangs up does not cut a sending in half.
             let (runtime, account) = (Arc::clone(self), Arc::clone(&sender.account));
+            let on_its_way = OnItsWay { runtime: Arc::clone(self), mail: same };
             self.tasks.spawn(async move {
                 let result = runtime.execute(&account, permit, request, &[]).await;
+                drop(on_its_way);
                 if let Some(opened) = runtime.opened() {
-                    super::lock(&opened.sending).remove(&same);
                     runtime.settle(opened);
                 }
                 done.send_replace(Some(reply_of(&result.unwrap_or_else(|failure| refused(&failure)))));

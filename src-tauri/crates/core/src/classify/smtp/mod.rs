@@ -84,14 +84,15 @@ pub fn submission(envelope: &Envelope, message: &Bytes) -> Part {
     Part { operation, call, params, content_id: None }
 }
 
-/// Bounces may bring the whole mail to whom the envelope names for them: unless that is the account itself, as it logs in, or somebody who gets the mail
-/// anyway, it is one that the mail reaches.
+/// Bounces may bring the whole mail to whom the envelope names for them: unless that is the account itself, as it logs in, it is one that the mail reaches,
+/// beside being one that gets it.
 pub fn reach_bounces(part: &mut Part, account: &str) {
     let from =
         part.call.headers.iter().find(|(name, _)| name == FROM).map(|(_, from)| from.as_str()).unwrap_or_default();
-    let Some(audience) = part.operation.audience.as_mut() else { return };
-    let reached = || audience.members.iter().any(|member| member.address.eq_ignore_ascii_case(from));
-    if !from.is_empty() && !from.eq_ignore_ascii_case(account) && !reached() {
+    if let Some(audience) = part.operation.audience.as_mut()
+        && !from.is_empty()
+        && !from.eq_ignore_ascii_case(account)
+    {
         audience.members.push(Member { address: from.to_owned(), role: BOUNCES.to_owned() });
     }
 }

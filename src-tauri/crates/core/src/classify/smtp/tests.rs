@@ -38,7 +38,7 @@ fn bounces_reach_somebody_too() {
     };
     check("Me@x.org", &["to:alice@y.example"]);
     check("", &["to:alice@y.example"]);
-    check("alice@y.example", &["to:alice@y.example"]);
+    check("alice@y.example", &["to:alice@y.example", "bounces:alice@y.example"]);
     check("eve@z.example", &["to:alice@y.example", "bounces:eve@z.example"]);
 }
 
