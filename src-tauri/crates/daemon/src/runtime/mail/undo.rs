@@ -127,11 +127,12 @@ impl Runtime {
                 toward.entry(trace.mailbox.clone()).or_default().push(index);
             }
         }
-        let mut at_home: BTreeSet<String> = BTreeSet::new();
+        let mut at_home: BTreeMap<String, Present> = BTreeMap::new();
         for ((mailbox, uidvalidity), uids) in homes {
             let on = On { mailbox: mailbox.clone(), uidvalidity: Some(uidvalidity), uids };
             match self.mail_fetch(account, epoch, &on, &["UID", "FLAGS"]).await {
-                Ok(found) => at_home.extend(found.into_keys().map(|uid| object(&mailbox, uidvalidity, uid))),
+                Ok(found) => at_home
+                    .extend(found.into_iter().map(|(uid, one)| (object(&mailbox, uidvalidity, uid), one.present))),
                 Err(ReadError::Upstream(error)) if is_gone(&error.fault) => {}
                 Err(error) => return Err(error),
             }
@@ -140,15 +141,20 @@ impl Runtime {
             let mut newest = self.newest(account, epoch, &mailbox).await?;
             for index in indexes {
                 let Some(change) = undo.entry.changes.get_mut(index) else { continue };
-                if at_home.contains(&change.object) {
-                    continue;
-                }
-                if let Difference::Moved { to, trace: Some(trace), .. } = &mut change.difference {
-                    *to = newest.get_mut(&trace.print).and_then(Vec::pop);
+                let Difference::Moved { to, trace: Some(trace), marked } = &mut change.difference else { continue };
+                match at_home.get(&change.object) {
+                    None => *to = newest.get_mut(&trace.print).and_then(Vec::pop),
+                    // It was marked as deleted, and that was taken off before it was to go.
+                    Some(present) if *marked && !present.flags.contains("\\Deleted") => {
+                        let removed = vec!["\\Deleted".to_owned()];
+                        change.difference = Difference::Set { added: Vec::new(), removed, presumed: Vec::new() };
+                        at_home.remove(&change.object);
+                    }
+                    Some(_) => {}
                 }
             }
         }
-        undo.entry.changes.retain(|change| !at_home.contains(&change.object));
+        undo.entry.changes.retain(|change| !at_home.contains_key(&change.object));
         Ok(undo)
     }
 
