@@ -257,7 +257,7 @@ fn allow_hold(hold: &HoldView, choice: &Choice) -> Result<HoldDecideParams, Refu
         None => None,
         Some(ids) if ids.is_empty() => return Err(Refused::Nothing),
         Some(ids) => {
-            let shown: HashSet<&str> = hold.objects.iter().map(|object| object.id.as_str()).collect();
+            let shown: HashSet<&str> = latch_ipc::words::choices(hold).into_iter().collect();
             if ids.iter().any(|id| !shown.contains(id.as_str())) {
                 return Err(Refused::Changed);
             }
@@ -268,7 +268,8 @@ fn allow_hold(hold: &HoldView, choice: &Choice) -> Result<HoldDecideParams, Refu
             (!all).then(|| ids.clone())
         }
     };
-    let count = objects.as_ref().map_or(hold.count, |ids| u32::try_from(ids.len()).unwrap_or(u32::MAX));
+    let counted = objects.as_ref().filter(|_| !hold.objects.is_empty());
+    let count = counted.map_or(hold.count, |ids| u32::try_from(ids.len()).unwrap_or(u32::MAX));
     let retype = retype_always(hold) || (hold.retype && choice.forever);
     if retype && choice.retyped_count != Some(count) {
         return Err(Refused::Retype);

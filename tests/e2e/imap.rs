@@ -338,7 +338,9 @@ async fn a_deleted_mailbox_waits_in_the_trash_and_comes_back() {
     let mut client = post.client().await;
     let tag = client.send("DELETE Projects").await;
     let hold = post.engine.hold().await;
-    assert_eq!((hold.verb.as_str(), hold.objects[0].title.as_str()), ("Delete", "Projects (2 messages)"));
+    let titles: Vec<&str> = hold.objects.iter().map(|one| one.title.as_str()).collect();
+    assert_eq!((hold.verb.as_str(), &titles[..]), ("Delete a mailbox of", &["Mail number 1", "Mail number 2"][..]));
+    assert!(!hold.partial && hold.forever);
     post.engine.allow(&hold).await;
     let said = client.end(&tag).await;
     assert_eq!(said.end, "OK The mailbox was moved to the Trash instead of being removed for ever");

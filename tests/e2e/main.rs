@@ -31,6 +31,10 @@ mod imap_bad;
 mod imap_clients;
 mod imap_cut;
 #[cfg(unix)]
+mod imap_history;
+#[cfg(unix)]
+mod imap_mailboxes;
+#[cfg(unix)]
 mod imap_tls;
 mod imap_wire;
 mod incident;
@@ -55,6 +59,8 @@ mod smtp;
 mod smtp_clients;
 #[cfg(unix)]
 mod smtp_crash;
+#[cfg(unix)]
+mod smtp_part;
 mod thin;
 mod undo;
 mod upstreams;

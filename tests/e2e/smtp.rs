@@ -15,7 +15,7 @@ use serde_json::json;
 
 pub(crate) const BOB: &str = "bob@friends.example";
 
-fn first_times(hold: &HoldView) -> Vec<&str> {
+pub(crate) fn first_times(hold: &HoldView) -> Vec<&str> {
     let members = hold.audience.iter().flat_map(|audience| &audience.members);
     members.filter(|member| member.first_time).map(|member| member.address.as_str()).collect()
 }

@@ -111,7 +111,7 @@ async fn mail(talk: &mut Talk<Script<'_>>, size: u64, told: &mut Vec<Told>) -> s
 
 fn server() -> Server {
     let (trash, junk) = (Some("Trash".to_owned()), Some("Junk".to_owned()));
-    Server { trash, junk, delimiter: Some('/'), moves: true, uidplus: true }
+    Server { trash, junk, delimiter: Some('/'), moves: true, uidplus: true, ..Server::default() }
 }
 
 const UIDS: [u32; 5] = [1, 2, 3, 9, 4_294_967_295];

@@ -239,7 +239,9 @@ impl World {
                 self.tally("forbidden");
             }
             Ruling::Resolve => panic!("every id of {wish:?} is known"),
-            Ruling::LookUp(_) | Ruling::View => panic!("{wish:?}: looked up before, and no rule was allowed"),
+            Ruling::LookUp(_) | Ruling::View | Ruling::ReadFirst => {
+                panic!("{wish:?}: looked up before, and no rule was allowed")
+            }
             Ruling::Crowded { .. } => panic!("{wish:?} is small"),
             Ruling::Paused { until } => {
                 assert!(until > self.time && possible.contains(&Outcome::Confirm), "{wish:?} paused: {possible:?}");

@@ -123,7 +123,12 @@ impl Dovecot {
 
     /// While it is stopped: forgets every UID of the INBOX, so that it has another UIDVALIDITY the next time.
     pub fn forget_uids(&self) {
-        let home = self.folder.path().join("mail").join(USER);
+        self.forget_uids_of(".");
+    }
+
+    /// The same for another mailbox.
+    pub fn forget_uids_of(&self, mailbox: &str) {
+        let home = self.folder.path().join("mail").join(USER).join(mailbox);
         for entry in std::fs::read_dir(home).expect("a Maildir").filter_map(Result::ok) {
             if entry.path().is_file() {
                 std::fs::remove_file(entry.path()).expect("removed");

@@ -243,8 +243,13 @@ impl Client {
 
     /// EHLO and AUTH PLAIN with the account's id and this token.
     pub async fn login(&mut self, token: &str) {
+        self.login_as(ACCOUNT, token).await;
+    }
+
+    /// The same with another account's id.
+    pub async fn login_as(&mut self, account: &str, token: &str) {
         self.ok("EHLO client.example").await;
-        let response = BASE64_STANDARD.encode(format!("\0{ACCOUNT}\0{token}"));
+        let response = BASE64_STANDARD.encode(format!("\0{account}\0{token}"));
         let said = self.command(&format!("AUTH PLAIN {response}")).await;
         assert!(said.starts_with("235 "), "{said}");
     }

@@ -200,3 +200,32 @@ test("a program that wants to connect can be turned away", async () => {
   expect(backend.decided[0]?.verdict).toBe("deny");
   await accessible();
 });
+
+test("a mail goes to those who stay ticked, and the dialog says what the others' names do in it", async () => {
+  const members = [
+    { address: "bob@friends.example", role: "to", first_time: false },
+    { address: "carol@friends.example", role: "cc", first_time: true },
+    { address: "spy@evil.example", role: "hidden", first_time: true },
+  ];
+  const noun: [string, string] = ["message", "messages"];
+  const hold = { ...sampleHold(0), verb: "Send", noun, count: 1, audience: { members }, partial: true, task_scope: false };
+  const backend = await open(sampleConfirm(hold));
+  await pass(2500);
+  const [bob, carol, spy] = screen.getAllByRole("checkbox") as [HTMLElement, HTMLElement, HTMLElement];
+  expect(button("allow").textContent).toBe("Send 1 message");
+  await fireEvent.click(spy);
+  expect(screen.queryByText(/still names/)).toBeNull();
+  await fireEvent.click(carol);
+  expect(screen.getByText(/still names the one that you left out/)).toBeTruthy();
+  expect(button("allow").textContent).toBe("Send 1 message to 1 of 3");
+  await fireEvent.click(bob);
+  await pass(2500);
+  expect(button("allow").disabled).toBe(true);
+  await fireEvent.click(bob);
+  await pass(2500);
+  await fireEvent.click(button("allow"));
+  expect(backend.decided).toEqual([
+    { verdict: "allow", digest: "d1", scope: "once", objects: ["bob@friends.example"], revision: 1 },
+  ]);
+  await accessible();
+});

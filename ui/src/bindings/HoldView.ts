@@ -90,7 +90,7 @@ agent_reason?: string | null,
  */
 why: string, 
 /**
- * May be allowed for a part of the objects.
+ * May be allowed for a part of the objects. Where there are none, of the audience: `objects` of the answer are addresses then.
  */
 partial: boolean, 
 /**

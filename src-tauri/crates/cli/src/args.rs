@@ -43,8 +43,12 @@ pub(crate) enum Verb {
     /// Print an access token for the agent that this process belongs to
     Token(Token),
     /// Say what requests would be, without sending anything
-    #[command(long_about = EXPLAIN)]
-    Explain,
+    #[command(long_about = EXPLAIN, args_conflicts_with_subcommands = true)]
+    Explain {
+        /// One request instead of lines
+        #[command(subcommand)]
+        one: Option<Explain>,
+    },
     /// List, show or deny what waits; allowing is the owner's
     #[command(subcommand)]
     Hold(Hold),
@@ -87,7 +91,41 @@ const EXPLAIN: &str = "\
 Say what requests would be, without sending anything. Opens no home, socket or network.
 
 Reads JSON lines: {\"provider\": \"gmail\", \"method\": \"POST\", \"url\": \"/gmail/v1/users/me/messages/17/trash\", \"headers\": {}, \"body\": ...}
+or {\"provider\": \"dav\", \"method\", \"url\", \"headers\", \"body\", \"there\": the entry that is at this address}
+or {\"protocol\": \"imap\", \"command\": \"a1 UID MOVE 1:3 Trash\"} or {\"protocol\": \"smtp\", \"from\", \"to\": [..], \"mail\"}.
+Or one request: latch explain imap 'UID MOVE 1:3 Trash'
+                latch explain smtp --from me@example.org --to you@example.com < mail
+                latch explain dav 'DELETE /calendars/me/work/17.ics'
 Writes JSON lines: {\"operations\": [{\"action\", \"class\", \"objects\", \"audience\"}], \"class\", \"default_decision\": {preset: decision}}";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Explain {
+    /// An IMAP command, without its tag; the mail of an APPEND comes from stdin
+    Imap {
+        /// Such as 'UID MOVE 1:3 Trash'
+        command: String,
+    },
+    /// A mail, from stdin, on its way to these
+    Smtp {
+        /// Who sends it
+        #[arg(long, value_name = "ADDRESS")]
+        from: String,
+        /// Who gets it; once for each
+        #[arg(long, value_name = "ADDRESS", required = true)]
+        to: Vec<String>,
+    },
+    /// A request to a calendar or contacts server; its body comes from stdin
+    Dav {
+        /// Such as 'DELETE /calendars/me/work/17.ics'
+        request: String,
+        /// Such as 'If-Match: "3"'; once for each
+        #[arg(long = "header", value_name = "NAME: VALUE")]
+        headers: Vec<String>,
+        /// The entry that is at this address; otherwise a plain one is taken to be there
+        #[arg(long, value_name = "FILE")]
+        there: Option<PathBuf>,
+    },
+}
 
 #[derive(Debug, Group)]
 pub(crate) struct Serve {

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::call::{Call, CallBody, Digest};
 use crate::lease::Epoch;
-use crate::operation::{Class, Fact, Objects, Operation, Part, Request};
+use crate::operation::{Class, Fact, Member, Objects, Operation, Part, Request};
 use crate::recipe::View;
 use crate::scope::Rule;
 use crate::time::{Span, Time};
@@ -213,11 +213,32 @@ impl Hold {
         }
     }
 
-    /// Whether the objects can be ticked one by one.
+    /// What can be ticked: the objects, or the recipients of a mail.
+    #[must_use]
+    pub fn choices(&self) -> BTreeSet<&String> {
+        match self.recipients() {
+            Some(members) => members.into_iter().map(|member| &member.address).collect(),
+            None => self.objects.iter().map(|object| &object.id).collect(),
+        }
+    }
+
+    /// Of whom some may be left out.
+    fn recipients(&self) -> Option<Vec<&Member>> {
+        match self.request.parts.as_slice() {
+            [part] => crate::classify::smtp::divisible(part),
+            _ => None,
+        }
+    }
+
+    /// Whether the objects, or a mail's recipients, can be ticked one by one.
     #[must_use]
     pub fn is_divisible(&self) -> bool {
-        let splits =
-            |part: &Part| !part.operation.objects.ids().is_empty() && !crate::classify::dav::deed::is_whole(part);
+        if self.recipients().is_some() {
+            return true;
+        }
+        let whole =
+            |part: &Part| crate::classify::dav::deed::is_whole(part) || crate::classify::imap::deed::is_whole(part);
+        let splits = |part: &Part| !part.operation.objects.ids().is_empty() && !whole(part);
         self.objects.len() > 1 && self.request.parts.iter().all(splits)
     }
 }

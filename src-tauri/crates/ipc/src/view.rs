@@ -221,7 +221,7 @@ pub struct HoldView {
     pub agent_reason: Option<String>,
     /// Why the guard asks: `over its budget of 5 in 10 minutes`.
     pub why: String,
-    /// May be allowed for a part of the objects.
+    /// May be allowed for a part of the objects. Where there are none, of the audience: `objects` of the answer are addresses then.
     pub partial: bool,
     /// May leave a task allowance.
     pub task_scope: bool,

@@ -1,6 +1,7 @@
 //! Counts and acts in words, for everybody who speaks to the person.
 
 use crate::contract::UndoResult;
+use crate::view::HoldView;
 
 /// `1 message`, `12 messages`, `10,000 messages`.
 #[must_use]
@@ -69,6 +70,21 @@ fn past(verb: &str) -> String {
         Some((_, past)) => (*past).to_owned(),
         None if verb.ends_with('e') => format!("{verb}d"),
         None => format!("{verb}ed"),
+    }
+}
+
+/// The role of who gets only what comes back of a mail: not to be left out by itself.
+const BOUNCES: &str = "bounces";
+
+/// What can be ticked at a hold: its objects' ids, or the addresses of those whom a mail reaches.
+#[must_use]
+pub fn choices(hold: &HoldView) -> Vec<&str> {
+    match (&hold.audience, hold.objects.is_empty() && hold.partial) {
+        (Some(audience), true) => {
+            let get = audience.members.iter().filter(|member| member.role != BOUNCES);
+            get.map(|member| member.address.as_str()).collect()
+        }
+        _ => hold.objects.iter().map(|object| object.id.as_str()).collect(),
     }
 }
 

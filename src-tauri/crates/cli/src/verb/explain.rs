@@ -1,20 +1,25 @@
 //! `latch explain`: what requests would be. Pure: opens no home, socket or network.
 
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, IsTerminal, Read, Write};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use latch_core::catalog::Catalog;
+use latch_core::catalog::{Catalog, Protocol};
+use latch_core::classify::dav;
+use latch_core::classify::dav::hrefs::Here;
+use latch_core::classify::dav::request;
 use latch_core::classify::http::{Head, route};
-use latch_core::classify::imap::command::parse;
-use latch_core::classify::imap::explained;
+use latch_core::classify::imap::command::{append, parse};
 use latch_core::classify::imap::token::pieces;
+use latch_core::classify::imap::{explained, explained_append};
+use latch_core::classify::smtp::{enveloped, submission};
 use latch_core::grant::Preset;
-use latch_core::operation::{Audience, Class, Objects, Operation};
+use latch_core::operation::{Audience, Class, Objects, Operation, Request};
 use latch_core::pdp::{Outcome, Pdp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::args;
 use crate::exit::{Exit, Failure};
 
 /// The longest line that is read, in bytes: a mail of 35 MB as base64 and then some.
@@ -24,6 +29,8 @@ const MAX_LINE: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
+    #[serde(default, rename = "protocol")]
+    _protocol: Option<String>,
     provider: String,
     method: String,
     url: String,
@@ -32,16 +39,30 @@ struct Asked {
     /// A text, or JSON.
     #[serde(default)]
     body: Value,
+    /// For calendars and contacts: the entry that is at this address.
+    #[serde(default)]
+    there: Option<String>,
 }
 
-/// The other kind of line.
+/// A line about an IMAP command.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AskedMail {
+struct AskedImap {
     #[serde(rename = "protocol")]
     _protocol: String,
     /// As an agent would send it, its tag included; literals with their CRLF inside.
     command: String,
+}
+
+/// A line about a mail on its way.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskedSmtp {
+    #[serde(rename = "protocol")]
+    _protocol: String,
+    from: String,
+    to: Vec<String>,
+    mail: String,
 }
 
 /// One line out.
@@ -116,6 +137,86 @@ pub(super) fn run() -> Result<Exit, Failure> {
     }
 }
 
+/// Explains one request from the command line.
+pub(super) fn one(what: &args::Explain) -> Result<Exit, Failure> {
+    let explainer = Explainer::new()?;
+    let explained = match what {
+        args::Explain::Imap { command } => {
+            let is_append = command.split(' ').next().is_some_and(|verb| verb.eq_ignore_ascii_case("APPEND"));
+            let mut whole = format!("a {command}").into_bytes();
+            if is_append && !command.contains('{') {
+                let mail = with_line_ends(&stdin()?);
+                whole.extend_from_slice(format!(" {{{}}}\r\n", mail.len()).as_bytes());
+                whole.extend_from_slice(&mail);
+            }
+            explainer.imap(&whole)
+        }
+        args::Explain::Smtp { from, to } => Ok(explainer.smtp(from, to, &Bytes::from(with_line_ends(&stdin()?)))),
+        args::Explain::Dav { request, headers, there } => {
+            let there = there.as_ref().map(std::fs::read).transpose().map_err(Failure::failed)?;
+            let asked = asked_dav(request, headers, there);
+            asked.and_then(|(asked, needs_body)| {
+                let body = if needs_body {
+                    Bytes::from(stdin().map_err(|failure| failure.to_string())?)
+                } else {
+                    Bytes::new()
+                };
+                explainer.request(asked, &body)
+            })
+        }
+    };
+    let explained = explained.unwrap_or_else(|error| Explained::Error { error });
+    let exit = if matches!(explained, Explained::Error { .. }) { Exit::Failed } else { Exit::Done };
+    let mut text = serde_json::to_vec(&explained).map_err(Failure::failed)?;
+    text.push(b'\n');
+    super::write(&text)?;
+    Ok(exit)
+}
+
+/// `METHOD /path` and headers; whether it has a body.
+fn asked_dav(request: &str, headers: &[String], there: Option<Vec<u8>>) -> Result<(Asked, bool), String> {
+    let (method, url) = request.split_once(' ').ok_or("say METHOD and path: 'DELETE /calendars/me/work/17.ics'")?;
+    let header = |line: &String| {
+        let (name, value) = line.split_once(':').ok_or_else(|| format!("{line} is no header: it has no colon"))?;
+        Ok::<_, String>((name.trim().to_owned(), Value::from(value.trim())))
+    };
+    let headers = headers.iter().map(header).collect::<Result<Map<String, Value>, String>>()?;
+    let needs_body =
+        matches!(method, "PUT" | "POST" | "PROPPATCH" | "PROPFIND" | "REPORT" | "ACL" | "MKCALENDAR" | "MKCOL");
+    let there = there.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let (method, url) = (method.to_owned(), url.trim().to_owned());
+    let asked = Asked { _protocol: None, provider: "dav".to_owned(), method, url, headers, body: Value::Null, there };
+    Ok((asked, needs_body))
+}
+
+/// What comes from a pipe or a file; nothing from a terminal.
+fn stdin() -> Result<Vec<u8>, Failure> {
+    let mut input = std::io::stdin().lock();
+    let mut bytes = Vec::new();
+    if input.is_terminal() {
+        return Ok(bytes);
+    }
+    (&mut input).take(MAX_LINE + 1).read_to_end(&mut bytes).map_err(Failure::failed)?;
+    if bytes.len() as u64 > MAX_LINE {
+        return Err(Failure::new(Exit::Failed, format!("what comes from stdin is longer than {MAX_LINE} bytes.")));
+    }
+    Ok(bytes)
+}
+
+/// A mail as it goes over the wire: files end their lines with LF.
+fn with_line_ends(mail: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::with_capacity(mail.len());
+    let mut last = 0;
+    for byte in mail {
+        if *byte == b'\n' && last != b'\r' {
+            whole.push(b'\r');
+        }
+        whole.push(*byte);
+        last = *byte;
+    }
+    whole
+}
+
 struct Explainer {
     catalog: Catalog,
     pdp: Pdp,
@@ -135,18 +236,43 @@ impl Explainer {
         match value.get("protocol").and_then(Value::as_str) {
             None | Some("http") => {}
             Some("imap") => {
-                let asked: AskedMail = serde_json::from_value(value).map_err(|error| error.to_string())?;
-                return self.mail(&asked.command);
+                let asked: AskedImap = serde_json::from_value(value).map_err(|error| error.to_string())?;
+                return self.imap(asked.command.as_bytes());
             }
-            Some(other) => return Err(format!("this version explains HTTP requests and IMAP commands, not {other}")),
+            Some("smtp") => {
+                let asked: AskedSmtp = serde_json::from_value(value).map_err(|error| error.to_string())?;
+                return Ok(self.smtp(&asked.from, &asked.to, &Bytes::from(asked.mail)));
+            }
+            Some(other) => {
+                return Err(format!("this version explains HTTP requests, IMAP commands and mails, not {other}"));
+            }
         }
         let asked: Asked = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        let body = body(&asked.body);
+        self.request(asked, &body)
+    }
+
+    fn request(&self, asked: Asked, body: &Bytes) -> Result<Explained, String> {
         let provider = self.catalog.provider(&asked.provider).ok_or_else(|| self.unknown(&asked.provider))?;
         let method = Method::from_bytes(asked.method.as_bytes()).map_err(|_| "the method is none".to_owned())?;
-        let body = body(&asked.body);
         let headers = headers(&asked)?;
-        let head = Head { method: &method, target: target(&asked.url)?, headers: &headers, mount: "" };
-        let request = match route(provider, head).and_then(|routed| routed.classify(&body)) {
+        let target = target(&asked.url)?;
+        let request = if provider.protocol == Protocol::Dav {
+            let here = Here {
+                mount: String::new(),
+                doors: vec!["http://localhost".to_owned()],
+                base: String::new(),
+                origins: Vec::new(),
+            };
+            let there = asked.there.clone().map(Bytes::from);
+            request::ask(request::Head { method: &method, target, headers: &headers, here: &here })
+                .and_then(|asked| dav::explained(&asked, body, there.as_ref(), &here))
+                .map(|part| Request { parts: vec![part], batch: false })
+        } else {
+            let head = Head { method: &method, target, headers: &headers, mount: "" };
+            route(provider, head).and_then(|routed| routed.classify(body))
+        };
+        let request = match request {
             Ok(request) => request,
             Err(refusal) => {
                 let (status, title, detail) = (refusal.status, refusal.title, refusal.detail);
@@ -174,8 +300,31 @@ impl Explainer {
     }
 
     /// An IMAP command, as on a server with the usual mailboxes.
-    fn mail(&self, command: &str) -> Result<Explained, String> {
-        let framed = pieces(command.trim_end_matches(['\r', '\n']).as_bytes());
+    fn imap(&self, command: &[u8]) -> Result<Explained, String> {
+        let bad = |detail: String| {
+            let title = "BAD".to_owned();
+            Ok(Explained::Refused { refused: Refusal { status: 400, title, detail } })
+        };
+        let end = command.windows(2).position(|pair| pair == b"\r\n");
+        if let Some(end) = end
+            && let Some(found) = append(command.get(..end).unwrap_or_default())
+        {
+            let mail = command.get(end + 2..).unwrap_or_default();
+            return match found {
+                Err(refusal) => bad(refusal.to_string()),
+                Ok(append) if append.literal.size != mail.len() as u64 => {
+                    Err("the command is not one: a literal is not as long as it says".to_owned())
+                }
+                Ok(append) => match explained_append(&append, &Bytes::copy_from_slice(mail)) {
+                    Some(operation) => {
+                        let class = operation.class;
+                        Ok(self.told(vec![operation], class))
+                    }
+                    None => bad("this can't be written".to_owned()),
+                },
+            };
+        }
+        let framed = pieces(command.strip_suffix(b"\r\n").unwrap_or(command));
         let framed = framed.ok_or_else(|| "the command is not one: a literal is not as long as it says".to_owned())?;
         match parse(&framed) {
             Ok(command) => match explained(&command) {
@@ -185,9 +334,21 @@ impl Explainer {
                 }
                 None => Ok(Explained::Local { answered_here: true }),
             },
-            Err(refusal) => {
-                let title = "BAD".to_owned();
-                Ok(Explained::Refused { refused: Refusal { status: 400, title, detail: refusal.to_string() } })
+            Err(refusal) => bad(refusal.to_string()),
+        }
+    }
+
+    /// A mail on its way, as a dialogue would have led to it.
+    fn smtp(&self, from: &str, to: &[String], mail: &Bytes) -> Explained {
+        match enveloped(from, to) {
+            Ok(envelope) => {
+                let operation = submission(&envelope, mail).operation;
+                let class = operation.class;
+                self.told(vec![operation], class)
+            }
+            Err(reply) => {
+                let (status, detail) = (reply.code, reply.lines.join(" "));
+                Explained::Refused { refused: Refusal { status, title: "Refused".to_owned(), detail } }
             }
         }
     }
@@ -265,7 +426,20 @@ mod tests {
             r#"{"protocol":"imap","command":"a1 EXPUNGE"}"#,
             r#"{"protocol":"imap","command":"a1 SETACL INBOX eve lrswipkxtea"}"#,
             r#"{"protocol":"imap","command":"a1 COMPRESS DEFLATE"}"#,
-            r#"{"protocol":"smtp","command":"DATA"}"#,
+            r#"{"protocol":"imap","command":"a1 APPEND Sent (\\Seen) {16}\r\nSubject: x\r\n\r\nHi"}"#,
+            r#"{"protocol":"imap","command":"a1 APPEND Sent {99}\r\nSubject: x"}"#,
+            r#"{"protocol":"imap","command":"a1 DELETE Projects"}"#,
+            r#"{"protocol":"imap","command":"a1 UID STORE 1 +X-GM-LABELS (\\Trash)"}"#,
+            r#"{"protocol":"smtp","from":"me@example.org","to":["you@example.com","hidden@evil.example"],"mail":"From: me@example.org\r\nTo: you@example.com\r\nSubject: x\r\n\r\nHi\r\n"}"#,
+            r#"{"protocol":"smtp","from":"me@example.org","to":["you@example.com>\r\nDATA"],"mail":"x"}"#,
+            r#"{"protocol":"smtp","from":"me@example.org","to":["you@example.com"],"mail":"Subject: a\r\nSubject: b\r\n\r\nx"}"#,
+            r#"{"provider":"dav","method":"DELETE","url":"/cal/work/17.ics"}"#,
+            r#"{"provider":"dav","method":"DELETE","url":"/cal/work/"}"#,
+            r#"{"provider":"dav","method":"PUT","url":"/cal/work/17.ics","headers":{"If-None-Match":"*"},"body":"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTAMP:20260101T000000Z\r\nDTSTART:20260101T000000Z\r\nSUMMARY:Lunch\r\nATTENDEE:mailto:bob@example.com\r\nORGANIZER:mailto:me@example.org\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"}"#,
+            r#"{"provider":"dav","method":"MOVE","url":"/cal/work/17.ics","headers":{"Destination":"/cal/play/17.ics"}}"#,
+            r#"{"provider":"dav","method":"GET","url":"/cal/work/17.ics"}"#,
+            r#"{"provider":"dav","method":"LOCK","url":"/cal/work/17.ics"}"#,
+            r#"{"protocol":"pop3","command":"DELE 1"}"#,
             "not json",
         ];
         let text: Vec<String> = lines

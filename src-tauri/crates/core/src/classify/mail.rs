@@ -71,6 +71,19 @@ pub(crate) fn decode(raw: &[u8]) -> Result<Mail, String> {
     Ok(Mail { audience, facts, content })
 }
 
+/// When a mail says that it was written.
+#[must_use]
+pub(crate) fn date(raw: &[u8]) -> Option<String> {
+    MessageParser::default().parse_headers(raw)?.date().map(mail_parser::DateTime::to_rfc3339)
+}
+
+/// Everybody whom a mail's headers could be read to name as a recipient; `None` if that can't be told.
+#[must_use]
+pub(crate) fn everybody(raw: &[u8]) -> Option<Vec<String>> {
+    let members = recipients(&headers(raw).ok()?).ok()?;
+    Some(members.into_iter().map(|member| member.address.to_ascii_lowercase()).collect())
+}
+
 /// The header block, unfolded: lower-case name and raw value. Refused where servers disagree about where a header starts.
 fn headers(raw: &[u8]) -> Result<Vec<(String, String)>, String> {
     let mut headers: Vec<(String, String)> = Vec::new();

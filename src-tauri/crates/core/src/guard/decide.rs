@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use super::{Guard, Notice, Now, record};
 use crate::call::{CallBody, Digest};
+use crate::classify::smtp::divisible;
 use crate::hold::{self, Allowance, Allowed, State};
 use crate::journal::{Commit, Kind, Shelf};
 use crate::operation::{Class, Objects, Part, Request};
@@ -207,7 +208,9 @@ impl Guard {
             return Err(DecideError::Opaque);
         }
         let chosen = ticked(hold, objects)?;
-        let count = chosen.as_ref().map_or(hold.count(), |chosen| u32::try_from(chosen.len()).unwrap_or(u32::MAX));
+        // A mail is one, whoever of its recipients gets it.
+        let ticked = chosen.as_ref().filter(|_| !hold.objects.is_empty());
+        let count = ticked.map_or(hold.count(), |chosen| u32::try_from(chosen.len()).unwrap_or(u32::MAX));
         if scope != Scope::Once && !hold.is_gentle() {
             return Err(DecideError::OnceOnly);
         }
@@ -286,9 +289,11 @@ impl Guard {
         hold.expires_at = now.time + hold::KEEP;
         let request = hold.request.clone();
         hold.drop_bodies();
+        let chosen = u32::try_from(allowed.objects.iter().flatten().count()).unwrap_or(u32::MAX);
         let count = allowed
             .objects
             .as_ref()
+            .filter(|_| !hold.objects.is_empty())
             .map_or_else(|| super::judge::count(&request), |chosen| u32::try_from(chosen.len()).unwrap_or(u32::MAX));
         let permit = Permit {
             agent: hold.agent.clone(),
@@ -305,9 +310,9 @@ impl Guard {
         };
         let mut charges = super::judge::charges(&permit.agent, &permit.account, &request, now);
         for charge in &mut charges {
-            // A part of the objects counts as such; a mail counts by its recipients, and is never allowed in part.
+            // A part of the objects counts as such; a mail counts by its recipients.
             if allowed.objects.is_some() {
-                charge.count = charge.count.min(count.max(1));
+                charge.count = charge.count.min(chosen.max(1));
             }
             self.meters.charge(charge);
         }
@@ -439,7 +444,7 @@ fn allowances(
 fn ticked(hold: &hold::Hold, objects: Option<Vec<String>>) -> Result<Option<BTreeSet<String>>, DecideError> {
     let Some(objects) = objects else { return Ok(None) };
     let chosen: BTreeSet<String> = objects.into_iter().collect();
-    let all: BTreeSet<&String> = hold.objects.iter().map(|object| &object.id).collect();
+    let all = hold.choices();
     if chosen.is_empty() && !all.is_empty() {
         return Err(DecideError::Nothing);
     }
@@ -449,7 +454,8 @@ fn ticked(hold: &hold::Hold, objects: Option<Vec<String>>) -> Result<Option<BTre
     if chosen.len() == all.len() {
         return Ok(None);
     }
-    if !hold.is_divisible() || hold.request.parts.iter().any(|part| matches!(part.operation.objects, Objects::None)) {
+    let bare = |part: &Part| matches!(part.operation.objects, Objects::None) && divisible(part).is_none();
+    if !hold.is_divisible() || hold.request.parts.iter().any(bare) {
         return Err(DecideError::NotDivisible);
     }
     Ok(Some(chosen))

@@ -1,12 +1,13 @@
 //! A request comes in: forbid, resolve, permit or hold.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::standing::Before;
 use super::{Guard, Notice, Now, Session, number, record};
 use crate::budget::{self, Asked, Room, Window};
 use crate::call::Digest;
-use crate::classify::imap::deed::MAILBOX;
+use crate::classify::imap::deed::{MAILBOX, is_unread};
 use crate::classify::imap::name::shown;
 use crate::grant::{AuthorizationDetail, Grant};
 use crate::hold::{self, Hold, State, Weight};
@@ -21,6 +22,8 @@ use crate::time::{Span, Time};
 /// The most of an account's name that is recorded where nothing vouches for it.
 const LONGEST_NAME: usize = 64;
 
+const UNREADABLE: &str = "The sent mail could not be read, so whoever is in it counts as first time, too.";
+
 /// What is known of a request beyond its bytes.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
@@ -32,6 +35,8 @@ pub struct Context {
     pub looked_up: bool,
     /// What [`Ruling::View`] asked for; an object that could not be read is not in it.
     pub views: Option<Arc<Views>>,
+    /// A mail that would be stored must be read before, whoever decides: [`Ruling::ReadFirst`].
+    pub reads_first: bool,
 }
 
 /// What becomes of a request.
@@ -52,6 +57,8 @@ pub enum Ruling {
     LookUp(Vec<String>),
     /// A rule that the person allowed may cover it: read what the dialog would show of each object, and ask again.
     View,
+    /// It would store a mail that has not been read: read it and ask again with what it says.
+    ReadFirst,
     /// It runs.
     Permit(Permit),
     /// It waits for the person, or was decided already: see the hold's state.
@@ -138,6 +145,14 @@ impl Guard {
         }
         if unresolved {
             return Ruling::Resolve;
+        }
+        if request.parts.iter().any(|part| is_unread(&part.call))
+            && (context.reads_first || matches!(judged, Judged::Confirm { .. }))
+        {
+            return match self.paused_until(&session.agent, now) {
+                Some(until) if matches!(judged, Judged::Confirm { .. }) => Ruling::Paused { until },
+                _ => Ruling::ReadFirst,
+            };
         }
         if request.class() == Class::Read
             && let Judged::Permit { delay } = judged
@@ -470,13 +485,17 @@ impl Guard {
         let objects = hold::objects_of(&request.parts);
         let state = if objects.is_empty() { State::Open } else { State::Preparing };
         let class = request.class();
-        let first_time = request
+        let first_time: BTreeSet<String> = request
             .parts
             .iter()
             .filter_map(|part| part.operation.audience.as_ref())
             .flat_map(|audience| audience.members.iter().map(|member| member.known_as().into_owned()))
             .filter(|address| !self.is_known(account, address, now))
             .collect();
+        let why = match self.unreadable(account, &first_time, now) {
+            true => format!("{why} {UNREADABLE}"),
+            false => why,
+        };
         let mut record = record(now, Kind::Hold, why.clone());
         record.agent = Some(agent.to_owned());
         record.account = Some(account.to_owned());

@@ -7,12 +7,14 @@
 //! ```
 //! What an agent puts among the sent mail is kept apart ([`Written`]) and proves nothing. Whatever is in doubt is not known.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Guard, Now};
 use crate::call::Digest;
+use crate::classify::imap::deed::place_of;
 use crate::journal::{Commit, Put, Shelf};
 use crate::operation::{BOUNCES, Class, Request};
 use crate::recipe::sent::Writes;
@@ -67,10 +69,19 @@ pub enum History {
     Unreadable,
 }
 
+/// What the history said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Yes,
+    No,
+    /// Nothing: it could not be read.
+    Silence,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Known {
     learned: HashSet<(String, String)>,
-    heard: HashMap<(String, String), (bool, Time)>,
+    heard: HashMap<(String, String), (Heard, Time)>,
     written: BTreeMap<String, Written>,
 }
 
@@ -94,6 +105,14 @@ impl Known {
     }
 }
 
+/// What two names of one message have in common: over IMAP the same mailbox may be reached by several names.
+fn same(message: &str) -> Cow<'_, str> {
+    match place_of(message) {
+        Some((_, uidvalidity, uid)) => Cow::Owned(format!(";{uidvalidity};{uid}")),
+        None => Cow::Borrowed(message),
+    }
+}
+
 fn place(account: &str, address: &str) -> String {
     format!("{account}/{}", Digest::of(&[address.as_bytes()]))
 }
@@ -108,7 +127,20 @@ impl Guard {
     pub fn is_known(&self, account: &str, address: &str, now: Now) -> bool {
         let entry = entry(account, address);
         self.known.learned.contains(&entry)
-            || self.known.heard.get(&entry).is_some_and(|(yes, until)| *yes && *until > now.time)
+            || self.known.heard.get(&entry).is_some_and(|(said, until)| *said == Heard::Yes && *until > now.time)
+    }
+
+    /// Whether the history could not be asked about one of these.
+    pub(super) fn unreadable(
+        &self,
+        account: &str,
+        addresses: impl IntoIterator<Item = impl AsRef<str>>,
+        now: Now,
+    ) -> bool {
+        addresses.into_iter().any(|address| {
+            let heard = self.known.heard.get(&entry(account, address.as_ref()));
+            heard.is_some_and(|(said, until)| *said == Heard::Silence && *until > now.time)
+        })
     }
 
     /// Whom of a request's recipients nothing is known about: neither yes nor no.
@@ -144,14 +176,14 @@ impl Guard {
 
     /// What the account's own sent mail says about an address.
     pub fn heard(&mut self, account: &str, address: &str, history: History, now: Now) {
-        let (yes, life) = match history {
+        let (said, life) = match history {
             // Asked again here: an agent may have put it there while the history was read.
             History::WroteIn(message) => {
                 let proves = self.history_counts(address) && !self.by_the_person(vec![message]).is_empty();
-                (proves, if proves { YES } else { NO_ANSWER })
+                if proves { (Heard::Yes, YES) } else { (Heard::No, NO_ANSWER) }
             }
-            History::Nothing => (false, NO),
-            History::Unreadable => (false, NO_ANSWER),
+            History::Nothing => (Heard::No, NO),
+            History::Unreadable => (Heard::Silence, NO_ANSWER),
         };
         let heard = &mut self.known.heard;
         if heard.len() >= MOST_HEARD {
@@ -160,7 +192,7 @@ impl Guard {
         if heard.len() >= MOST_HEARD {
             heard.clear();
         }
-        heard.insert(entry(account, address), (yes, now.time + life));
+        heard.insert(entry(account, address), (said, now.time + life));
     }
 
     /// Whether sent mail can prove anything about an address. What was written through any account counts: two of them may be the same mailbox.
@@ -186,8 +218,20 @@ impl Guard {
     /// Those messages that no agent put among the sent mail, through whatever account: two of them may be the same mailbox.
     #[must_use]
     pub fn by_the_person(&self, messages: Vec<String>) -> Vec<String> {
-        let agents: HashSet<&String> = self.known.written.values().flat_map(|one| &one.messages).collect();
-        messages.into_iter().filter(|id| !agents.contains(id)).collect()
+        let agents: HashSet<Cow<'_, str>> =
+            self.known.written.values().flat_map(|one| &one.messages).map(|id| same(id)).collect();
+        messages.into_iter().filter(|id| !agents.contains(&same(id))).collect()
+    }
+
+    /// Whether messages of this mailbox can be told from those that agents put there: not once it got another UIDVALIDITY. `elsewhere`: accounts that are
+    /// surely other mailboxes. `by_api`: the same mailbox may be reached by ids of another kind, too.
+    #[must_use]
+    pub fn tells_apart(&self, mailbox: &str, uidvalidity: u32, elsewhere: &[String], by_api: bool) -> bool {
+        let here = self.known.written.values().filter(|one| !elsewhere.contains(&one.account));
+        !here.flat_map(|one| &one.messages).any(|id| match place_of(id) {
+            Some((place, then, _)) => place == mailbox && then != uidvalidity,
+            None => by_api,
+        })
     }
 
     /// To be stored with the intent of a call that puts something among the sent mail; the id names it in [`Guard::wrote`].

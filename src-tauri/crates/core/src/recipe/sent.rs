@@ -17,20 +17,22 @@ const LONGEST: usize = 254;
 /// Lists sent mail to an address. `None` where the provider has no way, or the address has letters that a search language could read as its own.
 #[must_use]
 pub fn search(provider: &Provider, params: &[(String, String)], address: &str) -> Option<Call> {
-    let sent = provider.file.sent.as_ref()?;
-    let (local, domain) = address.rsplit_once('@')?;
-    let plain = |letter: u8| letter.is_ascii_alphanumeric() || matches!(letter, b'.' | b'_' | b'+' | b'-');
-    let starts = |text: &str| text.bytes().next().is_some_and(|letter| letter.is_ascii_alphanumeric());
-    if address.len() > LONGEST
-        || !starts(local)
-        || !starts(domain)
-        || !local.bytes().chain(domain.bytes()).all(plain)
-        || domain.contains(['_', '+'])
-    {
-        return None;
-    }
+    let sent = provider.file.sent.as_ref().filter(|_| is_searchable(address))?;
     let find = sent.find.replace("{address}", &encode(address));
     Some(Call::get(provider.target(&find, params, "")?))
+}
+
+/// Whether an address has no letter that a search language could read as its own.
+#[must_use]
+pub(crate) fn is_searchable(address: &str) -> bool {
+    let Some((local, domain)) = address.rsplit_once('@') else { return false };
+    let plain = |letter: u8| letter.is_ascii_alphanumeric() || matches!(letter, b'.' | b'_' | b'+' | b'-');
+    let starts = |text: &str| text.bytes().next().is_some_and(|letter| letter.is_ascii_alphanumeric());
+    address.len() <= LONGEST
+        && starts(local)
+        && starts(domain)
+        && local.bytes().chain(domain.bytes()).all(plain)
+        && !domain.contains(['_', '+'])
 }
 
 /// Whether a mail server reaches the provider's mailboxes too: then an agent's mails among the sent ones can't be told from the person's.

@@ -43,13 +43,19 @@ pub fn entry(part: &Part, deed: &Deed, on: &On, before: &BTreeMap<u32, Present>,
         Deed::Move { to } => each(&|uid| moved(uid, Some(to), false)),
         Deed::Expunge => match end {
             End::Trashed { mailbox } => each(&|uid| moved(uid, mailbox.as_ref(), true)),
-            End::Copied => each(&|_| Some(Difference::Copied)),
+            End::Copied { .. } => each(&|_| Some(Difference::Copied)),
             End::Plain => Vec::new(),
         },
         Deed::Create => whole(Difference::Created { marker: None }),
         Deed::Delete { .. } => match end {
             End::Trashed { mailbox } => whole(Difference::Moved { to: mailbox.clone(), marked: false, trace: None }),
-            End::Copied | End::Plain => Vec::new(),
+            End::Copied { subscribed } => {
+                let again = subscribed.then_some(Difference::Done).into_iter();
+                let again = again.map(|difference| Change { object: on.mailbox.clone(), difference });
+                let messages = each(&|_| Some(Difference::Copied));
+                whole(Difference::Copied).into_iter().chain(again).chain(messages).collect()
+            }
+            End::Plain => Vec::new(),
         },
         Deed::Rename { to } => whole(Difference::Moved { to: Some(to.clone()), marked: false, trace: None }),
         Deed::Subscribe { .. } => whole(Difference::Done),
@@ -58,7 +64,7 @@ pub fn entry(part: &Part, deed: &Deed, on: &On, before: &BTreeMap<u32, Present>,
                 before: vec![(who.clone(), rights.as_ref().map_or(serde_json::Value::Null, |rights| json!(rights)))],
                 after: Vec::new(),
             }),
-            End::Copied | End::Plain => Vec::new(),
+            End::Copied { .. } | End::Plain => Vec::new(),
         },
         Deed::Setting { .. } => Vec::new(),
     };
@@ -88,7 +94,10 @@ pub enum End {
         mailbox: Option<String>,
     },
     /// Gone, with a copy in quarantine.
-    Copied,
+    Copied {
+        /// A mailbox that the person's programs showed.
+        subscribed: bool,
+    },
 }
 
 fn changed(before: &Present, mode: Mode, labels: bool, words: &[String]) -> Option<Difference> {
@@ -272,8 +281,9 @@ pub fn inverse(entry: &Entry, now: &BTreeMap<String, Present>, server: &Server) 
                     }
                 }
             }
-            // Copies are brought back by whoever holds the quarantine.
-            (Difference::Copied, _) => {}
+            // A mailbox that is gone is made again; copies are brought back by whoever holds the quarantine.
+            (Difference::Copied, None) => whole(&mut back, object, "CREATE", &[Token::text(object.as_str())]),
+            (Difference::Copied, Some(_)) => {}
             _ => leave("it is not known how to put this back"),
         }
     }

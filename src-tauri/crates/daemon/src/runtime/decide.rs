@@ -8,7 +8,7 @@ use latch_core::classify::smtp::submits;
 use latch_core::guard::{DecideError, Remember, Scope, Verdict};
 use latch_core::hold::{Allowed, State};
 use latch_core::journal::{Charge, Commit};
-use latch_core::operation::{Part, Request};
+use latch_core::operation::{BOUNCES, Part, Request};
 use latch_core::recipe;
 use latch_core::scope::RuleId;
 use latch_ipc::contract::{self, Empty, HoldDecideParams, HoldDecided, HoldGetParams, HoldTouched, Id};
@@ -169,7 +169,7 @@ impl Runtime {
         let (request, account) = {
             let guard = opened.guard();
             let hold = guard.hold(id).ok_or_else(no_hold)?;
-            if objects.len() >= hold.objects.len() {
+            if objects.len() >= hold.choices().len() {
                 return Ok(());
             }
             (hold.request.clone(), hold.account.clone())
@@ -185,7 +185,7 @@ impl Runtime {
     pub(crate) fn run_allowed_soon(self: &Arc<Self>, account: &Arc<Account>, id: &str) {
         let Some(opened) = self.opened() else { return };
         // What only its requester's own connection can carry is run by the requester, who waits for it.
-        let theirs = |part: &Part| latch_core::classify::imap::deed::verb(&part.call).is_some();
+        let theirs = |part: &Part| latch_core::classify::imap::deed::needs_its_client(&part.call);
         if opened.guard().hold(id).is_some_and(|hold| hold.request.parts.iter().any(theirs)) {
             return;
         }
@@ -203,6 +203,7 @@ impl Runtime {
         allowed: Allowed,
     ) {
         let Some(opened) = self.opened() else { return };
+        let asked = getting(&request);
         let chosen = match &allowed.objects {
             None => Some((request, Vec::new())),
             Some(keep) => {
@@ -212,7 +213,9 @@ impl Runtime {
         };
         let epoch = permit.epoch();
         let submission = chosen.iter().flat_map(|(request, _)| &request.parts).any(|part| submits(&part.call));
-        let recipients: Vec<String> = chosen.iter().flat_map(|(request, _)| recipients(request)).collect();
+        let recipients: Vec<String> = chosen.iter().flat_map(|(request, _)| reached(request)).collect();
+        let get_it: Vec<String> = chosen.iter().flat_map(|(request, _)| getting(request)).collect();
+        let left_out: Vec<String> = asked.into_iter().filter(|one| !get_it.contains(one)).collect();
         let sent = chosen.is_some();
         let result = match chosen {
             Some((request, dropped)) => match super::aside::whole(opened, request).await {
@@ -239,6 +242,9 @@ impl Runtime {
             self.outbox_settled(opened, id, epoch, &result).await;
         }
         let answer = match result {
+            Ok(answer) if submission && answer.status == 200 && !left_out.is_empty() => {
+                super::smtp::in_part(&get_it, &left_out)
+            }
             Ok(answer) => answer,
             Err(failure) if submission => super::smtp::refused(&failure),
             Err(failure) if account.target.is_mail() => super::mail::refused(&failure),
@@ -310,6 +316,10 @@ fn restrict(provider: &Provider, request: Request, keep: &[String]) -> Option<(R
     let mut parts = Vec::with_capacity(request.parts.len());
     let mut dropped = Vec::new();
     for part in request.parts {
+        if submits(&part.call) {
+            parts.push(latch_core::classify::smtp::restrict(&part, keep)?);
+            continue;
+        }
         let ids = part.operation.objects.ids();
         let kept: Vec<String> = ids.iter().filter(|id| keep.contains(id)).cloned().collect();
         if kept.len() == ids.len() {
@@ -326,7 +336,14 @@ fn restrict(provider: &Provider, request: Request, keep: &[String]) -> Option<(R
     (!parts.is_empty()).then_some((Request { parts, batch: request.batch }, dropped))
 }
 
-pub(super) fn recipients(request: &Request) -> Vec<String> {
+/// Who gets a mail.
+fn getting(request: &Request) -> Vec<String> {
+    let members = request.parts.iter().filter_map(|part| part.operation.audience.as_ref());
+    let members = members.flat_map(|audience| &audience.members).filter(|member| member.role != BOUNCES);
+    members.map(|member| member.address.clone()).collect()
+}
+
+pub(super) fn reached(request: &Request) -> Vec<String> {
     request
         .parts
         .iter()

@@ -165,6 +165,7 @@ impl Runtime {
                     context.looked_up = true;
                     self.look_up(account, session.epoch, &request, addresses).await;
                 }
+                Ruling::ReadFirst => return Err(problem::stopped(shape)),
                 Ruling::View => {
                     context.views = Some(Arc::new(self.views(account, session.epoch, &request).await));
                 }

@@ -382,7 +382,7 @@ impl Runtime {
             super::lock(&opened.outbox).insert(waiting.number(), waiting);
             return;
         }
-        let recipients = super::decide::recipients(&request);
+        let recipients = super::decide::reached(&request);
         let result = self.execute(&account, permit, request, &[]).await;
         if matches!(result, Err(Failure::Ending)) {
             // It did not leave: the next start asks about it.

@@ -181,8 +181,24 @@ impl Runtime {
         let params = request.parts.iter().find(|part| part.operation.class == latch_core::operation::Class::Send);
         let params = params.map(|part| part.params.clone()).unwrap_or_default();
         let params = &params;
+        let place = match account.target.is_mail() {
+            true => match tokio::time::timeout(HISTORY, self.sent_mail(account, epoch)).await {
+                Ok(found) => found.map(Some),
+                Err(_) => Err(ReadError::Answer("the mail server takes too long".to_owned())),
+            },
+            false => Ok(None),
+        };
+        let place = &place;
         let asked = addresses.into_iter().map(|address| async move {
-            let asked = tokio::time::timeout(HISTORY, self.history(account, epoch, params, &address));
+            let asked = async {
+                match place {
+                    Ok(Some(Some(place))) => self.mail_history(account, epoch, place, &address).await,
+                    Ok(Some(None)) => Ok(None),
+                    Ok(None) => self.history(account, epoch, params, &address).await,
+                    Err(error) => Err(error.clone()),
+                }
+            };
+            let asked = tokio::time::timeout(HISTORY, asked);
             let history = match asked.await {
                 Ok(Ok(Some(message))) => History::WroteIn(message),
                 Ok(Ok(None)) => History::Nothing,

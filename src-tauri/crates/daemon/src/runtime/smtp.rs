@@ -311,6 +311,22 @@ pub(super) fn reply_of(answer: &Answer) -> Reply {
     Reply::new(code.parse().unwrap_or(554), status, &String::from_utf8_lossy(&answer.body))
 }
 
+/// The answer to a mail that went to some of its recipients only. No code of the protocol says so: one that it was sent would be believed.
+pub(super) fn in_part(to: &[String], left_out: &[String]) -> Answer {
+    const MOST: usize = 5;
+    let named = |all: &[String]| match all.len().checked_sub(MOST) {
+        None | Some(0) => all.join(", "),
+        Some(more) => format!("{} and {more} more", all.get(..MOST).unwrap_or_default().join(", ")),
+    };
+    let (sent, all) = (to.len(), to.len() + left_out.len());
+    let text = format!(
+        "The person let it go to {sent} of {all} recipients only. It was sent to {}, so don't send it there again. It was not sent to {}",
+        named(to),
+        named(left_out)
+    );
+    answer(554, "5.7.1", &text)
+}
+
 /// The answer to what did not run, or of which nobody knows.
 pub(super) fn refused(failure: &Failure) -> Answer {
     let nothing = |code, status, text: &str| answer(code, status, &format!("{text}. Nothing was sent"));
@@ -399,8 +415,11 @@ async fn refused_by_rule(opened: &Opened, ruling: Ruling) -> Reply {
             "What waits for the person already takes all the room there is. Nothing was sent; try again when the person has decided",
         ),
         Ruling::Stopped => stopped(),
-        Ruling::Resolve | Ruling::LookUp(_) | Ruling::View | Ruling::Permit(_) | Ruling::Held { .. } => {
-            Reply::new(554, "5.3.0", "It is not known what this mail is about. Nothing was sent")
-        }
+        Ruling::Resolve
+        | Ruling::LookUp(_)
+        | Ruling::View
+        | Ruling::ReadFirst
+        | Ruling::Permit(_)
+        | Ruling::Held { .. } => Reply::new(554, "5.3.0", "It is not known what this mail is about. Nothing was sent"),
     }
 }

@@ -88,9 +88,9 @@ impl<'a> Pages<'a> {
 }
 
 /// Copies of messages that an agent wrote, and the doubt that covers them while they come back.
-struct Agents {
-    doubt: String,
-    messages: Vec<String>,
+pub(crate) struct Agents {
+    pub(crate) doubt: String,
+    pub(crate) messages: Vec<String>,
 }
 
 impl Runtime {
@@ -298,7 +298,7 @@ impl Runtime {
     }
 
     /// Messages that an agent put among the sent mail come back under new ids: that they prove nothing is noted before they can be there.
-    async fn brings_back_agents(
+    pub(crate) async fn brings_back_agents(
         &self,
         opened: &Opened,
         undo: &Undo,

@@ -18,15 +18,21 @@ mod shown;
 mod tests;
 mod xml;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::Refusal;
 use crate::call::{Call, CallBody};
 use crate::operation::{Class, Meter, Objects, Operation, Part};
-use deed::PROVIDER;
+use deed::{At, PROVIDER, Seen, Tree, classify};
 use hrefs::{Here, Way, rewrite};
+use look::{Collection, Holds, Member};
 use request::{Asked, Verb};
 use xml::{CALDAV, CARDDAV, DAV};
+
+const EVENT: &[u8] = b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTAMP:20260101T000000Z\r\nDTSTART:20260101T000000Z\r\nSUMMARY:x\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+const CONTACT: &[u8] = b"BEGIN:VCARD\r\nVERSION:3.0\r\nUID:1\r\nFN:x\r\nN:x;;;;\r\nEND:VCARD\r\n";
 
 /// Reports that only read.
 const REPORTS: [(&str, &str); 11] = [
@@ -48,6 +54,38 @@ pub(crate) fn refused(status: u16, title: &str, detail: impl Into<String>) -> Re
 }
 
 pub(crate) use xml::escaped;
+
+/// What a request would be, without any server: `there` is the entry at its address, if it is known. Otherwise something is taken to be there.
+pub fn explained(asked: &Asked, body: &Bytes, there: Option<&Bytes>, here: &Here) -> Result<Part, Refusal> {
+    if asked.verb.reads() {
+        return reading(asked, body, here);
+    }
+    let named = asked.if_match.as_deref().and_then(|tags| tags.split(',').next()).map(str::trim);
+    let etag = named.filter(|tag| *tag != "*").unwrap_or("\"1\"").to_owned();
+    let contacts = String::from_utf8_lossy(body).contains("BEGIN:VCARD") || asked.path.ends_with(".vcf");
+    let holds = if contacts { Holds::Contacts } else { Holds::Events };
+    let entry = |text: &Bytes| At::Entry(Member { path: asked.path.clone(), etag: etag.clone() }, text.clone());
+    let collection = || {
+        let one = Collection {
+            path: asked.path.clone(),
+            holds,
+            etag: Some(etag.clone()),
+            settings: Vec::new(),
+            components: Vec::new(),
+        };
+        At::Tree(Box::new(Tree { collections: vec![one], members: Vec::new() }), BTreeSet::new())
+    };
+    let at = match (asked.verb, there) {
+        (Verb::Post | Verb::MkCalendar | Verb::MkCol, _) => At::Nothing,
+        (_, Some(text)) => entry(text),
+        (_, None) if asked.if_absent => At::Nothing,
+        (Verb::Proppatch | Verb::Acl, None) => collection(),
+        (_, None) if asked.path.ends_with('/') => collection(),
+        (Verb::Put, None) => entry(body),
+        (_, None) => entry(&Bytes::from_static(if contacts { CONTACT } else { EVENT })),
+    };
+    classify(asked, body, &Seen { at, to: At::Nothing, around: Some(holds), own: Vec::new() }, here)
+}
 
 /// A request that only reads.
 pub fn reading(asked: &Asked, body: &Bytes, here: &Here) -> Result<Part, Refusal> {

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::command::Mode;
 use super::name::{INBOX, shown};
+use super::reply::SENT;
 use super::set::Set;
 use super::token::{Token, encode};
 use crate::call::{Call, CallBody, Digest};
+use crate::classify::mail;
 use crate::classify::normalise::encode as percent;
 use crate::operation::{Audience, Class, Fact, Member, Meter, Objects, Operation, Part};
 
@@ -20,6 +22,7 @@ pub const PROVIDER: &str = "imap";
 const MOST_SET: usize = 4000;
 /// The parameter of a part that names a mailbox: grants can be limited to some.
 pub const MAILBOX: &str = "mailbox";
+const APPEND: &str = "APPEND";
 /// A deed is not a call that could leave as it is: its steps are.
 const DEED: &str = "IMAP-DEED";
 /// What begins every target of a call that goes over IMAP (RFC 5092).
@@ -57,6 +60,8 @@ pub struct Server {
     pub trash: Option<String>,
     /// Where spam goes.
     pub junk: Option<String>,
+    /// Where the person's mail programs keep what was sent.
+    pub sent: Option<String>,
     /// Between a mailbox and its children.
     pub delimiter: Option<char>,
     /// It has MOVE (RFC 6851).
@@ -84,6 +89,20 @@ impl Server {
     #[must_use]
     pub fn is_junk(&self, mailbox: &str) -> bool {
         self.lies_in(mailbox, self.junk.as_ref())
+    }
+
+    /// Whether it is where sent mail is kept, or could be taken for it by its name.
+    #[must_use]
+    pub fn is_sent(&self, mailbox: &str) -> bool {
+        let last = mailbox.rsplit(['/', '.', '\\']).next().unwrap_or(mailbox);
+        let own = self.delimiter.and_then(|delimiter| mailbox.rsplit(delimiter).next()).unwrap_or(mailbox);
+        let named = |name: &str| SENT.iter().any(|sent| sent.eq_ignore_ascii_case(name));
+        self.sent.as_deref() == Some(mailbox) || named(last) || named(own)
+    }
+
+    /// Whether a mailbox holds the one where sent mail is kept, or is it.
+    pub(super) fn holds_sent(&self, mailbox: &str) -> bool {
+        self.sent.as_deref().is_some_and(|sent| self.lies_in(sent, Some(&mailbox.to_owned())))
     }
 }
 
@@ -116,7 +135,7 @@ pub enum Deed {
     Expunge,
     /// Makes a mailbox.
     Create,
-    /// Removes a mailbox with all that is in it.
+    /// Removes a mailbox with all that is in it: the messages that it is done to.
     Delete {
         /// Messages in it when it was looked at.
         messages: u32,
@@ -188,7 +207,7 @@ pub fn command(verb: &str, mailbox: Option<(&str, Option<u32>)>, args: &[Token])
 pub fn append_call(mailbox: &str, args: &[Token], size: u64) -> Option<Call> {
     let args = String::from_utf8(encode(args)).ok().filter(|args| !args.contains('\n'))?;
     Some(Call {
-        method: Method::from_str("APPEND").ok()?,
+        method: Method::from_str(APPEND).ok()?,
         target: target(Some((mailbox, None))),
         headers: vec![("args".to_owned(), args), ("size".to_owned(), size.to_string())],
         body: CallBody::Streamed,
@@ -241,7 +260,7 @@ pub fn reading(call: Call, mailbox: Option<&str>, bodies: Vec<String>) -> Part {
     Part { operation, call, params: named(mailbox), content_id: None }
 }
 
-/// An APPEND. `nonce` tells it from every other one: its text is not known when it is decided.
+/// An APPEND whose mail has not been read. `nonce` tells it from every other one.
 #[must_use]
 pub fn appending(call: Call, mailbox: &str, flags: &[String], size: u64, nonce: u64) -> Part {
     let content = Digest::of(&[&call.digest().0, &nonce.to_be_bytes()]);
@@ -260,6 +279,49 @@ pub fn appending(call: Call, mailbox: &str, flags: &[String], size: u64, nonce: 
         operation.facts.push(fact("Flags", &flags.join(" ")));
     }
     Part { operation, call, params: named([mailbox]), content_id: None }
+}
+
+/// The same once its mail was read: `call` as [`append_call`] made it. A mail that can't be decoded beyond doubt can only be denied where it is asked.
+#[must_use]
+pub fn storing(call: Call, mailbox: &str, flags: &[String], message: &Bytes) -> Part {
+    let size = message.len() as u64;
+    let mut part = appending(call, mailbox, flags, size, 0);
+    part.operation.content = Digest::of(&[&part.call.digest().0, message]);
+    match mail::decode(message) {
+        Ok(decoded) => {
+            part.operation.facts.extend(mail::date(message).map(|date| fact("Date", &date)));
+            part.operation.facts.extend(decoded.facts);
+        }
+        Err(why) => {
+            part.operation.opaque = true;
+            part.operation.facts.push(fact("The mail can't be decoded", &why));
+        }
+    }
+    part.call.body = CallBody::Bytes(message.clone());
+    part
+}
+
+/// Whether it is an APPEND whose mail is still to come.
+#[must_use]
+pub fn is_unread(call: &Call) -> bool {
+    is_append(call) && call.body == CallBody::Streamed
+}
+
+/// Whether it is an APPEND.
+#[must_use]
+pub fn is_append(call: &Call) -> bool {
+    call.target.starts_with(SCHEME) && call.method.as_str() == APPEND
+}
+
+/// Whether only the connection of whoever asks can carry it: what reads, and a mail that is still to come.
+#[must_use]
+pub fn needs_its_client(call: &Call) -> bool {
+    verb(call).is_some() && (!is_append(call) || is_unread(call))
+}
+
+/// The mailboxes that a part names.
+pub fn mailboxes(part: &Part) -> impl Iterator<Item = &str> {
+    part.params.iter().filter(|(name, _)| name == MAILBOX).map(|(_, mailbox)| mailbox.as_str())
 }
 
 fn operation(
@@ -307,6 +369,9 @@ impl Deed {
     pub fn part(&self, on: &On, server: &Server) -> Part {
         let (name, class, verb, undo) = self.kind(on, server);
         let objects = match (on.uidvalidity, self) {
+            (Some(_), Self::Delete { .. }) if on.uids.is_empty() => {
+                Objects::Listed { kind: "mailbox".to_owned(), ids: vec![on.mailbox.clone()] }
+            }
             (Some(uidvalidity), _) => Objects::Listed {
                 kind: "message".to_owned(),
                 ids: on.uids.iter().map(|uid| object(&on.mailbox, uidvalidity, *uid)).collect(),
@@ -376,7 +441,8 @@ impl Deed {
             Self::Expunge => ("expunge", Class::Destroy, "Delete for ever", Some("expunged")),
             Self::Create => ("create", Class::Modify, "Create", Some("created")),
             Self::Delete { .. } => {
-                ("delete", Class::Destroy, "Delete", (!server.is_trash(&on.mailbox)).then_some("renamed"))
+                let verb = if on.uids.is_empty() { "Delete" } else { "Delete a mailbox of" };
+                ("delete", Class::Destroy, verb, Some("renamed"))
             }
             Self::Rename { to } if server.is_trash(to) => ("rename", Class::Remove, "Trash", Some("renamed")),
             Self::Rename { .. } => ("rename", Class::Modify, "Rename", Some("renamed")),
@@ -406,7 +472,9 @@ impl Deed {
             Self::Move { to } if server.is_trash(to) || server.is_junk(to) => Vec::new(),
             Self::Copy { to } | Self::Move { to } => vec![fact("From", &text(&on.mailbox)), fact("To", &text(to))],
             Self::Rename { to } => vec![fact("New name", &text(to))],
-            Self::Delete { messages } => vec![fact("Messages in it", &messages.to_string())],
+            Self::Delete { messages } => {
+                vec![fact("Mailbox", &text(&on.mailbox)), fact("Messages in it", &messages.to_string())]
+            }
             Self::SetAcl { rights: Some(rights), .. } => vec![fact("Rights", rights)],
             Self::Setting { verb, args } => vec![fact("Setting", &format!("{verb} {args}"))],
             Self::SetAcl { rights: None, .. } | Self::Expunge | Self::Create | Self::Subscribe { .. } => Vec::new(),
@@ -421,10 +489,16 @@ impl Deed {
     }
 }
 
+/// Whether a part can only be done to all of its objects or to none.
+#[must_use]
+pub fn is_whole(part: &Part) -> bool {
+    matches!(deed_of(part), Some((Deed::Delete { .. }, _)))
+}
+
 /// The part on exactly these objects; `None` if it can only be done whole.
 #[must_use]
 pub fn restrict(part: &Part, keep: &[String]) -> Option<Part> {
-    let (deed, mut on) = deed_of(part)?;
+    let (deed, mut on) = deed_of(part).filter(|_| !is_whole(part))?;
     let uidvalidity = on.uidvalidity?;
     let keep: std::collections::BTreeSet<&String> = keep.iter().collect();
     on.uids.retain(|uid| keep.contains(&object(&on.mailbox, uidvalidity, *uid)));

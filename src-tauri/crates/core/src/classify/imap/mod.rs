@@ -14,6 +14,7 @@ mod fetch;
 pub mod name;
 pub mod reply;
 mod search;
+pub mod sent;
 pub mod set;
 pub mod steps;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub fn explained(command: &Command) -> Option<Operation> {
     let server = Server {
         trash: Some("Trash".to_owned()),
         junk: Some("Junk".to_owned()),
+        sent: Some("Sent".to_owned()),
         delimiter: Some('/'),
         moves: true,
         uidplus: true,
@@ -97,6 +99,13 @@ pub fn explained(command: &Command) -> Option<Operation> {
         operation.facts.retain(|fact| fact.label != "From");
     }
     Some(operation)
+}
+
+/// What storing this mail would be.
+#[must_use]
+pub fn explained_append(append: &command::Append, message: &bytes::Bytes) -> Option<Operation> {
+    let call = deed::append_call(&append.mailbox, &[], append.literal.size)?;
+    Some(deed::storing(call, &append.mailbox, &append.flags, message).operation)
 }
 
 fn inside(set: &set::Set) -> Objects {

@@ -190,6 +190,24 @@ pub fn listed(tokens: &[Token]) -> Option<Listed> {
     }
 }
 
+/// A number of a STATUS response, such as MESSAGES.
+#[must_use]
+pub fn status_item(tokens: &[Token], item: &str) -> Option<u64> {
+    let [word, _, Token::List(items)] = tokens else { return None };
+    let (pairs, _) = items.as_chunks::<2>();
+    let named = pairs.iter().find(|[name, _]| name.word().is_some_and(|name| name == item));
+    (word.word()? == "STATUS").then(|| named?.get(1)?.number())?
+}
+
+/// The mailbox and the UIDs of a look into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// When it was looked at.
+    pub uidvalidity: u32,
+    /// All of them.
+    pub uids: Vec<u32>,
+}
+
 /// What a FETCH response says of one message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fetched {
@@ -339,3 +357,14 @@ pub fn special(mailboxes: &[Listed], attribute: &str, names: &[&str]) -> Option<
 pub const TRASH: [&str; 6] = ["Trash", "Deleted Items", "Deleted Messages", "Bin", "Papierkorb", "Corbeille"];
 /// The same for spam.
 pub const JUNK: [&str; 5] = ["Junk", "Spam", "Junk E-mail", "Bulk Mail", "Junk Email"];
+/// The same for what was sent.
+pub const SENT: [&str; 8] = [
+    "Sent",
+    "Sent Items",
+    "Sent Messages",
+    "Sent Mail",
+    "Sent-Mail",
+    "Gesendet",
+    "Gesendete Objekte",
+    "&AMk-l&AOk-ments envoy&AOk-s",
+];

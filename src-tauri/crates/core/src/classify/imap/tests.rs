@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::command::{Command, Mode, Refused, append, parse, tag};
-use super::deed::{Deed, On, Server, deed_of, object, only_reads, opened, place_of, restrict, verb};
+use super::deed::{Deed, On, Server, deed_of, is_whole, object, only_reads, opened, place_of, restrict, verb};
 use super::name::{canonical, shown, wire_name};
 use super::reply::{capabilities, fetched, found, listed, special, status, untagged};
 use super::set::Set;
@@ -26,6 +26,7 @@ fn server() -> Server {
     Server {
         trash: Some("Trash".to_owned()),
         junk: Some("Junk".to_owned()),
+        sent: Some("Sent".to_owned()),
         delimiter: Some('/'),
         moves: true,
         uidplus: true,
@@ -285,6 +286,7 @@ fn a_deed_becomes_commands_on_exactly_its_messages() {
         sent(&Deed::Delete { messages: 3 }, &mailbox, &server(), true),
         ["RENAME \"Work/Old\" \"Trash/Old-u1\""]
     );
+    assert_eq!(sent(&Deed::Delete { messages: 3 }, &mailbox, &server(), false), ["DELETE \"Work/Old\""]);
     let many: Vec<u32> = (0..5_000).map(|n| n * 2 + 1).collect();
     let commands = sent(&remove, &inbox(&many), &server(), false);
     assert!(commands.len() > 1 && commands.iter().all(|one| one.len() < 8_000));
@@ -306,6 +308,29 @@ fn a_part_can_be_cut_down_and_read_again() {
     let once = Deed::Expunge.part(&inbox(&[1]), &server()).operation.canonical();
     assert_ne!(once, Deed::Expunge.part(&inbox(&[2]), &server()).operation.canonical());
     assert_ne!(once, Deed::Move { to: "Trash".to_owned() }.part(&inbox(&[1]), &server()).operation.canonical());
+}
+
+#[test]
+fn a_mailbox_goes_whole_with_each_of_its_messages() {
+    let delete = Deed::Delete { messages: 2 };
+    let on = On { mailbox: "Work".to_owned(), uidvalidity: Some(7), uids: vec![1, 5] };
+    let part = delete.part(&on, &server());
+    assert_eq!((part.operation.verb.as_str(), part.operation.class), ("Delete a mailbox of", Class::Destroy));
+    assert_eq!(part.operation.objects.ids(), ["Work;7;1", "Work;7;5"]);
+    assert!(is_whole(&part) && restrict(&part, &[object("Work", 7, 1)]).is_none());
+    let empty = delete.part(&On { uids: Vec::new(), ..on.clone() }, &server());
+    assert_eq!((empty.operation.verb.as_str(), empty.operation.objects.ids()), ("Delete", &["Work".to_owned()][..]));
+    let entry = crate::undo::imap::entry(
+        &part,
+        &delete,
+        &on,
+        &std::collections::BTreeMap::new(),
+        &crate::undo::imap::End::Copied { subscribed: true },
+    );
+    let back = crate::undo::imap::inverse(&entry.unwrap(), &std::collections::BTreeMap::new(), &server());
+    let verbs: Vec<&str> = back.steps.iter().map(|one| one.step.call.method.as_str()).collect();
+    assert_eq!(verbs, ["CREATE", "SUBSCRIBE"], "then its messages, from the quarantine");
+    assert!(back.not_restored.is_empty());
 }
 
 #[test]

@@ -31,6 +31,8 @@ const METHOD: &str = "SUBMIT";
 const TARGET: &str = "smtp:/";
 const FROM: &str = "mail-from";
 const TO: &str = "rcpt-to";
+/// As the door takes them.
+const MOST_RECIPIENTS: usize = 500;
 const FLAGS: &str = "mail-flags";
 
 /// Who sends to whom, as MAIL and RCPT say.
@@ -95,6 +97,54 @@ pub fn reach_bounces(part: &mut Part, account: &str) {
     {
         audience.members.push(Member { address: from.to_owned(), role: BOUNCES.to_owned() });
     }
+}
+
+/// The envelope that a dialogue with these addresses leads to, or what the client would hear instead.
+pub fn enveloped(from: &str, to: &[String]) -> Result<Envelope, Reply> {
+    let mut dialogue = Dialogue::new(Limits { mail: usize::MAX, recipients: MOST_RECIPIENTS });
+    dialogue.authenticated(true);
+    let recipients = to.iter().map(|one| format!("RCPT TO:<{one}>"));
+    let commands = ["EHLO localhost".to_owned(), format!("MAIL FROM:<{from}>")].into_iter().chain(recipients);
+    for command in commands.chain(std::iter::once("DATA".to_owned())) {
+        let line = format!("{command}\r\n");
+        if Dialogue::command_end(line.as_bytes())? != Some(line.len()) {
+            return Err(Reply::new(501, "5.5.4", "An address has no line end"));
+        }
+        match dialogue.command(line.as_bytes()) {
+            Step::Take(envelope) => return Ok(envelope),
+            Step::Reply(reply) if reply.code < 400 => {}
+            Step::Reply(reply) | Step::Close(reply) => return Err(reply),
+            Step::Authenticate { .. } => {}
+        }
+    }
+    Err(Reply::new(503, "5.5.1", "MAIL and RCPT come first"))
+}
+
+/// Who gets a mail that [`submission`] made a part of, if the person may leave some of them out.
+#[must_use]
+pub fn divisible(part: &Part) -> Option<Vec<&Member>> {
+    let audience = part.operation.audience.as_ref().filter(|_| submits(&part.call) && !part.operation.opaque)?;
+    let get: Vec<&Member> = audience.members.iter().filter(|member| member.role != BOUNCES).collect();
+    (get.len() > 1).then_some(get)
+}
+
+/// The same mail to these only; `None` if it is none, or goes to nobody then. Its text still names the others.
+#[must_use]
+pub fn restrict(part: &Part, keep: &[String]) -> Option<Part> {
+    let members = divisible(part)?;
+    let (kept, left): (Vec<Member>, Vec<Member>) =
+        members.into_iter().cloned().partition(|member| keep.contains(&member.address));
+    if kept.is_empty() {
+        return None;
+    }
+    let mut part = part.clone();
+    part.call.headers.retain(|(name, value)| name != TO || kept.iter().any(|member| member.address == *value));
+    // Like everybody whom a header names without getting the mail.
+    part.params.extend(left.into_iter().map(|member| (NAMED.to_owned(), member.address)));
+    if let Some(audience) = &mut part.operation.audience {
+        audience.members.retain(|member| member.role == BOUNCES || kept.contains(member));
+    }
+    Some(part)
 }
 
 /// Whether [`submission`] made a call.

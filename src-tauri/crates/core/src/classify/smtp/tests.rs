@@ -2,7 +2,10 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{DataFrame, Dialogue, Envelope, Flaw, Limits, Step, reach_bounces, stuffed, submission, submitted};
+use super::{
+    DataFrame, Dialogue, Envelope, Flaw, Limits, NAMED, Step, divisible, reach_bounces, restrict, stuffed, submission,
+    submitted,
+};
 use crate::operation::{Class, Part};
 
 const LIMITS: Limits = Limits { mail: 1000, recipients: 3 };
@@ -200,6 +203,21 @@ fn what_is_sent_is_what_was_decided() {
     assert_ne!(other.digest(), part.call.digest());
     envelope.recipients.push("c@y.example".to_owned());
     assert_ne!(submission(&envelope, &mail).operation.canonical(), part.operation.canonical());
+}
+
+#[test]
+fn whom_the_person_leaves_out_gets_nothing() {
+    let whole = part(&["alice@y.example", "b@y.example", "h@evil.example"], MAIL);
+    let keep = |one: &[&str]| restrict(&whole, &one.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>());
+    let cut = keep(&["alice@y.example"]).unwrap();
+    let (envelope, mail) = submitted(&cut.call).unwrap();
+    assert_eq!((envelope.recipients, mail), (vec!["alice@y.example".to_owned()], Bytes::from(MAIL)));
+    assert_eq!(cut.operation.audience.as_ref().unwrap().members.len(), 1);
+    let doubtful: Vec<&str> =
+        cut.params.iter().filter(|(name, _)| name == NAMED).map(|(_, one)| one.as_str()).collect();
+    assert!(doubtful.contains(&"b@y.example") && doubtful.contains(&"h@evil.example"), "{doubtful:?}");
+    assert!(keep(&[]).is_none() && keep(&["x@y.example"]).is_none());
+    assert!(divisible(&part(&["alice@y.example"], MAIL)).is_none(), "one is all");
 }
 
 #[test]

@@ -249,7 +249,7 @@ fn a_remembered_no_only_narrows() {
         Ruling::Permit(_) => 0,
         Ruling::View | Ruling::Resolve | Ruling::LookUp(_) => 1,
         Ruling::Held { .. } | Ruling::Paused { .. } | Ruling::Crowded { .. } => 2,
-        Ruling::Forbid { .. } | Ruling::Stopped => 3,
+        Ruling::Forbid { .. } | Ruling::Stopped | Ruling::ReadFirst => 3,
     };
     for remembered in bodies {
         for body in bodies {

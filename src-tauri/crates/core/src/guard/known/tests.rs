@@ -89,3 +89,38 @@ fn what_an_agent_wrote_stays_its_own_when_the_mailbox_is_added_again() {
         assert!(!guard.is_known(account, BOB, NOW), "{account}");
     }
 }
+
+#[test]
+fn a_message_over_imap_is_the_same_by_every_name_of_its_mailbox() {
+    let mut guard = guard();
+    let (id, _) = guard.writing("mine", Writes::New(Some(vec![BOB.to_owned()])));
+    guard.wrote(&id, Some("Sent;7;1".to_owned()));
+    let both = ["shared/me/Sent;7;1", "Sent;7;2", "Sent;8;1"].map(str::to_owned).to_vec();
+    assert_eq!(guard.by_the_person(both), ["Sent;7;2", "Sent;8;1"]);
+    guard.heard("mine", BOB, wrote_in("Sent;7;1"), NOW);
+    assert!(!guard.is_known("mine", BOB, NOW));
+    guard.heard("mine", BOB, wrote_in("Sent;7;2"), NOW);
+    assert!(guard.is_known("mine", BOB, NOW));
+}
+
+#[test]
+fn a_mailbox_that_was_numbered_anew_proves_nothing_any_more() {
+    let mut guard = guard();
+    assert!(guard.tells_apart("Sent", 8, &[], true), "no agent put anything there");
+    guard.writing("mine", Writes::Messages(vec!["Sent;7;1".to_owned()]));
+    assert!(guard.tells_apart("Sent", 7, &[], false));
+    assert!(!guard.tells_apart("Sent", 8, &[], false), "which of it was the agent's?");
+    assert!(guard.tells_apart("Other", 8, &[], false));
+    assert!(guard.tells_apart("Sent", 8, &["mine".to_owned()], false), "another person's mailbox");
+    guard.writing("api", Writes::Messages(vec!["18c2".to_owned()]));
+    assert!(guard.tells_apart("Sent", 7, &[], false) && !guard.tells_apart("Sent", 7, &[], true));
+}
+
+#[test]
+fn a_history_that_can_not_be_read_is_said() {
+    let mut guard = guard();
+    assert!(!guard.unreadable("mine", [BOB], NOW));
+    guard.heard("mine", BOB, History::Unreadable, NOW);
+    assert!(guard.unreadable("mine", ["other@b.example", "BOB@b.example"], NOW));
+    assert!(!guard.unreadable("mine", [BOB], later(NO_ANSWER)));
+}

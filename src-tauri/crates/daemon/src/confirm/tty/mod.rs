@@ -23,6 +23,7 @@ use latch_ipc::contract::{
 };
 use latch_ipc::rpc::ErrorCode;
 use latch_ipc::view::{AskView, Class, HoldState, HoldView};
+use latch_ipc::words::choices;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use terminal::{Line, Terminal};
@@ -476,7 +477,7 @@ fn answer(hold: &HoldView, line: &str) -> Answer {
         (Some("allow"), _) if !hold.partial => Answer::Unclear("This can be allowed only as a whole.".to_owned()),
         (Some("allow"), rows) => match chosen(hold, rows) {
             Some(objects) => Answer::Allow(Allow { objects: Some(objects), ..Allow::default() }),
-            None => Answer::Unclear(format!("Rows are numbers from 1 to {}, like 1,3-5.", hold.objects.len())),
+            None => Answer::Unclear(format!("Rows are numbers from 1 to {}, like 1,3-5.", choices(hold).len())),
         },
         (Some(_), _) => Answer::Unclear("That is no answer.".to_owned()),
     }
@@ -484,17 +485,18 @@ fn answer(hold: &HoldView, line: &str) -> Answer {
 
 /// The ids of rows like `1,3-5`; `None` when a row does not exist or none is named.
 fn chosen(hold: &HoldView, rows: &str) -> Option<Vec<String>> {
+    let rows_there = choices(hold);
     let mut ids: Vec<String> = Vec::new();
     for part in rows.split([',', ' ']).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        if first > last || last > hold.objects.len() {
+        if first > last || last > rows_there.len() {
             return None;
         }
         for row in first..=last {
-            let id = &hold.objects.get(row.checked_sub(1)?)?.id;
-            if !ids.contains(id) {
-                ids.push(id.clone());
+            let id = (*rows_there.get(row.checked_sub(1)?)?).to_owned();
+            if !ids.contains(&id) {
+                ids.push(id);
             }
         }
     }

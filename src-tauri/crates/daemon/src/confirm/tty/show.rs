@@ -111,9 +111,12 @@ pub fn hold(hold: &HoldView) -> String {
     line("", &dates_and_marks(hold));
     if let Some(audience) = &hold.audience {
         line("Reaches: ", &audience.place.as_deref().map(plain).unwrap_or_default());
+        let rows = if hold.objects.is_empty() { words::choices(hold) } else { Vec::new() };
         for member in &audience.members {
             let first = if member.first_time { "   (first time)" } else { "" };
-            line("Reaches: ", &format!("{} {}{first}", plain(&member.role), plain(&member.address)));
+            let at = rows.iter().position(|row| *row == member.address).filter(|_| member.role != "bounces");
+            let row = at.map(|at| format!("{:>5}. ", at + 1)).unwrap_or_default();
+            line("Reaches: ", &format!("{row}{} {}{first}", plain(&member.role), plain(&member.address)));
         }
     }
     for fact in &hold.facts {
@@ -242,7 +245,9 @@ fn sentence(text: &str) -> String {
 #[must_use]
 pub fn choices(hold: &HoldView) -> String {
     let mut text = format!("{}? Only Enter: {}. To let it happen, type allow.", act(hold), plain(&hold.keep));
-    if hold.partial && hold.count > 1 {
+    if hold.partial && hold.objects.is_empty() {
+        text.push_str(" To let it reach only some of them (its text still names the others): allow 1,3-5.");
+    } else if hold.partial && hold.count > 1 {
         text.push_str(" To allow only some rows: allow 1,3-5.");
     }
     if hold.task_scope {

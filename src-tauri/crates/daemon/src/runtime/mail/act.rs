@@ -14,6 +14,7 @@ use latch_core::recipe::Answer;
 use super::MailSession;
 use crate::door::imap::{Next, Talk};
 use crate::runtime::http::Waiting;
+use crate::spool::Turn;
 
 /// A held client hears this often that it is still waited for: some give up after 20 silent seconds.
 const BEAT: Duration = Duration::from_secs(5);
@@ -28,6 +29,8 @@ pub(super) enum Ruled {
     },
     /// It has run.
     Done(Arc<Answer>),
+    /// The mail that it would store must be read first.
+    ReadFirst,
     /// It does not run, and the agent was told.
     Told(Next),
 }
@@ -35,11 +38,21 @@ pub(super) enum Ruled {
 impl MailSession {
     /// Asks the Guard, waits for the person where that is needed, and has deeds carried out.
     pub(super) async fn ruled(&mut self, tag: &str, part: Part, talk: &mut Talk) -> io::Result<Ruled> {
+        self.ruled_in(tag, part, (Context::default(), None), talk).await
+    }
+
+    /// The same with what is known beside it, and the room that a large mail takes while it is in memory.
+    pub(super) async fn ruled_in(
+        &mut self,
+        tag: &str,
+        part: Part,
+        (mut context, turn): (Context, Option<Turn>),
+        talk: &mut Talk,
+    ) -> io::Result<Ruled> {
         let runtime = Arc::clone(&self.runtime);
         let Some(opened) = runtime.opened() else { return Ok(Ruled::Told(Next::Close)) };
-        let runs_here = latch_core::classify::imap::deed::verb(&part.call).is_some();
+        let runs_here = latch_core::classify::imap::deed::needs_its_client(&part.call);
         let request = Request { parts: vec![part], batch: false };
-        let mut context = Context::default();
         let ruling = loop {
             let (asked, now) = (context.clone(), opened.now());
             let ruling = opened.guard().handle_request(&self.session, &self.account.id, &request, asked, now);
@@ -79,6 +92,7 @@ impl MailSession {
             Ruling::Resolve | Ruling::LookUp(_) | Ruling::View => {
                 told(talk, "[SERVERBUG] It is not known which messages are meant, so nothing was done")
             }
+            Ruling::ReadFirst => Ok(Ruled::ReadFirst),
             Ruling::Permit(permit) if runs_here => Ok(Ruled::Go { permit, hold: None }),
             Ruling::Permit(permit) => {
                 // In a task of its own: a client that hangs up does not cut a change in half.
@@ -93,10 +107,13 @@ impl MailSession {
                     if opened.store.commit(*commit).await.is_err() {
                         return told(talk, "[UNAVAILABLE] It could not be recorded, so nothing was done");
                     }
+                    runtime.put_aside(opened, &id).await;
                     if let Some(door) = runtime.doors().imap.and_then(|door| door.parse().ok()) {
                         runtime.name_program_at(opened, &id, self.peer, door).await;
                     }
                 }
+                // A large mail does not wait in memory.
+                drop((request, turn));
                 self.held(tag, &id, runs_here, talk).await
             }
         }

@@ -1,22 +1,39 @@
-//! APPEND: decided before its mail is read, and passed through while it arrives.
+//! APPEND: what is permitted by mailbox, flags and size passes through while it arrives; what is asked, or goes among the sent mail, is read first.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use latch_core::call::{Call, CallBody};
 use latch_core::classify::imap::command::Append;
-use latch_core::classify::imap::deed::{On, append_call, appending};
+use latch_core::classify::imap::deed::{On, append_call, appending, mailboxes, storing};
 use latch_core::classify::imap::reply::Status;
+use latch_core::classify::imap::sent;
 use latch_core::classify::imap::token::{Announced, Token};
+use latch_core::guard::Context;
+use latch_core::operation::Part;
 use latch_core::plan::Permit;
+use latch_core::recipe::Answer;
 use latch_core::undo::imap::arrived;
 
 use super::act::Ruled;
+use super::execute::answered;
+use super::sent::Entering;
+use super::undo::Whole;
 use super::{MailSession, STALLED};
 use crate::door::imap::{Next, Talk};
+use crate::runtime::accounts::Account;
+use crate::runtime::execute::Failure;
 use crate::runtime::undo::Undo;
-use crate::upstream::imap::Source;
+use crate::runtime::{Opened, Runtime};
+use crate::spool::SPOOL_ABOVE;
+use crate::upstream::imap::{MailAnswer, Source};
+use crate::upstream::{Fault, UpstreamError};
+
+/// The largest mail that is read before it is stored, in bytes.
+const MAX_READ: usize = 64 * 1024 * 1024;
 
 /// A refused mail that comes anyway is read away for as long as this.
 const SKIPPING: Duration = Duration::from_secs(120);
@@ -57,46 +74,150 @@ impl MailSession {
         self.appended = self.appended.wrapping_add(1);
         let nonce = u64::from(self.peer.port()) << 32 | self.appended;
         let part = appending(call.clone(), &mailbox, &flags, literal.size, nonce);
-        let (permit, hold) = match self.ruled(tag, part.clone(), talk).await? {
-            Ruled::Go { permit, hold } => (permit, hold),
-            Ruled::Told(next) => return Ok(Stored::Unread(next)),
-            Ruled::Done(answer) => return Ok(Stored::Unread(self.finish(tag, &answer, None, talk)?)),
+        // Whom a mail names must be noted before it can be among the sent ones.
+        let context = Context { reads_first: self.server.is_sent(&mailbox), ..Context::default() };
+        match self.ruled_in(tag, part.clone(), (context, None), talk).await? {
+            Ruled::Go { permit, hold } => {
+                let stored = self.store(tag, permit, part, literal, talk).await;
+                self.settled(hold.as_deref());
+                stored
+            }
+            Ruled::Told(next) => Ok(Stored::Unread(next)),
+            Ruled::Done(answer) => Ok(Stored::Unread(self.finish(tag, &answer, None, talk)?)),
+            Ruled::ReadFirst => self.read_first(tag, (call, &mailbox, &flags), literal, talk).await,
+        }
+    }
+
+    /// Takes the whole mail, and decides with what it says.
+    async fn read_first(
+        &mut self,
+        tag: &str,
+        (call, mailbox, flags): (Call, &str, &[String]),
+        literal: Announced,
+        talk: &mut Talk,
+    ) -> io::Result<Stored> {
+        let unread = |talk: &mut Talk, text: &str| {
+            talk.line(&format!("{tag} NO {text}"));
+            Ok(Stored::Unread(Next::Command))
         };
-        let stored = self.store(tag, permit, part, &mailbox, literal, talk).await;
-        self.settled(hold.as_deref());
-        stored
+        let runtime = Arc::clone(&self.runtime);
+        let Some(opened) = runtime.opened() else { return Ok(Stored::Unread(Next::Close)) };
+        let Some(size) = usize::try_from(literal.size).ok().filter(|size| *size <= MAX_READ) else {
+            return unread(talk, "[TOOBIG] This mail is too large to be shown to the person, so it can't be stored");
+        };
+        let turn = match size > SPOOL_ABOVE {
+            true => match opened.spool.turn(size).await {
+                Ok(turn) => Some(turn),
+                Err(error) => return unread(talk, &format!("[LIMIT] {error}")),
+            },
+            false => None,
+        };
+        let mut mail = Vec::with_capacity(size);
+        let mut source = Arriving { session: &*self, talk, literal, begun: false, ended: false };
+        while mail.len() < size {
+            match source.next((size - mail.len()) as u64).await {
+                Some(piece) => mail.extend_from_slice(&piece),
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        if !source.ended().await {
+            talk.line(&format!("{tag} BAD Something follows the mail, so nothing was stored"));
+            return Ok(Stored::Read(Next::Close));
+        }
+        let part = storing(call, mailbox, flags, &Bytes::from(mail));
+        let next = match self.ruled_in(tag, part, (Context::default(), turn), talk).await? {
+            Ruled::Told(next) => next,
+            Ruled::Done(answer) => {
+                super::act::untagged(&answer, talk);
+                self.finish(tag, &answer, None, talk)?
+            }
+            Ruled::Go { .. } | Ruled::ReadFirst => {
+                Self::told(talk, tag, "NO [SERVERBUG] Latchstring did not store this")?
+            }
+        };
+        Ok(Stored::Read(next))
     }
 
     async fn store(
         &mut self,
         tag: &str,
         permit: Permit,
-        part: latch_core::operation::Part,
-        mailbox: &str,
+        part: Part,
         literal: Announced,
         talk: &mut Talk,
     ) -> io::Result<Stored> {
-        let runtime = std::sync::Arc::clone(&self.runtime);
+        let runtime = Arc::clone(&self.runtime);
         let Some(opened) = runtime.opened() else { return Ok(Stored::Unread(Next::Close)) };
-        let call = part.call.clone();
-        let (mut plan, commit) = {
+        let mut source = Arriving { session: &*self, talk, literal, begun: false, ended: false };
+        let stored = runtime.append(opened, &self.account, permit, &part, &mut source, None).await;
+        let (begun, ended) = (source.begun, source.ended);
+        let next = match stored {
+            Ok(answer) => {
+                talk.line(&crate::door::imap::passing::tagged(tag, &answer.status));
+                Next::Command
+            }
+            Err(failure) => {
+                talk.line(&format!("{tag} NO [UNAVAILABLE] {failure}"));
+                // In the middle of a literal nobody knows where the next command begins.
+                if begun && !ended { Next::Close } else { Next::Command }
+            }
+        };
+        Ok(if begun { Stored::Read(next) } else { Stored::Unread(next) })
+    }
+}
+
+impl Runtime {
+    /// Stores a mail that was read whole.
+    pub(super) async fn execute_append(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        permit: Permit,
+        part: &Part,
+    ) -> Result<Answer, Failure> {
+        let CallBody::Bytes(mail) = &part.call.body else { return Err(Failure::NotDivisible) };
+        let server = self.mail_server_now(opened, account, permit.epoch()).await.map_err(Failure::Snapshot)?;
+        let entering = sent::appends(part, &server).map(|writes| Entering::new(opened, account, writes));
+        if self.tasks.is_ending() {
+            return Err(Failure::Ending);
+        }
+        let mut source = Whole::new(mail);
+        let answer = self.append(opened, account, permit, part, &mut source, entering).await?;
+        let codes = answer.statuses().filter_map(|status| status.code.clone()).collect();
+        Ok(answered(&answer.status, codes, "", 1))
+    }
+
+    /// Intent, lease, command, outcome.
+    async fn append(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        permit: Permit,
+        part: &Part,
+        source: &mut dyn Source,
+        mut entering: Option<Entering>,
+    ) -> Result<MailAnswer, Failure> {
+        let call = &part.call;
+        let mailbox = mailboxes(part).next().unwrap_or_default();
+        let (mut plan, mut commit) = {
             let now = opened.now();
             let mut guard = opened.guard();
-            let mut plan = guard.begin(permit, std::slice::from_ref(&call), now);
+            let mut plan = guard.begin(permit, std::slice::from_ref(call), now);
             let commit = guard.intent(&mut plan, 0, now);
             (plan, commit)
         };
-        let Ok(receipt) = opened.store.commit(commit).await else {
-            talk.line(&format!("{tag} NO [UNAVAILABLE] It could not be recorded, so nothing was done"));
-            return Ok(Stored::Unread(Next::Command));
-        };
+        if let Some(entering) = &mut entering {
+            commit.puts.extend(entering.puts());
+        }
+        crate::fail::point("before-intent");
+        let receipt = opened.store.commit(commit).await?;
+        crate::fail::point("after-intent");
         let lease = opened.guard().lease(&mut plan, 0);
-        let mut source = Arriving { session: &*self, talk, literal, begun: false, ended: false };
         let sent = match lease {
-            Ok(lease) => opened.upstream.mail_append(lease, &self.account.target, &call, &mut source).await,
-            Err(_) => Err(crate::upstream::UpstreamError { fault: crate::upstream::Fault::Stopped, sent: false }),
+            Ok(lease) => opened.upstream.mail_append(lease, &account.target, call, source).await,
+            Err(_) => Err(UpstreamError { fault: Fault::Stopped, sent: false }),
         };
-        let (begun, ended) = (source.begun, source.ended);
+        crate::fail::point("before-outcome");
         let text = match &sent {
             Ok(answer) if answer.is_ok() => "stored".to_owned(),
             Ok(answer) => format!("the mail server said no: {}", answer.status.text),
@@ -108,33 +229,28 @@ impl MailSession {
             && let Some((uidvalidity, uid)) = answer.statuses().find_map(Status::appended)
         {
             let on = On { mailbox: mailbox.to_owned(), uidvalidity: Some(uidvalidity), uids: Vec::new() };
-            if let Some(entry) = arrived(None, &part, &on, mailbox, uidvalidity, &[(0, uid)]) {
+            if let Some(entry) = arrived(None, part, &on, mailbox, uidvalidity, &[(0, uid)]) {
                 let (id, counter) = opened.guard().next_undo();
                 let agent = plan.agent().unwrap_or_default().to_owned();
-                let undo = Undo::new(&id, &agent, &self.account.id, &part, entry, opened.now());
+                let undo = Undo::new(&id, &agent, &account.id, part, entry, opened.now());
                 for record in &mut commit.records {
                     record.undo = Some(id.clone());
                 }
                 commit.puts.extend([counter, undo.put()]);
             }
         }
-        let recorded = opened.store.commit(commit).await;
-        let next = match (sent, recorded) {
-            (Ok(answer), Ok(_)) => {
-                talk.line(&crate::door::imap::passing::tagged(tag, &answer.status));
-                Next::Command
-            }
-            (Ok(_), Err(_)) => {
-                talk.line(&format!("{tag} NO [UNAVAILABLE] It was sent, but what became of it could not be recorded"));
-                Next::Command
-            }
-            (Err(error), _) => {
-                talk.line(&format!("{tag} NO [UNAVAILABLE] {error}"));
-                // In the middle of a literal nobody knows where the next command begins.
-                if begun && !ended { Next::Close } else { Next::Command }
-            }
-        };
-        Ok(if begun { Stored::Read(next) } else { Stored::Unread(next) })
+        if let Some(mut entering) = entering {
+            let stored = match &sent {
+                Ok(answer) => {
+                    entering.came(answer, mailbox);
+                    usize::from(answer.is_ok())
+                }
+                Err(error) => usize::from(error.sent),
+            };
+            commit.extend(entering.known(opened, stored));
+        }
+        opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
+        sent.map_err(|error| Failure::Upstream(Arc::new(error)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use latch_core::call::Call;
-use latch_core::classify::imap::deed::{Deed, On, Server, command, deed_of, object};
+use latch_core::classify::imap::deed::{Deed, On, Server, command, deed_of, is_append, object};
 use latch_core::classify::imap::reply::Status;
 use latch_core::classify::imap::steps::{Step, steps, trashed};
 use latch_core::classify::imap::token::Token;
@@ -18,6 +18,7 @@ use latch_core::recipe::Answer;
 use latch_core::undo::imap::{End, Present, arrived, entry};
 use serde::{Deserialize, Serialize};
 
+use super::sent::Entering;
 use crate::runtime::accounts::Account;
 use crate::runtime::execute::Failure;
 use crate::runtime::read::ReadError;
@@ -64,6 +65,8 @@ struct Ready {
     said: String,
     /// How many messages the steps are about.
     count: usize,
+    /// What they may put among the sent mail.
+    entering: Option<Entering>,
 }
 
 impl Runtime {
@@ -76,8 +79,11 @@ impl Runtime {
     ) -> Result<Answer, Failure> {
         let opened = self.opened().ok_or(Failure::Stopped)?;
         let part = request.parts.into_iter().next().ok_or(Failure::NotDivisible)?;
+        if is_append(&part.call) {
+            return self.execute_append(opened, account, permit, &part).await;
+        }
         let (deed, on) = deed_of(&part).ok_or(Failure::NotDivisible)?;
-        let Ready { steps, undo, counter, said, count } =
+        let Ready { steps, undo, counter, said, count, mut entering } =
             self.ready(opened, account, &permit, &part, &deed, &on).await?;
         if part.operation.class == Class::Modify {
             let everything = [EVERYTHING.to_owned()];
@@ -105,6 +111,9 @@ impl Runtime {
                 commit.puts.push(undo.put());
                 commit.puts.extend(counter.take());
             }
+            if let Some(entering) = &mut entering {
+                commit.puts.extend(entering.puts());
+            }
             crate::fail::point("before-intent");
             let receipt = opened.store.commit(commit).await?;
             crate::fail::point("after-intent");
@@ -126,6 +135,9 @@ impl Runtime {
             );
             if let Ok(answer) = &sent {
                 codes.extend(answer.codes.iter().filter_map(|status| status.code.clone()));
+                if let (Some(to), Some(entering)) = (step.moves_to.as_deref(), &mut entering) {
+                    entering.came(answer, to);
+                }
                 if let Some(to) = step.moves_to.as_deref().filter(|_| answer.is_ok()) {
                     opened.guard().spare(&account.id, &arrived_at(answer, to), opened.now());
                 }
@@ -156,6 +168,12 @@ impl Runtime {
                 }
             }
             opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
+            if refused
+                && index == 0
+                && let Some(nothing) = entering.take()
+            {
+                opened.store.commit(nothing.known(opened, 0)).await?;
+            }
             let answer = sent.map_err(|error| Failure::Upstream(Arc::new(error)))?;
             let ok = answer.is_ok();
             if step.counts || !ok {
@@ -164,6 +182,11 @@ impl Runtime {
             if !ok {
                 break;
             }
+        }
+        if let Some(entering) = entering
+            && !on.uids.is_empty()
+        {
+            opened.store.commit(entering.known(opened, on.uids.len())).await?;
         }
         let last = last.ok_or(Failure::NotDivisible)?;
         Ok(answered(&last, codes, &said, count))
@@ -183,6 +206,9 @@ impl Runtime {
         let soft = part.operation.soften.is_some() && !permit.forever();
         let (undo_id, counter) = opened.guard().next_undo();
         let destroys = part.operation.class == Class::Destroy && !soft;
+        if let Deed::Delete { .. } = deed {
+            self.is_as_shown(account, epoch, on, &server).await?;
+        }
         // Only what has a copy may go.
         let copied;
         let on = if destroys {
@@ -191,6 +217,12 @@ impl Runtime {
         } else {
             on
         };
+        let mut subscribed = false;
+        if destroys && let Deed::Delete { .. } = deed {
+            subscribed = self.mail_subscribed(account, epoch, &on.mailbox).await.map_err(Failure::Snapshot)?;
+            // Copying takes its time.
+            self.is_as_shown(account, epoch, on, &server).await?;
+        }
         let before = match deed {
             Deed::Store { labels, .. } => {
                 let items: &[&str] = if *labels { &["UID", "FLAGS", "X-GM-LABELS"] } else { &["UID", "FLAGS"] };
@@ -206,8 +238,9 @@ impl Runtime {
         };
         let end = match deed {
             Deed::Expunge if soft => End::Trashed { mailbox: server.trash.clone() },
-            Deed::Expunge => End::Copied,
+            Deed::Expunge => End::Copied { subscribed },
             Deed::Delete { .. } if soft => End::Trashed { mailbox: trashed(&on.mailbox, &server, &undo_id) },
+            Deed::Delete { .. } => End::Copied { subscribed },
             Deed::SetAcl { who, .. } => End::Trashed {
                 mailbox: self.rights(account, epoch, &on.mailbox, who).await.map_err(Failure::Snapshot)?,
             },
@@ -223,7 +256,8 @@ impl Runtime {
             (Deed::Delete { .. }, true) => "The mailbox was moved to the Trash instead of being removed for ever",
             _ => "",
         };
-        Ok(Ready { steps, undo, counter: Some(counter), said: said.to_owned(), count: on.uids.len() })
+        let entering = self.entering(opened, account, epoch, (deed, on, &server)).await.map_err(Failure::Snapshot)?;
+        Ok(Ready { steps, undo, counter: Some(counter), said: said.to_owned(), count: on.uids.len(), entering })
     }
 
     /// The server, on a connection whose capabilities are known.
@@ -260,6 +294,22 @@ impl Runtime {
         Ok(own.and_then(|[_, rights]| rights.nstring()).map(std::borrow::Cow::into_owned))
     }
 
+    /// A mailbox goes only with what the person saw in it.
+    async fn is_as_shown(&self, account: &Account, epoch: Epoch, on: &On, server: &Server) -> Result<(), Failure> {
+        let changed = |what: &str| Err(Failure::Changed(format!("since it was shown, {what}")));
+        let now = self.mail_content(account, epoch, &on.mailbox).await.map_err(Failure::Snapshot)?;
+        if Some(now.uidvalidity) != on.uidvalidity {
+            return changed("the mailbox was made anew");
+        }
+        if now.uids.iter().any(|uid| !on.uids.contains(uid)) {
+            return changed("other messages came into the mailbox");
+        }
+        if self.mail_has_below(account, epoch, &on.mailbox, server).await.map_err(Failure::Snapshot)? {
+            return changed("mailboxes were made below it");
+        }
+        Ok(())
+    }
+
     /// Copies of what will be gone for ever: of which messages there are some now. An error means that nothing may go.
     async fn keep_mail(
         &self,
@@ -270,9 +320,33 @@ impl Runtime {
         on: &On,
         entry: &str,
     ) -> Result<On, Failure> {
-        let (Deed::Expunge, Some(uidvalidity)) = (deed, on.uidvalidity) else {
-            return Err(Failure::Quarantine("a mailbox is not copied: move it to the Trash instead".to_owned()));
-        };
+        let copied = self.copy_mail(opened, account, epoch, on, entry).await;
+        let wanted = matches!(deed, Deed::Expunge);
+        match copied {
+            Ok(copied) if copied.uids.is_empty() && wanted => {
+                Err(Failure::Quarantine("these messages are not in the mailbox any more".to_owned()))
+            }
+            Ok(copied) => Ok(copied),
+            Err(failure) => {
+                // Nothing goes, so nothing is kept.
+                let uidvalidity = on.uidvalidity.unwrap_or_default();
+                let objects = on.uids.iter().map(|uid| object(&on.mailbox, uidvalidity, *uid)).collect();
+                let _ = opened.store.quarantine_forget(entry, objects).await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn copy_mail(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        epoch: Epoch,
+        on: &On,
+        entry: &str,
+    ) -> Result<On, Failure> {
+        let uidvalidity =
+            on.uidvalidity.ok_or_else(|| Failure::Quarantine("it is not known what is in it".to_owned()))?;
         let mut copied = On { uids: Vec::with_capacity(on.uids.len()), ..on.clone() };
         for uid in &on.uids {
             let one = On { uids: vec![*uid], ..on.clone() };
@@ -289,9 +363,6 @@ impl Runtime {
             let put = opened.store.quarantine_put(vec![copy]).await;
             put.map_err(|error| Failure::Quarantine(error.to_string()))?;
             copied.uids.push(*uid);
-        }
-        if copied.uids.is_empty() {
-            return Err(Failure::Quarantine("these messages are not in the mailbox any more".to_owned()));
         }
         Ok(copied)
     }
@@ -318,7 +389,7 @@ fn arrival(
     arrived(undo.map(|undo| undo.entry.clone()), part, on, to, uidvalidity, &pairs)
 }
 
-fn answered(last: &Status, codes: Vec<String>, said: &str, done: usize) -> Answer {
+pub(super) fn answered(last: &Status, codes: Vec<String>, said: &str, done: usize) -> Answer {
     let ok = last.kind == latch_core::classify::imap::reply::Kind::Ok;
     let mut headers: Vec<(String, String)> = Vec::new();
     let shown = |code: &str| !code.to_ascii_uppercase().starts_with("CAPABILITY");
@@ -339,7 +410,7 @@ fn answered(last: &Status, codes: Vec<String>, said: &str, done: usize) -> Answe
 /// The answer to what did not run.
 pub(crate) fn refused(failure: &Failure) -> Answer {
     let code = match failure {
-        Failure::Quarantine(_) | Failure::NotDivisible => "CANNOT",
+        Failure::Quarantine(_) | Failure::NotDivisible | Failure::Changed(_) => "CANNOT",
         _ => "UNAVAILABLE",
     };
     Answer { status: 502, headers: vec![("code".to_owned(), code.to_owned())], body: Bytes::from(failure.to_string()) }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use latch_core::call::Call;
 use latch_core::classify::imap::deed::{On, Server, chunks, command, object, place_of};
 use latch_core::classify::imap::name::{INBOX, canonical, shown};
-use latch_core::classify::imap::reply::{self, Fetched, Listed};
+use latch_core::classify::imap::reply::{self, Content, Fetched, Listed};
 use latch_core::classify::imap::token::Token;
 use latch_core::lease::Epoch;
 use latch_core::operation::Request;
@@ -65,6 +65,7 @@ impl Runtime {
         Ok(Server {
             trash,
             junk: special("\\Junk", &reply::JUNK),
+            sent: special("\\Sent", &reply::SENT),
             delimiter: listed.iter().find_map(|one| one.delimiter),
             moves: has("MOVE") || has("IMAP4REV2"),
             uidplus: has("UIDPLUS") || has("IMAP4REV2"),
@@ -92,6 +93,49 @@ impl Runtime {
         Ok(found)
     }
 
+    /// Everything that is in a mailbox now.
+    pub(crate) async fn mail_content(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        mailbox: &str,
+    ) -> Result<Content, ReadError> {
+        let uidvalidity = self.mail_status(account, epoch, mailbox, "UIDVALIDITY").await?;
+        let place = Some((mailbox, Some(uidvalidity)));
+        let call = command("UID SEARCH", place, &[Token::atom("ALL")]).ok_or(ReadError::Stopped)?;
+        let answer = self.mail_read(account, epoch, &call).await?;
+        let mut uids: Vec<u32> = answer.untagged.iter().filter_map(|tokens| reply::found(tokens)).flatten().collect();
+        uids.sort_unstable();
+        Ok(Content { uidvalidity, uids })
+    }
+
+    /// Whether there are mailboxes below one.
+    pub(crate) async fn mail_has_below(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        mailbox: &str,
+        server: &Server,
+    ) -> Result<bool, ReadError> {
+        let Some(delimiter) = server.delimiter else { return Ok(false) };
+        let args = [Token::text(""), Token::text(format!("{mailbox}{delimiter}*"))];
+        let call = command("LIST", None, &args).ok_or(ReadError::Stopped)?;
+        let answer = self.mail_read(account, epoch, &call).await?;
+        Ok(answer.untagged.iter().any(|tokens| reply::listed(tokens).is_some()))
+    }
+
+    /// Whether the person's programs show a mailbox.
+    pub(crate) async fn mail_subscribed(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        mailbox: &str,
+    ) -> Result<bool, ReadError> {
+        let call = command("LSUB", None, &[Token::text(""), Token::text(mailbox)]).ok_or(ReadError::Stopped)?;
+        let answer = self.mail_read(account, epoch, &call).await?;
+        Ok(answer.untagged.iter().filter_map(|tokens| reply::listed(tokens)).any(|one| one.name == mailbox))
+    }
+
     /// Messages in a mailbox.
     pub(crate) async fn mail_count(&self, account: &Account, epoch: Epoch, mailbox: &str) -> Result<u32, ReadError> {
         self.mail_status(account, epoch, mailbox, "MESSAGES").await
@@ -107,13 +151,7 @@ impl Runtime {
     ) -> Result<u32, ReadError> {
         let call = command("STATUS", None, &[Token::text(mailbox), Token::atoms([item])]).ok_or(ReadError::Stopped)?;
         let answer = self.mail_read(account, epoch, &call).await?;
-        let count = answer.untagged.iter().find_map(|tokens| match tokens.as_slice() {
-            [word, _, Token::List(items)] if word.word()? == "STATUS" => {
-                let (pairs, _) = items.as_chunks::<2>();
-                pairs.iter().find(|[name, _]| name.word().is_some_and(|name| name == item))?.get(1)?.number()
-            }
-            _ => None,
-        });
+        let count = answer.untagged.iter().find_map(|tokens| reply::status_item(tokens, item));
         count
             .and_then(|count| u32::try_from(count).ok())
             .ok_or_else(|| ReadError::Answer(format!("the mail server does not say {item} of it")))
@@ -225,8 +263,13 @@ fn by_place<'a>(objects: impl IntoIterator<Item = &'a String>) -> (Places, Vec<S
 }
 
 impl MailSession {
-    /// Messages in a mailbox, or why that is not known.
-    pub(super) async fn count(&self, mailbox: &str) -> Result<u32, String> {
-        self.runtime.mail_count(&self.account, self.session.epoch, mailbox).await.map_err(|error| error.to_string())
+    /// What is in a mailbox, or why it can't be deleted.
+    pub(super) async fn content(&self, mailbox: &str) -> Result<Content, String> {
+        let (account, epoch) = (&self.account, self.session.epoch);
+        let unknown = |error: ReadError| format!("[NONEXISTENT] {error}");
+        if self.runtime.mail_has_below(account, epoch, mailbox, &self.server).await.map_err(unknown)? {
+            return Err("[HASCHILDREN] There are mailboxes below it: delete those first".to_owned());
+        }
+        self.runtime.mail_content(account, epoch, mailbox).await.map_err(unknown)
     }
 }

@@ -11,6 +11,7 @@ mod execute;
 mod hide;
 mod look;
 mod relay;
+mod sent;
 mod session;
 mod undo;
 

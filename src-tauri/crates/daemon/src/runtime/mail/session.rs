@@ -6,7 +6,7 @@ use latch_core::classify::imap::capability;
 use latch_core::classify::imap::command::Command;
 use latch_core::classify::imap::deed::{Deed, On, command, object, reading};
 use latch_core::classify::imap::name::INBOX;
-use latch_core::classify::imap::reply::{Kind, Status};
+use latch_core::classify::imap::reply::{Content, Kind, Status};
 use latch_core::classify::imap::set::Set;
 use latch_core::classify::imap::steps::written;
 use latch_core::classify::imap::token::Token;
@@ -96,10 +96,7 @@ impl MailSession {
             Command::Delete { mailbox } if mailbox == INBOX => {
                 Self::told(talk, tag, "NO [CANNOT] INBOX can't be deleted")
             }
-            Command::Delete { mailbox } => match self.count(&mailbox).await {
-                Ok(messages) => self.on_mailbox(tag, Deed::Delete { messages }, mailbox, talk).await,
-                Err(text) => Self::told(talk, tag, &format!("NO [NONEXISTENT] {text}")),
-            },
+            Command::Delete { mailbox } => self.delete(tag, mailbox, talk).await,
             // One command would take away any number of messages, and count as one.
             Command::Rename { mailbox, to } if self.takes_away(&mailbox, &to) => Self::told(
                 talk,
@@ -166,6 +163,7 @@ impl MailSession {
         match self.ruled(tag, reading(call.clone(), mailbox, bodies), talk).await? {
             Ruled::Told(next) => Ok(next),
             Ruled::Done(answer) => self.finish(tag, &answer, None, talk),
+            Ruled::ReadFirst => Self::told(talk, tag, "NO [SERVERBUG] There is nothing to read first"),
             Ruled::Go { permit, hold } => {
                 let ended = match self.pass(permit, &call).await {
                     Ok(redeemed) => self.relay(&redeemed, &call, Some(tag), talk, Through::All).await?,
@@ -199,6 +197,7 @@ impl MailSession {
             Ruled::Go { permit, hold } => (permit, hold),
             Ruled::Told(next) => return Ok(next),
             Ruled::Done(answer) => return self.finish(tag, &answer, None, talk),
+            Ruled::ReadFirst => return Self::told(talk, tag, "NO [SERVERBUG] There is nothing to read first"),
         };
         // From here on the former mailbox is closed, whatever becomes of this (RFC 9051 section 6.3.2).
         self.selected = None;
@@ -306,7 +305,9 @@ impl MailSession {
         let answer = match self.ruled(tag, part, talk).await? {
             Ruled::Told(next) => return Ok(next),
             Ruled::Done(answer) => answer,
-            Ruled::Go { .. } => return Self::told(talk, tag, "NO [SERVERBUG] Latchstring did not run this"),
+            Ruled::Go { .. } | Ruled::ReadFirst => {
+                return Self::told(talk, tag, "NO [SERVERBUG] Latchstring did not run this");
+            }
         };
         super::act::untagged(&answer, talk);
         if let Ended::Gone = self.sync(talk).await? {
@@ -323,14 +324,40 @@ impl MailSession {
         self.finish(tag, &answer, Some(on.uids.len()), talk)
     }
 
+    /// A mailbox with exactly what is in it now.
+    async fn delete(&mut self, tag: &str, mailbox: String, talk: &mut Talk) -> io::Result<Next> {
+        let now = self.runtime.opened().map(|opened| opened.now());
+        let (account, session) = (&self.account.id, &self.session);
+        let reaches =
+            |now| self.runtime.opened().is_some_and(|opened| opened.guard().reaches(session, account, &mailbox, now));
+        // A mailbox that the agent may not use is not looked into: whether there is one is not its business.
+        let content = match now.is_some_and(reaches) && !self.is_read_only() {
+            true => self.content(&mailbox).await,
+            false => Ok(Content { uidvalidity: 0, uids: Vec::new() }),
+        };
+        let Content { uidvalidity, uids } = match content {
+            Ok(content) => content,
+            Err(text) => return Self::told(talk, tag, &format!("NO {text}")),
+        };
+        if uids.len() > MOST {
+            return Self::told(talk, tag, "NO [LIMIT] More than 10000 messages are in it: move them elsewhere first");
+        }
+        let messages = u32::try_from(uids.len()).unwrap_or(u32::MAX);
+        let on = On { mailbox, uidvalidity: Some(uidvalidity), uids };
+        self.on_whole(tag, Deed::Delete { messages }, &on, talk).await
+    }
+
     /// A change of a mailbox itself.
     async fn on_mailbox(&mut self, tag: &str, deed: Deed, mailbox: String, talk: &mut Talk) -> io::Result<Next> {
-        let on = On { mailbox, uidvalidity: None, uids: Vec::new() };
-        let part = deed.part(&on, &self.server);
+        self.on_whole(tag, deed, &On { mailbox, uidvalidity: None, uids: Vec::new() }, talk).await
+    }
+
+    async fn on_whole(&mut self, tag: &str, deed: Deed, on: &On, talk: &mut Talk) -> io::Result<Next> {
+        let part = deed.part(on, &self.server);
         match self.ruled(tag, part, talk).await? {
             Ruled::Told(next) => Ok(next),
             Ruled::Done(answer) => self.finish(tag, &answer, None, talk),
-            Ruled::Go { .. } => Self::told(talk, tag, "NO [SERVERBUG] Latchstring did not run this"),
+            Ruled::Go { .. } | Ruled::ReadFirst => Self::told(talk, tag, "NO [SERVERBUG] Latchstring did not run this"),
         }
     }
 

@@ -41,6 +41,8 @@ impl Runtime {
         let undo = self.found_again(account, epoch, undo).await.map_err(failed)?;
         let now = self.present(account, epoch, &undo).await.map_err(failed)?;
         let back = inverse(&undo.entry, &now, &server);
+        let changed: Vec<String> = undo.entry.changes.iter().map(|change| change.object.clone()).collect();
+        let agents = self.brings_back_agents(opened, &undo, &changed).await?;
         let mut result = UndoResult::default();
         let told = |(object, why): (String, String)| NotRestored { object, why };
         result.not_restored.extend(back.not_restored.into_iter().map(told));
@@ -49,6 +51,10 @@ impl Runtime {
         let mut renamed: BTreeMap<String, String> = BTreeMap::new();
         for one in back.steps {
             if one.objects.iter().any(|object| failing.contains(object)) {
+                continue;
+            }
+            if self.is_there_again(account, epoch, &undo, &one).await {
+                restored.extend(one.objects);
                 continue;
             }
             if let Some(why) = self.is_not_empty(account, epoch, &undo, &one).await {
@@ -85,6 +91,14 @@ impl Runtime {
         result.restored = u32::try_from(restored.len()).unwrap_or(u32::MAX);
         if !renamed.is_empty() {
             result.notes.push(NEW_UIDS.to_owned());
+        }
+        if let Some(agents) = agents {
+            let made: Vec<String> = agents.messages.iter().filter_map(|one| renamed.get(one).cloned()).collect();
+            // Otherwise it stays in doubt: one that nobody knows of may be back, too.
+            if agents.messages.iter().all(|one| renamed.contains_key(one) || !failing.contains(one)) {
+                let commit = opened.guard().wrote(&agents.doubt, made);
+                opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+            }
         }
         let failing: Vec<String> = failing.into_iter().collect();
         let puts = self.follow(opened, &undo, &renamed).await.map_err(|error| storage(&error))?;
@@ -230,6 +244,25 @@ impl Runtime {
         }
     }
 
+    /// A mailbox that was deleted and somebody made again takes back what was in it.
+    async fn is_there_again(
+        &self,
+        account: &Account,
+        epoch: latch_core::lease::Epoch,
+        undo: &Undo,
+        one: &BackStep,
+    ) -> bool {
+        let copied = |change: &Change, object: &String| {
+            change.object == *object && change.difference == Difference::Copied && place_of(object).is_none()
+        };
+        let made_again = |object: &&String| undo.entry.changes.iter().any(|change| copied(change, object));
+        let creates = one.step.call.method.as_str() == "CREATE";
+        match one.objects.first().filter(|_| creates).filter(made_again) {
+            Some(mailbox) => self.mail_count(account, epoch, mailbox).await.is_ok(),
+            None => false,
+        }
+    }
+
     async fn back_step(
         &self,
         opened: &Opened,
@@ -299,7 +332,9 @@ impl Runtime {
         failing: &mut BTreeSet<String>,
     ) -> Result<Vec<(String, String)>, RpcError> {
         let mut back = Vec::new();
+        let is_message = |change: &&Change| place_of(&change.object).is_some();
         let copied = undo.entry.changes.iter().filter(|change| change.difference == Difference::Copied);
+        let copied = copied.filter(is_message);
         for Change { object: name, .. } in copied {
             let copy = opened.store.quarantine_take(&undo.id, name).await;
             let copy = copy.map_err(|error| RpcError::new(ErrorCode::Storage, error.to_string()))?;
