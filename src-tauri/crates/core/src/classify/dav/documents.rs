@@ -29,7 +29,7 @@ fn fact(label: &str, value: impl Into<String>) -> Fact {
 
 /// What a person reads for a property.
 fn label(node: &Node) -> String {
-    match (node.space.as_str(), node.name.as_str()) {
+    match (&*node.space, node.name.as_str()) {
         (DAV, "displayname") => "Name".to_owned(),
         (CALDAV, "calendar-description") | (CARDDAV, "addressbook-description") => "Description".to_owned(),
         (CALDAV, "calendar-timezone") => "Time zone".to_owned(),

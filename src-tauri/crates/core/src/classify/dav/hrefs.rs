@@ -79,6 +79,7 @@ pub struct Rewriter {
     here: Here,
     way: Way,
     held: Vec<u8>,
+    scan: Scan,
     spaces: NamespaceResolver,
     depth: usize,
     /// How deep the open `DAV:href` is, and its text so far.
@@ -91,7 +92,7 @@ impl Rewriter {
     #[must_use]
     pub fn new(here: Here, way: Way) -> Self {
         let spaces = NamespaceResolver::default();
-        Self { here, way, held: Vec::new(), spaces, depth: 0, href: None, data: 0 }
+        Self { here, way, held: Vec::new(), scan: Scan::default(), spaces, depth: 0, href: None, data: 0 }
     }
 
     /// Entries and contacts whose texts passed since this was asked last.
@@ -101,23 +102,28 @@ impl Rewriter {
 
     /// The next piece; what can already be handed on. The error says what is wrong with the document.
     pub fn push(&mut self, piece: &[u8]) -> Result<Vec<u8>, String> {
-        self.held.extend_from_slice(piece);
-        let held = std::mem::take(&mut self.held);
-        let mut out = Vec::with_capacity(held.len());
+        let mut held = std::mem::take(&mut self.held);
+        held.extend_from_slice(piece);
+        let mut out = Vec::with_capacity(piece.len());
         let mut rest: &[u8] = &held;
-        while let Some(token) = next(rest)? {
+        while let Some(token) = self.scan.next(rest)? {
             let (this, after) = rest.split_at_checked(token.length()).ok_or("it can't be read")?;
+            self.scan.begin();
             self.token(&token, this, &mut out)?;
             rest = after;
         }
         if rest.len() > LONGEST {
             return Err("a tag or an address in it is too long".to_owned());
         }
+        let (left, is_text) = (rest.len(), !rest.starts_with(b"<"));
+        // Nothing moves while a token is not whole: what comes is put behind it.
+        held.drain(..held.len() - left);
         // Text can go as it comes, but for an address, which must be whole, and the half of a letter.
-        self.held = rest.to_vec();
-        if self.href.is_none() && !rest.starts_with(b"<") {
-            out.append(&mut self.held);
+        if self.href.is_none() && is_text {
+            out.append(&mut held);
+            self.scan.begin();
         }
+        self.held = held;
         Ok(out)
     }
 
@@ -227,36 +233,73 @@ impl Token {
     }
 }
 
-/// The first whole token; `None` until more has come.
-fn next(bytes: &[u8]) -> Result<Option<Token>, String> {
-    if !bytes.starts_with(b"<") {
-        return Ok(bytes.iter().position(|byte| *byte == b'<').filter(|at| *at > 0).map(Token::Text));
+/// How far the token that is not whole yet was looked at.
+#[derive(Debug, Default)]
+struct Scan {
+    at: usize,
+    /// The quote that is open there.
+    quote: Option<u8>,
+    #[cfg(test)]
+    looked_at: usize,
+}
+
+impl Scan {
+    /// Another token begins.
+    fn begin(&mut self) {
+        self.at = 0;
+        self.quote = None;
     }
-    for (begin, end) in [(&b"<!--"[..], &b"-->"[..]), (b"<![CDATA[", b"]]>"), (b"<?", b"?>")] {
-        if bytes.starts_with(begin) {
-            let inner = bytes.get(begin.len()..).unwrap_or_default();
-            let at = inner.windows(end.len()).position(|window| window == end);
-            return Ok(at.map(|at| Token::Aside(begin.len() + at + end.len())));
+
+    /// What lies between was looked at.
+    fn reached(&mut self, _from: usize, to: usize) {
+        #[cfg(test)]
+        {
+            self.looked_at += to.saturating_sub(_from);
         }
-        if begin.starts_with(bytes) {
-            return Ok(None);
+        self.at = to;
+    }
+
+    /// The first whole token; `None` until more has come. Until [`Scan::begin`] the bytes are the same as before, or more.
+    fn next(&mut self, bytes: &[u8]) -> Result<Option<Token>, String> {
+        if !bytes.starts_with(b"<") {
+            let fresh = bytes.get(self.at..).unwrap_or_default();
+            let end = fresh.iter().position(|byte| *byte == b'<').map(|at| self.at + at);
+            self.reached(self.at, end.unwrap_or(bytes.len()));
+            return Ok(end.filter(|at| *at > 0).map(Token::Text));
         }
-    }
-    if bytes.starts_with(b"<!") {
-        return Err("it has a document type".to_owned());
-    }
-    let mut quote = None;
-    for (at, byte) in bytes.iter().enumerate().skip(1) {
-        match (quote, *byte) {
-            (Some(open), byte) if byte == open => quote = None,
-            (Some(_), _) => {}
-            (None, b'"' | b'\'') => quote = Some(*byte),
-            (None, b'>') => return Ok(Some(Token::Tag(at + 1))),
-            (None, b'<') => return Err("a tag is malformed".to_owned()),
-            (None, _) => {}
+        for (begin, end) in [(&b"<!--"[..], &b"-->"[..]), (b"<![CDATA[", b"]]>"), (b"<?", b"?>")] {
+            if bytes.starts_with(begin) {
+                // The end may have begun among what was looked at.
+                let from = self.at.saturating_sub(end.len() - 1).max(begin.len());
+                let inner = bytes.get(from..).unwrap_or_default();
+                let at = inner.windows(end.len()).position(|window| window == end);
+                self.reached(from, bytes.len());
+                return Ok(at.map(|at| Token::Aside(from + at + end.len())));
+            }
+            if begin.starts_with(bytes) {
+                return Ok(None);
+            }
         }
+        if bytes.starts_with(b"<!") {
+            return Err("it has a document type".to_owned());
+        }
+        let from = self.at.max(1);
+        for (at, byte) in bytes.iter().enumerate().skip(from) {
+            match (self.quote, *byte) {
+                (Some(open), byte) if byte == open => self.quote = None,
+                (Some(_), _) => {}
+                (None, b'"' | b'\'') => self.quote = Some(*byte),
+                (None, b'>') => {
+                    self.reached(from, at + 1);
+                    return Ok(Some(Token::Tag(at + 1)));
+                }
+                (None, b'<') => return Err("a tag is malformed".to_owned()),
+                (None, _) => {}
+            }
+        }
+        self.reached(from, bytes.len());
+        Ok(None)
     }
-    Ok(None)
 }
 
 #[cfg(test)]
@@ -322,6 +365,28 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = rewrite(&here(), Way::Inward, &bytes);
+        }
+    }
+
+    #[test]
+    fn every_byte_is_looked_at_once_however_a_document_arrives() {
+        let long = "x".repeat(20_000);
+        for document in [
+            format!("<x a='{long}'/>"),
+            format!("<x><!--{long}--></x>"),
+            format!("<x><?y {long}?></x>"),
+            format!("<x xmlns='DAV:'><href>/dav/{long}</href></x>"),
+            format!("<x>{long}</x>"),
+        ] {
+            let mut rewriter = Rewriter::new(here(), Way::Inward);
+            let mut out = Vec::new();
+            for byte in document.as_bytes() {
+                out.extend(rewriter.push(std::slice::from_ref(byte)).unwrap());
+            }
+            let looked_at = rewriter.scan.looked_at;
+            rewriter.finish().unwrap();
+            assert_eq!(out, rewrite(&here(), Way::Inward, document.as_bytes()).unwrap());
+            assert!(looked_at <= 4 * document.len(), "{looked_at} of {}", document.len());
         }
     }
 

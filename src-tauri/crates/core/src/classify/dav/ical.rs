@@ -4,9 +4,20 @@
 //! not close) is refused: nobody who is invited may hide in it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Longer texts are refused.
 pub(super) const MOST_BYTES: usize = 10 * 1024 * 1024;
+/// Texts with more lines and parameters are refused: each takes far more memory than it has bytes.
+const MOST_PIECES: usize = 100_000;
+/// Lines with more parameters are refused.
+const MOST_PARAMETERS: usize = 200;
+/// The longest name of a component, in bytes.
+const LONGEST_COMPONENT: usize = 64;
+/// The longest names of components in each other, in bytes: whoever compares two texts writes them at every line.
+const LONGEST_PATH: usize = 256;
+/// Texts with more kinds of components, by where they stand, are refused.
+const MOST_PATHS: usize = 1_000;
 /// Properties whose values are addresses that a server may write to.
 const PEOPLE: [&str; 3] = ["ATTENDEE", "ORGANIZER", "CALENDAR-ADDRESS"];
 /// Properties that change whenever a program saves.
@@ -19,7 +30,7 @@ const ENTRIES: [&str; 4] = ["VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Line {
     /// Open components, outermost first.
-    path: String,
+    path: Arc<str>,
     /// Upper-case, without a vCard group.
     name: String,
     params: Vec<(String, String)>,
@@ -75,6 +86,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Text, String> {
             return Err("a folded line stands beside an empty one".to_owned());
         }
         gap = blank;
+        if logical.len() > MOST_PIECES {
+            return Err(MANY.to_owned());
+        }
         match (line.strip_prefix([' ', '\t']), logical.last_mut()) {
             (Some(rest), Some(last)) => last.push_str(rest),
             (Some(_), None) => return Err("it begins with a folded line".to_owned()),
@@ -83,15 +97,23 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Text, String> {
         }
     }
     let mut lines = Vec::with_capacity(logical.len());
-    let mut open: Vec<String> = Vec::new();
+    let mut open = Open::default();
+    let mut pieces = logical.len();
     let mut format = None;
     let mut entry = 0;
     for line in &logical {
-        let (name, params, value) = split(line).ok_or_else(|| "a line has no name and value".to_owned())?;
+        let (name, params, value) = split(line)?;
+        pieces += params.len();
+        if pieces > MOST_PIECES {
+            return Err(MANY.to_owned());
+        }
         match name.as_str() {
             "BEGIN" => {
                 let component = value.trim().to_ascii_uppercase();
-                if open.is_empty() {
+                if !is_plain(&component) || component.len() > LONGEST_COMPONENT {
+                    return Err("a component has no plain name".to_owned());
+                }
+                if open.paths.is_empty() {
                     let this = match component.as_str() {
                         "VCALENDAR" => Format::Calendar,
                         "VCARD" => Format::Contact,
@@ -105,38 +127,78 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Text, String> {
                 if ENTRIES.contains(&component.as_str()) || component == "VCARD" {
                     entry += 1;
                 }
-                open.push(component);
-                if open.len() > 16 {
-                    return Err("its components lie too deep in each other".to_owned());
-                }
+                open.begin(&component)?;
             }
             "END" => {
-                if open.pop().as_deref() != Some(value.trim().to_ascii_uppercase().as_str()) {
+                let ended = open.paths.pop();
+                let ended = ended.as_deref().map(|path| path.rsplit('/').next().unwrap_or(path));
+                if ended != Some(value.trim().to_ascii_uppercase().as_str()) {
                     return Err("its components do not end where they should".to_owned());
                 }
             }
-            _ if open.is_empty() => return Err("a line stands outside of every component".to_owned()),
-            _ => lines.push(Line { path: open.join("/"), name, params, value, entry }),
+            _ => {
+                let path = open.paths.last().ok_or("a line stands outside of every component")?;
+                lines.push(Line { path: Arc::clone(path), name, params, value, entry });
+            }
         }
     }
-    if !open.is_empty() {
+    if !open.paths.is_empty() {
         return Err("it breaks off".to_owned());
     }
     let format = format.ok_or_else(|| "it is empty".to_owned())?;
     Ok(Text { format, lines })
 }
 
+const MANY: &str = "it has too many lines";
+
+/// The components that are open.
+#[derive(Debug, Default)]
+struct Open {
+    /// Each with those around it, outermost first.
+    paths: Vec<Arc<str>>,
+    /// Every path so far: its lines share it.
+    known: BTreeSet<Arc<str>>,
+}
+
+impl Open {
+    fn begin(&mut self, component: &str) -> Result<(), String> {
+        let path: Arc<str> = match self.paths.last() {
+            Some(around) => format!("{around}/{component}").into(),
+            None => component.into(),
+        };
+        if self.paths.len() >= 16 || path.len() > LONGEST_PATH {
+            return Err("its components lie too deep in each other".to_owned());
+        }
+        let path = match self.known.get(&path) {
+            Some(known) => Arc::clone(known),
+            None if self.known.len() >= MOST_PATHS => return Err("it has too many kinds of components".to_owned()),
+            None => {
+                self.known.insert(Arc::clone(&path));
+                path
+            }
+        };
+        self.paths.push(path);
+        Ok(())
+    }
+}
+
+/// What names consist of.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
 /// Name, parameters and value.
 type Split = (String, Vec<(String, String)>, String);
 
 /// `group.NAME;PARAM="a:b";P2=c:value`
-fn split(line: &str) -> Option<Split> {
+fn split(line: &str) -> Result<Split, String> {
     let mut quoted = false;
     let mut cuts = Vec::new();
     let mut colon = None;
     for (at, c) in line.char_indices() {
         match c {
             '"' => quoted = !quoted,
+            ';' if !quoted && cuts.len() >= MOST_PARAMETERS => return Err("a line has too many parameters".to_owned()),
             ';' if !quoted => cuts.push(at),
             ':' if !quoted => {
                 colon = Some(at);
@@ -145,28 +207,27 @@ fn split(line: &str) -> Option<Split> {
             _ => {}
         }
     }
-    let (head, value) = line.split_at_checked(colon?)?;
-    let value = value.get(1..)?;
+    let nothing = || "a line has no name and value".to_owned();
+    let (head, value) = colon.and_then(|colon| line.split_at_checked(colon)).ok_or_else(nothing)?;
+    let value = value.get(1..).ok_or_else(nothing)?;
     let mut pieces = Vec::new();
     let mut from = 0;
     for cut in cuts.into_iter().chain([head.len()]) {
-        pieces.push(head.get(from..cut)?);
+        pieces.push(head.get(from..cut).ok_or_else(nothing)?);
         from = cut + 1;
     }
     let mut pieces = pieces.into_iter();
-    let name = pieces.next()?;
+    let name = pieces.next().ok_or_else(nothing)?;
     let name = name.rsplit_once('.').map_or(name, |(_, name)| name);
-    let plain =
-        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if !plain(name) {
-        return None;
+    if !is_plain(name) {
+        return Err(nothing());
     }
     let mut params = Vec::new();
     for piece in pieces {
         let (key, value) = piece.split_once('=').unwrap_or(("TYPE", piece));
         params.push((key.to_ascii_uppercase(), value.trim_matches('"').to_owned()));
     }
-    Some((name.to_ascii_uppercase(), params, value.to_owned()))
+    Ok((name.to_ascii_uppercase(), params, value.to_owned()))
 }
 
 /// RFC 5545 section 3.3.11.
@@ -261,7 +322,7 @@ impl Text {
 
     /// `METHOD` of a message between calendars (RFC 5546).
     pub(super) fn method(&self) -> Option<String> {
-        let method = self.lines.iter().find(|line| line.path == "VCALENDAR" && line.name == "METHOD")?;
+        let method = self.lines.iter().find(|line| &*line.path == "VCALENDAR" && line.name == "METHOD")?;
         Some(method.value.trim().to_ascii_uppercase())
     }
 
@@ -396,5 +457,58 @@ impl Text {
         };
         let (one, two) = (group(self), group(other));
         one.keys().chain(two.keys()).filter(|name| one.get(*name) != two.get(*name)).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+
+    fn wrap(inner: &str) -> String {
+        format!("BEGIN:VCALENDAR\nBEGIN:VEVENT\n{inner}END:VEVENT\nEND:VCALENDAR\n")
+    }
+
+    fn nested(names: &[String]) -> String {
+        let begin: String = names.iter().map(|name| format!("BEGIN:{name}\n")).collect();
+        let end: String = names.iter().rev().map(|name| format!("END:{name}\n")).collect();
+        wrap(&format!("{begin}X:1\n{end}"))
+    }
+
+    #[test]
+    fn components_have_short_plain_names() {
+        let name = |length: usize| "X".repeat(length);
+        assert!(parse(nested(&[name(64), name(64)]).as_bytes()).is_ok());
+        for bad in [name(65), "A/B".to_owned(), "A B".to_owned(), "\u{e4}".to_owned(), String::new()] {
+            let why = parse(nested(std::slice::from_ref(&bad)).as_bytes()).unwrap_err();
+            assert_eq!(why, "a component has no plain name", "{bad}");
+        }
+        for deep in [vec![name(64); 4], vec![name(1); 15]] {
+            let why = parse(nested(&deep).as_bytes()).unwrap_err();
+            assert_eq!(why, "its components lie too deep in each other");
+        }
+        assert!(parse(nested(&vec![name(1); 14]).as_bytes()).is_ok());
+        let kinds: String = (0..MOST_PATHS).map(|n| format!("BEGIN:X{n}\nEND:X{n}\n")).collect();
+        assert_eq!(parse(wrap(&kinds).as_bytes()).unwrap_err(), "it has too many kinds of components");
+    }
+
+    #[test]
+    fn lines_share_the_names_of_their_components() {
+        let alarm = "BEGIN:VALARM\nACTION:DISPLAY\nTRIGGER:1\nEND:VALARM\n";
+        let text = parse(wrap(&format!("A:1\n{alarm}B:1\n{alarm}")).as_bytes()).unwrap();
+        let distinct: BTreeSet<*const u8> = text.lines.iter().map(|line| line.path.as_ptr()).collect();
+        assert_eq!((text.lines.len(), distinct.len()), (6, 2));
+    }
+
+    #[test]
+    fn a_text_has_no_more_pieces_than_fit_into_memory() {
+        assert!(parse(wrap(&"X:1\n".repeat(MOST_PIECES - 4)).as_bytes()).is_ok());
+        assert_eq!(parse(wrap(&"X:1\n".repeat(MOST_PIECES)).as_bytes()).unwrap_err(), MANY);
+        assert_eq!(parse(wrap(&"X\n".repeat(MOST_PIECES)).as_bytes()).unwrap_err(), MANY);
+        let many = format!("X{}:1\n", ";".repeat(MOST_PARAMETERS));
+        assert!(parse(wrap(&many).as_bytes()).is_ok());
+        assert_eq!(parse(wrap(&many.repeat(MOST_PIECES / MOST_PARAMETERS)).as_bytes()).unwrap_err(), MANY);
+        let why = parse(wrap(&format!("X{}:1\n", ";".repeat(MOST_PARAMETERS + 1))).as_bytes()).unwrap_err();
+        assert_eq!(why, "a line has too many parameters");
     }
 }

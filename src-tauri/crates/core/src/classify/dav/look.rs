@@ -104,7 +104,7 @@ impl Listing {
 
 /// The first status in an answer of several that is no success.
 pub fn refusals(body: &[u8]) -> Result<Option<String>, String> {
-    let root = xml::parse(body)?;
+    let root = xml::parse_answer(body)?;
     let mut found = Vec::new();
     root.below(DAV, "status", &mut found);
     let fine = |status: &str| status.split(' ').nth(1).is_some_and(|code| code.starts_with('2'));
@@ -138,7 +138,7 @@ pub fn only_looks(call: &Call) -> bool {
 
 /// Reads the answer to [`look`]; the error says what is wrong with it.
 pub fn listing(here: &Here, answer: &[u8]) -> Result<Listing, String> {
-    let root = xml::parse(answer)?;
+    let root = xml::parse_answer(answer)?;
     if !root.is(DAV, "multistatus") {
         return Err("it is no list".to_owned());
     }

@@ -1,5 +1,8 @@
 //! XML as far as WebDAV needs it: small trees, no document types, no entities of their own.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use quick_xml::NsReader;
 use quick_xml::escape::unescape;
 use quick_xml::events::{BytesStart, Event};
@@ -19,14 +22,20 @@ pub(super) const APPLE: &str = "http://apple.com/ns/ical/";
 const DEEPEST: usize = 64;
 /// The longest name of a namespace, in bytes.
 const LONGEST_SPACE: usize = 256;
-/// Documents with more elements are refused.
-const MOST_NODES: usize = 1_000_000;
+/// An agent's documents with more elements are refused.
+const MOST_NODES: usize = 20_000;
+/// A server's answers may have an element for so many bytes, ...
+const BYTES_A_NODE: usize = 16;
+/// ... and no more than this, whatever their length: a list of 10000 entries needs 250000.
+const MOST_ANSWERED: usize = 400_000;
+/// Elements with more attributes are refused: each is compared with all before it.
+const MOST_ATTRIBUTES: usize = 64;
 
 /// An element.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Node {
     /// Its namespace; empty for none.
-    pub(super) space: String,
+    pub(super) space: Arc<str>,
     /// Its local name.
     pub(super) name: String,
     /// Its own text, without that of its children.
@@ -39,7 +48,7 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn is(&self, space: &str, name: &str) -> bool {
-        self.space == space && self.name == name
+        &*self.space == space && self.name == name
     }
 
     pub(super) fn child(&self, space: &str, name: &str) -> Option<&Self> {
@@ -70,8 +79,17 @@ impl Node {
     }
 }
 
-/// Reads a whole document; the error says what is wrong with it.
+/// Reads an agent's whole document; the error says what is wrong with it.
 pub(super) fn parse(bytes: &[u8]) -> Result<Node, String> {
+    parse_most(bytes, MOST_NODES)
+}
+
+/// The same for a server's answer, which may be much longer.
+pub(super) fn parse_answer(bytes: &[u8]) -> Result<Node, String> {
+    parse_most(bytes, (bytes.len() / BYTES_A_NODE).clamp(MOST_NODES, MOST_ANSWERED))
+}
+
+fn parse_most(bytes: &[u8], most: usize) -> Result<Node, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if !declares_utf8(text) {
@@ -80,6 +98,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Node, String> {
     let mut reader = NsReader::from_str(text);
     let mut open: Vec<Node> = Vec::new();
     let mut root = None;
+    let mut spaces = BTreeSet::new();
     let mut count = 0_usize;
     let wrong = |error: &dyn std::fmt::Display| format!("it is not well-formed: {error}");
     loop {
@@ -87,12 +106,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Node, String> {
         let closed = match event {
             Event::Start(start) => {
                 count += 1;
-                open.push(element(space, &start)?);
+                open.push(element(space, &mut spaces, &start)?);
                 None
             }
             Event::Empty(start) => {
                 count += 1;
-                Some(element(space, &start)?)
+                Some(element(space, &mut spaces, &start)?)
             }
             Event::End(_) => open.pop(),
             Event::Text(text) => {
@@ -112,7 +131,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Node, String> {
             Event::Comment(_) | Event::PI(_) | Event::Decl(_) => None,
             Event::Eof => break,
         };
-        if open.len() > DEEPEST || count > MOST_NODES {
+        if open.len() > DEEPEST || count > most {
             return Err("it has too many elements, or too deep ones".to_owned());
         }
         let Some(closed) = closed else { continue };
@@ -141,18 +160,29 @@ pub(super) fn declares_utf8(text: &str) -> bool {
     matches!(quoted('"').or_else(|| quoted('\'')), Some("utf-8" | "us-ascii"))
 }
 
-fn element(space: ResolveResult<'_>, start: &BytesStart<'_>) -> Result<Node, String> {
+/// `spaces`: those that were seen; elements share them.
+fn element(space: ResolveResult<'_>, spaces: &mut BTreeSet<Arc<str>>, start: &BytesStart<'_>) -> Result<Node, String> {
     let space = match space {
-        // Every element has a copy of it.
         ResolveResult::Bound(space) if space.0.len() > LONGEST_SPACE => {
             return Err("the name of a namespace in it is too long".to_owned());
         }
-        ResolveResult::Bound(space) => space.0.to_owned(),
-        ResolveResult::Unbound => String::new(),
+        ResolveResult::Bound(space) => space.0,
+        ResolveResult::Unbound => "",
         ResolveResult::Unknown(prefix) => return Err(format!("the prefix {prefix} is not declared")),
     };
+    let space = match spaces.get(space) {
+        Some(known) => Arc::clone(known),
+        None => {
+            let new: Arc<str> = space.into();
+            spaces.insert(Arc::clone(&new));
+            new
+        }
+    };
     let mut attributes = Vec::new();
-    for attribute in start.attributes() {
+    for (count, attribute) in start.attributes().enumerate() {
+        if count >= MOST_ATTRIBUTES {
+            return Err("an element in it has too many attributes".to_owned());
+        }
         let attribute = attribute.map_err(|error| format!("an attribute is malformed: {error}"))?;
         if attribute.key.prefix().is_none() && attribute.key.as_namespace_binding().is_none() {
             let value = unescape(&attribute.value).map_err(|error| format!("an attribute is malformed: {error}"))?;
@@ -216,5 +246,20 @@ mod tests {
         }
         assert!(parse("<a>".repeat(100).as_bytes()).is_err());
         assert!(parse(b"<a>\xff</a>").is_err());
+    }
+
+    #[test]
+    fn a_tree_has_no_more_elements_than_fit_into_memory() {
+        let tree = |count: usize| format!("<x xmlns='DAV:'>{}</x>", "<a/>".repeat(count - 1));
+        let node = parse(tree(MOST_NODES).as_bytes()).unwrap();
+        assert!(node.children.iter().all(|child| Arc::ptr_eq(&child.space, &node.space)));
+        assert!(parse(tree(MOST_NODES + 1).as_bytes()).is_err());
+        // Answers in proportion to their length.
+        assert!(parse_answer(tree(MOST_NODES + 1).as_bytes()).is_err());
+        let long = |count: usize| format!("<x>{}</x>", "<a>twelve bytes</a>".repeat(count));
+        assert!(parse_answer(long(MOST_NODES * 2).as_bytes()).is_ok());
+        let attributes = |count: usize| (0..count).map(|n| format!(" a{n}=''")).collect::<String>();
+        assert!(parse(format!("<x{}/>", attributes(MOST_ATTRIBUTES)).as_bytes()).is_ok());
+        assert!(parse(format!("<x{}/>", attributes(MOST_ATTRIBUTES + 1)).as_bytes()).is_err());
     }
 }
