@@ -139,7 +139,7 @@ test("a mailbox is added by its address, after a server elsewhere was agreed to,
   await fireEvent.input(field, { target: { value: "secret-canary" } });
   const button = screen.getByText("Try the login and add") as HTMLButtonElement;
   expect(button.disabled).toBe(true);
-  await fireEvent.click(screen.getByLabelText(/I know that my mail is at/));
+  await fireEvent.click(screen.getByLabelText(/I know that my password goes to/));
   expect(button.disabled).toBe(false);
   await fireEvent.click(button);
   await pass(10);
@@ -154,6 +154,59 @@ test("a mailbox is added by its address, after a server elsewhere was agreed to,
   ]);
   expect(screen.queryByLabelText("Password")).toBeNull();
   await accessible();
+});
+
+test("the yes names every server elsewhere that gets the password, and only those", async () => {
+  const server = (host: string, outside: boolean) => ({ host, port: 993, tls: "implicit", by: "domain", outside });
+  const backend = await found("erin@example.org", {
+    address: "erin@example.org",
+    id: "erin",
+    provider: "imap",
+    username: "erin@example.org",
+    password: "own",
+    imap: server("imap.example.org", false),
+    smtp: server("smtp.evil.example", true),
+  });
+  const yes = () => screen.queryByLabelText(/I know that my password goes to/) as HTMLInputElement | null;
+  const button = screen.getByText("Try the login and add") as HTMLButtonElement;
+  expect(yes()?.closest("label")?.textContent?.replace(/\s+/g, " ")).toContain(
+    "goes to smtp.evil.example, which is not under example.org",
+  );
+  expect(button.disabled).toBe(true);
+  await fireEvent.click(yes()!);
+  expect(button.disabled).toBe(false);
+  // Without sending the password goes nowhere else, and what was agreed to is for the same servers again.
+  await fireEvent.click(screen.getByLabelText(/Also send mail, through smtp\.evil\.example/));
+  expect(yes()).toBeNull();
+  expect(button.disabled).toBe(false);
+  await fireEvent.input(screen.getByLabelText("Password"), { target: { value: "secret-canary" } });
+  await fireEvent.click(button);
+  await pass(10);
+  expect(backend.accounts[0]?.upstream).toEqual({ imap: { host: "imap.example.org", port: 993, tls: "implicit" } });
+});
+
+test("a yes for one server elsewhere is none for two", async () => {
+  const server = (host: string) => ({ host, port: 993, tls: "implicit", by: "domain", outside: true });
+  await found("erin@example.org", {
+    address: "erin@example.org",
+    id: "erin",
+    provider: "imap",
+    username: "erin@example.org",
+    password: "own",
+    imap: server("imap.example.net"),
+    smtp: server("smtp.evil.example"),
+  });
+  const yes = () => screen.getByLabelText(/I know that my password goes to/) as HTMLInputElement;
+  const sends = screen.getByLabelText(/Also send mail/);
+  expect(yes().closest("label")?.textContent?.replace(/\s+/g, " ")).toContain(
+    "goes to imap.example.net and smtp.evil.example, which are not under example.org",
+  );
+  await fireEvent.click(sends);
+  await fireEvent.click(yes());
+  expect(yes().checked).toBe(true);
+  await fireEvent.click(sends);
+  expect(yes().checked).toBe(false);
+  expect((screen.getByText("Try the login and add") as HTMLButtonElement).disabled).toBe(true);
 });
 
 test("a password that is refused leaves the form and what was found, not the password", async () => {
