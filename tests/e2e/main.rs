@@ -52,6 +52,8 @@ mod phone;
 #[cfg(unix)]
 mod phone_api;
 mod recipients;
+#[cfg(unix)]
+mod removed;
 mod signing_out;
 #[cfg(unix)]
 mod smtp;

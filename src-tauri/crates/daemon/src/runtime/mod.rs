@@ -140,6 +140,11 @@ impl Opened {
     pub(crate) fn account(&self, id: &str) -> Option<Arc<Account>> {
         self.accounts.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
+
+    /// Whether this very account is still there, and not another one that has its name by now.
+    pub(crate) fn still_has(&self, account: &Arc<Account>) -> bool {
+        self.account(&account.id).is_some_and(|known| Arc::ptr_eq(&known, account))
+    }
 }
 
 impl Runtime {

@@ -103,6 +103,11 @@ impl Inside for Runtime {
         let request = Request { parts: vec![part], batch: false };
         let mut context = Context::default();
         loop {
+            if !opened.still_has(&sender.account) {
+                let text =
+                    "The person has removed this account since the login, so this connection ends. Nothing was sent";
+                return Reply::new(421, "4.7.0", text);
+            }
             let session = &sender.session;
             let ruling =
                 opened.guard().handle_request(session, &sender.account.id, &request, context.clone(), opened.now());

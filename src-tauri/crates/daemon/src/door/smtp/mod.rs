@@ -148,6 +148,10 @@ async fn client<I: Inside>(inside: &Arc<I>, mut talk: Talk, room: &Arc<Semaphore
                     },
                 };
                 talk.say(&reply).await?;
+                // RFC 5321 section 4.2.2: whoever says it closes.
+                if reply.code == 421 {
+                    return Ok(());
+                }
             }
         }
     }

@@ -131,9 +131,12 @@ impl MailSession {
         }
     }
 
-    /// Whether the token still stands: revoked ones end here.
+    /// Whether the token still stands, and the account: revoked and removed ones end here.
     fn stands(&self) -> bool {
         self.runtime.opened().is_some_and(|opened| {
+            if !opened.still_has(&self.account) {
+                return false;
+            }
             let now = opened.now();
             let guard = opened.guard();
             guard.authenticate(&self.token, now).is_ok()

@@ -27,7 +27,9 @@ const NOT_OPEN: &str = "BAD Open a mailbox first: SELECT or EXAMINE";
 impl MailSession {
     pub(super) async fn take(&mut self, tag: &str, command: Command, talk: &mut Talk) -> io::Result<Next> {
         if !self.stands() {
-            talk.line(&format!("{tag} NO [UNAVAILABLE] The access token is over, or the person stopped this"));
+            talk.line(&format!(
+                "{tag} NO [UNAVAILABLE] The access token is over, or the person stopped this or removed the account"
+            ));
             talk.line("* BYE [UNAVAILABLE] Log in again with a new access token");
             return Ok(Next::Close);
         }
