@@ -17,6 +17,8 @@ mod background;
 mod classes;
 mod crash;
 #[cfg(unix)]
+mod crowded;
+#[cfg(unix)]
 mod dav;
 #[cfg(unix)]
 mod dav_clients;

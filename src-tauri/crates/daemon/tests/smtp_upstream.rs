@@ -239,3 +239,49 @@ async fn whether_it_left_is_told_apart() {
     assert!(matches!(error.fault, Fault::Malformed { .. }) && !error.sent, "{error:?}");
     assert!(peer.heard().is_empty());
 }
+
+#[tokio::test]
+async fn plain_text_needs_no_eight_bit_server_whatever_a_client_says_of_it() {
+    let peer = Peer::start("220 localhost\r\n", usual("250-AUTH PLAIN\r\n")).await;
+    let said = submit(&peer, &call(MAIL, |envelope| envelope.eight_bit = true)).await.unwrap();
+    assert_eq!(said.code, 250, "{said:?}");
+    assert!(peer.heard().contains(&"MAIL FROM:<erin@x.example>".to_owned()), "{:?}", peer.heard());
+}
+
+#[tokio::test]
+async fn only_what_is_about_the_credential_is_called_a_wrong_password() {
+    for (said, kind) in [
+        ("535 5.7.8 Bad credentials", "sign-in"),
+        ("534 5.7.9 Application-specific password required", "sign-in"),
+        ("530 5.7.0 Authentication required", "sign-in"),
+        ("538 5.7.11 Encryption required", "sign-in"),
+        ("454 4.7.0 Temporary authentication failure", "busy"),
+        ("421 4.7.0 Too many concurrent connections", "busy"),
+        ("432 4.7.12 A password transition is needed", "busy"),
+        ("502 5.5.1 Not implemented", "no-login"),
+        ("504 5.5.4 Unrecognized authentication type", "no-login"),
+        ("554 5.7.0 Go away", "malformed"),
+    ] {
+        let answers = usual("250-AUTH PLAIN\r\n");
+        let refuses =
+            move |line: &str| if line.starts_with("AUTH") { Some(format!("{said}\r\n")) } else { answers(line) };
+        let peer = Peer::start("220 localhost\r\n", refuses).await;
+        let error = submit(&peer, &call(MAIL, |_| {})).await.unwrap_err();
+        let found = match &error.fault {
+            Fault::SignIn { .. } => "sign-in",
+            Fault::Busy { .. } => "busy",
+            Fault::NoLogin { .. } => "no-login",
+            Fault::Malformed { .. } => "malformed",
+            _ => "else",
+        };
+        assert_eq!((found, error.sent), (kind, false), "{said}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_said_to_a_server_that_takes_no_login_of_ours() {
+    let peer = Peer::start("220 localhost\r\n", usual("250-AUTH GSSAPI XOAUTH2\r\n")).await;
+    let error = submit(&peer, &call(MAIL, |_| {})).await.unwrap_err();
+    assert!(matches!(error.fault, Fault::NoLogin { .. }) && !error.sent, "{error:?}");
+    assert_eq!(peer.heard(), ["EHLO localhost"]);
+}

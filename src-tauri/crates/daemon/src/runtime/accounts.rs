@@ -14,6 +14,7 @@ use latch_ipc::rpc::{ErrorCode, RpcError};
 use latch_ipc::view::AccountView;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use url::{Host, Url};
 
 use super::stop::{locked, storage};
@@ -21,6 +22,13 @@ use super::{Opened, Runtime};
 use crate::seal::Key;
 use crate::upstream::{AccountTarget, OriginError, UpstreamError, oauth};
 use crate::vault::Credential;
+
+/// So many connections of its own may an account's mail server have for agents: providers allow 10 to 15 at once, and the mail that stops everything
+/// is watched on one of them.
+pub(super) const MOST_READING: usize = 6;
+
+/// So many mails may be on their way there besides.
+const MOST_STORING: usize = 2;
 
 /// An upstream mailbox or API.
 #[derive(Debug)]
@@ -37,6 +45,10 @@ pub struct Account {
     pub base_url: String,
     /// What its credential is sealed to.
     pub sealed_to: String,
+    /// Places for agents' connections to its mail server.
+    pub(super) reading: Arc<Semaphore>,
+    /// Places for mails that agents are just storing: each takes as long as the agent takes to hand it in.
+    pub(super) storing: Semaphore,
     whole: Arc<Credential>,
     trash: Mutex<Option<String>>,
 }
@@ -372,6 +384,8 @@ fn account(stored: &Stored, credential: Credential, kind: &'static str) -> Resul
         credential: kind,
         base_url: stored.base_url.clone(),
         sealed_to: stored.origin(),
+        reading: Arc::new(Semaphore::new(MOST_READING)),
+        storing: Semaphore::new(MOST_STORING),
         whole,
         trash: Mutex::new(stored.trash.clone()),
     })

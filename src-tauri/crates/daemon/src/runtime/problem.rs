@@ -184,6 +184,8 @@ pub(super) fn upstream(shape: ErrorShape, error: &UpstreamError) -> Problem {
         | Fault::TooLarge { .. }
         | Fault::Refresh(_)
         | Fault::SignIn { .. }
+        | Fault::Busy { .. }
+        | Fault::NoLogin { .. }
         | Fault::Changed { .. }
         | Fault::NotThere { .. } => 502,
     };

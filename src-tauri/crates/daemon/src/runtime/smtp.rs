@@ -352,7 +352,9 @@ pub(super) fn refused(failure: &Failure) -> Answer {
                 "4.7.0",
                 "The mail server does not accept the person's own login at present; your token is fine, ask the person to look",
             ),
-            Fault::NotPermitted | Fault::Unsendable(_) => nothing(554, "5.3.0", &error.to_string()),
+            Fault::NotPermitted | Fault::Unsendable(_) | Fault::NoLogin { .. } => {
+                nothing(554, "5.3.0", &error.to_string())
+            }
             fault => nothing(451, "4.4.1", &format!("{fault}; try again later")),
         },
         Failure::Snapshot(_) | Failure::Quarantine(_) | Failure::Changed(_) | Failure::NotDivisible => {

@@ -111,6 +111,20 @@ pub enum Fault {
         /// The server's words.
         text: String,
     },
+    /// A mail server lets nobody in for now, and says nothing about the credential.
+    #[error("{host} does not let us in at present: {text}")]
+    Busy {
+        /// Host and port.
+        host: String,
+        /// The server's words.
+        text: String,
+    },
+    /// A mail server takes none of the logins that are known here.
+    #[error("{host} offers no login that we know")]
+    NoLogin {
+        /// Host and port.
+        host: String,
+    },
     /// A mailbox is not the one that was looked at (RFC 9051 section 2.3.1.1).
     #[error("the mailbox {mailbox} was made anew since it was looked at, so nothing was done in it")]
     Changed {

@@ -229,6 +229,8 @@ pub struct AccountTarget {
     pub(super) user: String,
     /// Connections to a mail server that wait for the next command.
     pub(super) wires: Mutex<Vec<super::imap::Wire>>,
+    /// Places for commands to a mail server: each has a connection of its own.
+    pub(super) lines: tokio::sync::Semaphore,
     /// Where its mail is sent from.
     pub(super) submission: Option<super::smtp::Server>,
 }
@@ -264,6 +266,7 @@ impl AccountTarget {
             idle: Arc::default(),
             user,
             wires: Mutex::default(),
+            lines: tokio::sync::Semaphore::new(super::imap::MOST_AT_ONCE),
             submission: None,
         })
     }

@@ -155,6 +155,13 @@ impl Upstream {
             return Ok(());
         }
         let offers = |mechanism: u64| can.0.auth_mechanisms & mechanism != 0;
+        let known = match &*account.credential {
+            Credential::Password { .. } => offers(AUTH_PLAIN | AUTH_LOGIN),
+            Credential::Bearer { .. } | Credential::OAuth2 { .. } => offers(AUTH_OAUTHBEARER | AUTH_XOAUTH2),
+        };
+        if can.has(EXT_AUTH) && !known {
+            return Err(Fault::NoLogin { host }.unsent());
+        }
         let answer = match &*account.credential {
             Credential::Password { username, password } if offers(AUTH_LOGIN) && !offers(AUTH_PLAIN) => {
                 talk.write(redeemed, b"AUTH LOGIN\r\n").await?;
@@ -191,8 +198,17 @@ impl Upstream {
         if answer.code == 235 {
             return Ok(());
         }
-        let text = scrubbed(account, answer.into()).text;
-        Err(Fault::SignIn { host, text }.unsent())
+        Err(not_in(host, scrubbed(account, answer.into())).unsent())
+    }
+}
+
+/// What an answer to AUTH says (RFC 4954 section 6): only some are about the credential.
+fn not_in(host: String, Submitted { code, text, .. }: Submitted) -> Fault {
+    match code {
+        530 | 534 | 535 | 538 => Fault::SignIn { host, text },
+        500 | 502 | 503 | 504 => Fault::NoLogin { host },
+        400..500 => Fault::Busy { host, text },
+        _ => Fault::Malformed { host, reason: format!("{code} to a login: {text}") },
     }
 }
 
@@ -284,7 +300,8 @@ impl Talk {
         let refusal = |code: u16, status: &str, text: &str| {
             Ok(Submitted { code, status: status.to_owned(), text: format!("{text}; nothing was sent") })
         };
-        let eight_bit = envelope.eight_bit || !mail.is_ascii();
+        // What a client says of it is only what it might be (RFC 6152 section 3).
+        let eight_bit = !mail.is_ascii();
         if eight_bit && !can.has(EXT_8BIT_MIME) {
             return refusal(554, "5.6.3", "The mail server does not take 8-bit text; encode it");
         }

@@ -58,6 +58,13 @@ pub fn status(line: &[u8]) -> Option<Status> {
 }
 
 impl Status {
+    /// Whether a refusal says of itself that it passes (RFC 5530).
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        let code = self.code.as_deref().and_then(|code| code.split(' ').next()).unwrap_or_default();
+        ["UNAVAILABLE", "LIMIT", "INUSE", "SERVERBUG"].iter().any(|known| code.eq_ignore_ascii_case(known))
+    }
+
     /// A code's words, if it begins with this one.
     #[must_use]
     pub fn code_words(&self, name: &str) -> Option<Vec<&str>> {

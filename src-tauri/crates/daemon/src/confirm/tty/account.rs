@@ -197,10 +197,17 @@ pub fn discovered(found: &DiscoveredView) -> String {
     if found.imap.is_some() && !matches!(found.password, PasswordKind::None | PasswordKind::OAuth) {
         let _ = writeln!(text, "  User name: {}", show::plain(&found.username));
     }
-    if [&found.imap, &found.smtp].into_iter().flatten().any(|server| server.outside) {
+    // What did not answer gets no password.
+    let asked = |server: &&FoundServer| server.outside && server.problem.is_none();
+    let smtp = found.smtp.as_ref().filter(asked);
+    let outside: std::collections::BTreeSet<String> =
+        found.imap.iter().filter(|server| server.outside).chain(smtp).map(|server| show::plain(&server.host)).collect();
+    if !outside.is_empty() {
+        let are = if outside.len() > 1 { "are" } else { "is" };
         let _ = writeln!(
             text,
-            "  LOOK: this is not under {}. Say yes only if you know that your mail is there.",
+            "  LOOK: {} {are} not under {}. Say yes only if you know that your password belongs there.",
+            outside.into_iter().collect::<Vec<_>>().join(" and "),
             show::plain(domain)
         );
     }

@@ -37,6 +37,8 @@ const MAX_READ: usize = 64 * 1024 * 1024;
 
 /// A refused mail that comes anyway is read away for as long as this.
 const SKIPPING: Duration = Duration::from_secs(120);
+/// How long a mail waits for others that are being stored.
+const OTHERS: Duration = Duration::from_secs(10);
 
 impl MailSession {
     pub(super) async fn append(&mut self, tag: &str, append: Append, talk: &mut Talk) -> io::Result<Next> {
@@ -148,6 +150,13 @@ impl MailSession {
     ) -> io::Result<Stored> {
         let runtime = Arc::clone(&self.runtime);
         let Some(opened) = runtime.opened() else { return Ok(Stored::Unread(Next::Close)) };
+        let account = Arc::clone(&self.account);
+        let Ok(Ok(_one)) = tokio::time::timeout(OTHERS, account.storing.acquire()).await else {
+            talk.line(&format!(
+                "{tag} NO [LIMIT] Another mail is being stored in this account, so this one was not: try again"
+            ));
+            return Ok(Stored::Unread(Next::Command));
+        };
         let mut source = Arriving { session: &*self, talk, literal, begun: false, ended: false };
         let stored = runtime.append(opened, &self.account, permit, &part, &mut source, None).await;
         let (begun, ended) = (source.begun, source.ended);
@@ -181,7 +190,7 @@ impl Runtime {
         if self.tasks.is_ending() {
             return Err(Failure::Ending);
         }
-        let mut source = Whole::new(mail);
+        let mut source = Whole::new(mail.clone());
         let answer = self.append(opened, account, permit, part, &mut source, entering).await?;
         let codes = answer.statuses().filter_map(|status| status.code.clone()).collect();
         Ok(answered(&answer.status, codes, "", 1))

@@ -26,11 +26,12 @@ use latch_core::classify::imap::command::Command;
 use latch_core::classify::imap::deed::{Server, command};
 use latch_core::grant::Preset;
 use latch_core::guard::Session;
+use tokio::sync::OwnedSemaphorePermit;
 
 pub(super) use execute::refused;
 pub(super) use undo::Whole;
 
-use super::accounts::Account;
+use super::accounts::{Account, MOST_READING};
 use super::{Runtime, inside};
 use crate::door::imap::{Denied, Inside, Next, Talk};
 use crate::upstream::imap::Wire;
@@ -52,6 +53,7 @@ pub struct MailSession {
     session: Session,
     peer: SocketAddr,
     wire: Wire,
+    _seat: OwnedSemaphorePermit,
     server: Server,
     selected: Option<Selected>,
     /// Tells one APPEND from the next.
@@ -85,6 +87,11 @@ impl Inside for Runtime {
         if opened.guard().granted(&session, &account.id, now).is_none() {
             return Err(wrong());
         }
+        let seat = Arc::clone(&account.reading).try_acquire_owned().map_err(|_| {
+            Denied::Unavailable(format!(
+                "Agents have {MOST_READING} connections to this account already, and no more are opened: close one, or try again later"
+            ))
+        })?;
         let unavailable = |error: UpstreamError| {
             let failing = matches!(error.fault, Fault::SignIn { .. } | Fault::Refresh(_));
             let words = "Remove the account and add it again with the present password.";
@@ -107,7 +114,8 @@ impl Inside for Runtime {
             .await
             .map_err(|error| Denied::Unavailable(error.to_string()))?;
         let runtime = Arc::clone(self);
-        Ok(MailSession { runtime, account, token, session, peer, wire, server, selected: None, appended: 0 })
+        let (selected, appended) = (None, 0);
+        Ok(MailSession { runtime, account, token, session, peer, wire, _seat: seat, server, selected, appended })
     }
 
     fn capabilities(session: &MailSession) -> String {

@@ -361,7 +361,7 @@ impl Runtime {
             let commit = opened.guard().intent(&mut plan, 0, opened.now());
             let intent = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
             let lease = opened.guard().lease(&mut plan, 0);
-            let mut whole = Whole(bytes::Bytes::from(kept.body));
+            let mut whole = Whole::new(kept.body);
             let sent = match lease {
                 Ok(lease) => {
                     let sent = opened.upstream.mail_append(lease, &account.target, &call, &mut whole).await;
@@ -444,22 +444,31 @@ fn arrived(one: &BackStep, answer: &MailAnswer) -> BTreeMap<String, String> {
 }
 
 /// A mail that is there already.
-pub(crate) struct Whole(bytes::Bytes);
+pub(crate) struct Whole {
+    left: bytes::Bytes,
+    is_over: bool,
+}
 
 impl Whole {
-    pub(crate) fn new(mail: &[u8]) -> Self {
-        Self(bytes::Bytes::copy_from_slice(mail))
+    pub(crate) fn new(mail: impl Into<bytes::Bytes>) -> Self {
+        Self { left: mail.into(), is_over: false }
+    }
+
+    /// Whether the command's end may have left. Before that the server keeps nothing of the mail.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
     }
 }
 
 impl Source for Whole {
     fn next(&mut self, left: u64) -> futures_util::future::BoxFuture<'_, Option<bytes::Bytes>> {
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.0.len());
-        let piece = self.0.split_to(most);
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.left.len());
+        let piece = self.left.split_to(most);
         Box::pin(std::future::ready((!piece.is_empty()).then_some(piece)))
     }
 
     fn ended(&mut self) -> futures_util::future::BoxFuture<'_, bool> {
-        Box::pin(std::future::ready(self.0.is_empty()))
+        self.is_over = true;
+        Box::pin(std::future::ready(self.left.is_empty()))
     }
 }

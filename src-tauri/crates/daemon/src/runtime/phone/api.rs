@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::place::{How, Over, Place, cut};
 use crate::runtime::accounts::Account;
+use crate::runtime::execute::Failure;
 use crate::runtime::{Opened, Runtime};
 
 /// See the module.
@@ -44,19 +45,35 @@ impl<'a> Inbox<'a> {
 
     async fn change(&self, action: &str, call: Option<Call>) -> Result<Value, Over> {
         let call = call.ok_or(Over::Rest)?;
-        let (lease, ending) = self.runtime.begin_own(self.opened, &self.account.id, action, &call).await?;
+        let begun = self.runtime.begin_own(self.opened, &self.account.id, action, &call).await;
+        let (lease, ending) = begun.map_err(Over::unstored)?;
         let sent = self.runtime.send(self.opened, self.account, lease, call).await;
         let text = match &sent {
             Ok(answer) => format!("the provider answered {}", answer.status),
+            Err(Failure::Upstream(error)) if !error.sent => format!("not done: {error}"),
             Err(failure) => format!("unknown: {failure}"),
         };
-        self.runtime.end_own(self.opened, &ending, text.clone()).await?;
+        let recorded = self.runtime.end_own(self.opened, &ending, text.clone()).await;
         match sent {
-            Ok(Answer { status: 200..=299, body, .. }) => Ok(serde_json::from_slice(&body).unwrap_or_default()),
+            Err(Failure::Upstream(error)) if !error.sent => Err(Over::Unstored(cut(&text))),
+            Ok(answer) if too_many(&answer) => Err(Over::Unstored(text)),
             Ok(Answer { status: 400..=499, .. }) => Err(Over::Refused(text)),
+            Ok(Answer { status: 200..=299, body, .. }) => {
+                recorded?;
+                Ok(serde_json::from_slice(&body).unwrap_or_default())
+            }
             Ok(_) | Err(_) => Err(Over::Lost(cut(&text))),
         }
     }
+}
+
+/// Whether a provider did nothing because it is asked too often, which an agent can bring about: 429, or 403 with one of Google's reasons.
+fn too_many(answer: &Answer) -> bool {
+    let said = |answer: &Answer| {
+        let text = String::from_utf8_lossy(&answer.body);
+        ["rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"].iter().any(|reason| text.contains(reason))
+    };
+    answer.status == 429 || (answer.status == 403 && said(answer))
 }
 
 impl Place for Inbox<'_> {
@@ -91,5 +108,19 @@ impl Place for Inbox<'_> {
 
     fn how(&self) -> How {
         How::Looked(self.every)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_requests_are_told_from_a_refusal() {
+        let answer = |status, body: &str| Answer { status, headers: Vec::new(), body: body.to_owned().into() };
+        assert!(too_many(&answer(429, "")));
+        assert!(too_many(&answer(403, r#"{"error":{"errors":[{"reason":"userRateLimitExceeded"}]}}"#)));
+        assert!(!too_many(&answer(403, r#"{"error":{"errors":[{"reason":"insufficientPermissions"}]}}"#)));
+        assert!(!too_many(&answer(401, "")));
     }
 }

@@ -151,23 +151,31 @@ impl Place for Mailbox<'_> {
     async fn leave(&mut self, mail: &str) -> Result<Option<Anchor>, Over> {
         let args = [Token::text(INBOX), Token::atoms(["\\Seen", "\\Flagged"])];
         let call = append_call(INBOX, &args, mail.len() as u64).ok_or(Over::Rest)?;
-        let (lease, ending) = self.runtime.begin_own(self.opened, &self.account.id, "phone.leave", &call).await?;
-        let mut whole = Whole::new(mail.as_bytes());
-        let sent = in_time(self.opened.upstream.mail_append(lease, &self.account.target, &call, &mut whole)).await;
+        let (lease, ending) = self
+            .runtime
+            .begin_own(self.opened, &self.account.id, "phone.leave", &call)
+            .await
+            .map_err(Over::unstored)?;
+        let mut whole = Whole::new(mail.as_bytes().to_vec());
+        let appended = self.opened.upstream.mail_append(lease, &self.account.target, &call, &mut whole);
+        let sent = match in_time(appended).await {
+            Err(error) if !whole.is_over() => Err(UpstreamError { sent: false, ..error }),
+            sent => sent,
+        };
         let text = match &sent {
             Ok(answer) if answer.is_ok() => "stored".to_owned(),
             Ok(answer) => format!("the mail server said no: {}", cut(&answer.status.text)),
             Err(error) if error.sent => format!("unknown: {error}"),
             Err(error) => format!("not stored: {error}"),
         };
-        self.runtime.end_own(self.opened, &ending, text.clone()).await?;
-        if sent.as_ref().is_err_and(|error| !error.sent) {
-            return Err(Over::Unstored(cut(&text)));
+        let recorded = self.runtime.end_own(self.opened, &ending, text.clone()).await;
+        match &sent {
+            Err(error) if !error.sent => return Err(Over::Unstored(cut(&text))),
+            Ok(answer) if !answer.is_ok() && answer.status.is_temporary() => return Err(Over::Unstored(text)),
+            Ok(answer) if !answer.is_ok() => return Err(Over::Refused(text)),
+            _ => recorded?,
         }
         let answer = sent?;
-        if !answer.is_ok() {
-            return Err(Over::Refused(text));
-        }
         let Some((uidvalidity, uid)) = answer.statuses().find_map(Status::appended) else { return Ok(None) };
         if self.has("X-GM-EXT-1") {
             self.examine().await?;

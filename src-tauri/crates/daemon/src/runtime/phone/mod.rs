@@ -331,7 +331,9 @@ impl Runtime {
                 if matches!(over, Over::Refused(_) | Over::Unstored(_)) {
                     self.keep_durably(opened, id, turn, &Kept::default()).await?;
                 }
-                return Err(over);
+                // The reason is that everything is stopped, not that the mailbox can't be reached.
+                let is_stopped = matches!(over, Over::Unstored(_)) && opened.guard().watch_epoch().is_err();
+                return Err(if is_stopped { Over::Rest } else { over });
             }
         };
         if anchor.is_none() {

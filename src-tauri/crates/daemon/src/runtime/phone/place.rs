@@ -36,6 +36,16 @@ pub(super) enum Over {
     Unstored(String),
 }
 
+impl Over {
+    /// The same where it is certain that nothing was stored: what was drawn for the mail is forgotten, so nobody misses it.
+    pub(super) fn unstored(self) -> Self {
+        Self::Unstored(match self {
+            Self::Rest => "everything is stopped".to_owned(),
+            Self::Lost(why) | Self::Refused(why) | Self::Unstored(why) => why,
+        })
+    }
+}
+
 /// As much as is told of a server's words, in characters.
 const LONGEST_SAID: usize = 200;
 

@@ -123,7 +123,7 @@ impl Upstream {
             let said: String = status.text.chars().take(LONGEST_SAID).collect();
             // Never with what we sent: servers have been seen to repeat it.
             let text = if repeats(&said, &sent) { "(its words held the credential)".to_owned() } else { said };
-            return Err(Fault::SignIn { host, text }.unsent());
+            return Err(not_in(host, &status, text).unsent());
         }
         wire.write(redeemed, b"c CAPABILITY\r\n").await?;
         let can = said(&wire.answer("c", GREETING).await?.untagged);
@@ -132,6 +132,22 @@ impl Upstream {
         }
         wire.capabilities = can;
         Ok(())
+    }
+}
+
+/// What a refusal says (RFC 9051 section 7.1). Whatever is not about the credential passes by itself: others may have all the connections that
+/// the provider allows.
+fn not_in(host: String, status: &Status, text: String) -> Fault {
+    let code = status.code.as_deref().and_then(|code| code.split(' ').next()).unwrap_or_default().to_ascii_uppercase();
+    let said = status.text.to_ascii_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    let crowded = has(&["connection", "session"]) && has(&["too many", "maximum", "simultaneous", "exceed", "limit"]);
+    match code.as_str() {
+        _ if status.kind != Kind::No => Fault::Busy { host, text },
+        "AUTHENTICATIONFAILED" | "AUTHORIZATIONFAILED" | "EXPIRED" => Fault::SignIn { host, text },
+        // Gmail says both behind an ALERT: that an app password is needed, and that there are too many connections.
+        "" | "ALERT" | "WEBALERT" if !crowded => Fault::SignIn { host, text },
+        _ => Fault::Busy { host, text },
     }
 }
 
@@ -235,6 +251,31 @@ pub(super) fn tokens(pieces: &[Piece]) -> Option<Vec<Token>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn only_what_is_about_the_credential_is_called_a_wrong_password() {
+        for (line, signs_in) in [
+            ("a NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)", true),
+            ("a NO [AUTHORIZATIONFAILED] No such authorization-ID", true),
+            ("a NO [EXPIRED] That password isn't valid any more", true),
+            ("a NO LOGIN failed.", true),
+            ("a NO [ALERT] Application-specific password required: https://support.google.com/", true),
+            ("a NO [WEBALERT https://accounts.google.com/x] Web login required", true),
+            ("a NO [ALERT] Too many simultaneous connections. (Failure)", false),
+            ("a NO [UNAVAILABLE] Temporary authentication failure", false),
+            ("a NO [LIMIT] Login limit", false),
+            ("a NO [INUSE] The mailbox is locked", false),
+            ("a NO [SERVERBUG] Internal error", false),
+            ("a NO [CONTACTADMIN] Ask", false),
+            ("a NO Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)", false),
+            ("a BAD Request is throttled. Suggested Backoff Time: 296 ms", false),
+            ("a BAD User is authenticated but not connected.", false),
+        ] {
+            let status = status(line.as_bytes()).unwrap();
+            let fault = not_in("mail.example.com:993".to_owned(), &status, status.text.clone());
+            assert_eq!(matches!(fault, Fault::SignIn { .. }), signs_in, "{line}: {fault}");
+        }
+    }
 
     #[test]
     fn a_refusal_that_repeats_what_was_sent_is_not_told() {

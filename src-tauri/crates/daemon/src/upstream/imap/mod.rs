@@ -24,8 +24,10 @@ pub use wire::{Line, Wire};
 use super::http::not_permitted;
 use super::{AccountTarget, Fault, Upstream, UpstreamError};
 
-/// Connections of an event loop that wait for the next command of an account.
+/// Connections that wait for the next command of an account, on whatever event loops: providers count them.
 const MOST_IDLE: usize = 3;
+/// Commands of an account that run at once.
+pub(super) const MOST_AT_ONCE: usize = 2;
 
 /// A mail server's answer to one command.
 #[derive(Debug, Clone)]
@@ -70,6 +72,7 @@ impl Upstream {
         limit: usize,
     ) -> Result<MailAnswer, UpstreamError> {
         let redeemed = lease.redeem(&account.id, call, &self.gate).map_err(not_permitted)?;
+        let _line = account.lines.acquire().await;
         let mut wire = self.mail_wire(account, &redeemed).await?;
         let answer = self.mail_on(&mut wire, &redeemed, call, limit).await?;
         self.mail_done(account, wire);
@@ -122,6 +125,7 @@ impl Upstream {
         call: &Call,
     ) -> Result<Vec<String>, UpstreamError> {
         let redeemed = lease.redeem(&account.id, call, &self.gate).map_err(not_permitted)?;
+        let _line = account.lines.acquire().await;
         let wire = self.mail_wire(account, &redeemed).await?;
         let can = wire.capabilities.clone();
         self.mail_done(account, wire);
@@ -166,9 +170,11 @@ impl Upstream {
         wire.rest();
         let mut idle = account.wires.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(Wire::is_usable);
-        if idle.iter().filter(|other| other.is_at_home()).count() < MOST_IDLE {
-            idle.push(wire);
+        if idle.len() >= MOST_IDLE {
+            // The one that waits longest, most likely for another event loop.
+            idle.remove(0);
         }
+        idle.push(wire);
     }
 
     /// Opens the mailbox that the call is about, and makes the call.
