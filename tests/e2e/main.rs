@@ -21,6 +21,8 @@ mod crowded;
 #[cfg(unix)]
 mod dav;
 #[cfg(unix)]
+mod dav_between;
+#[cfg(unix)]
 mod dav_clients;
 #[cfg(unix)]
 mod dav_crash;

@@ -183,6 +183,13 @@ impl Guard {
         }
     }
 
+    /// Whether a request would be refused without asking anybody: then nothing needs to be read for it.
+    #[must_use]
+    pub fn forbids(&self, session: &Session, account: &str, request: &Request, now: Now) -> bool {
+        self.effective(session, account, now)
+            .is_none_or(|(grant, narrowed)| matches!(self.judge(grant, narrowed, request, now), Judged::Forbid { .. }))
+    }
+
     /// Refuses a session what it has no grant on, before anything else is looked at. The refusal is the same whether there is such an account or not:
     /// an agent must not find out which accounts exist.
     #[must_use]

@@ -133,9 +133,9 @@ pub fn leaves(frozen: &Frozen) -> Option<&String> {
     }
 }
 
-/// The entry once it is known what the change left: version by place.
+/// The entry once it is known what the change left: version by place. `untouched`: what is as it was before; nothing of it is taken back.
 #[must_use]
-pub fn left(mut entry: Entry, members: &[Member]) -> Entry {
+pub fn left(mut entry: Entry, members: &[Member], untouched: &[Member]) -> Entry {
     let etag = |path: &str| members.iter().find(|member| member.path == path).map(|member| json!(member.etag));
     let replaced_all = entry.recipe == "replaced-all";
     for change in &mut entry.changes {
@@ -148,6 +148,8 @@ pub fn left(mut entry: Entry, members: &[Member]) -> Entry {
         }
     }
     if replaced_all {
+        let stays = |change: &Change| untouched.iter().any(|member| member.path == change.object);
+        entry.changes.retain(|change| change.difference != Difference::Copied || !stays(change));
         entry.changes.extend(members.iter().map(|member| Change {
             object: member.path.clone(),
             difference: Difference::Created { marker: Some(json!(member.etag)) },
@@ -178,6 +180,8 @@ pub struct BackStep {
     pub call: Call,
     /// Whether its success is what puts the object back.
     pub restores: bool,
+    /// Only while the collection is empty.
+    pub only_empty: bool,
 }
 
 /// The calls that take an entry back, and what they can't.
@@ -198,7 +202,7 @@ impl Back {
 
     fn step(&mut self, object: &str, call: Option<Call>, restores: bool) {
         match call {
-            Some(call) => self.steps.push(BackStep { object: object.to_owned(), call, restores }),
+            Some(call) => self.steps.push(BackStep { object: object.to_owned(), call, restores, only_empty: false }),
             None => self.leave(object, "its address can't be made"),
         }
     }
@@ -232,7 +236,11 @@ pub fn inverse(entry: &Entry, now: &BTreeMap<String, Found>, copies: &BTreeMap<S
         match &change.difference {
             Difference::Created { .. } if entry.recipe == "made" => {
                 match now.get(object).or_else(|| now.get(&format!("{object}/"))) {
-                    Some(Found::Collection(_)) => back.step(object, call("DELETE", object, &[], Bytes::new()), true),
+                    Some(Found::Collection(present)) => {
+                        let version = present.etag.iter().map(|etag| ("if-match", etag.as_str())).collect::<Vec<_>>();
+                        back.step(object, call("DELETE", object, &version, Bytes::new()), true);
+                        back.steps.iter_mut().for_each(|step| step.only_empty = true);
+                    }
                     _ => back.leave(object, "it is not there any more"),
                 }
             }

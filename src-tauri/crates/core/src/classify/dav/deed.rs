@@ -9,7 +9,7 @@ use super::hrefs::{Here, Way, rewrite};
 use super::ical::{self, Format, Text};
 use super::look::{Collection, Holds, Member, last, parent};
 use super::request::{Asked, Verb};
-pub use super::shown::{Glimpse, glimpse};
+pub use super::shown::{Glimpse, Sent, glimpse};
 use super::shown::{between, check_type, kind_at, kind_of, kind_of_collection, media, names, told, whole};
 use super::{documents, refused};
 use crate::call::{Call, CallBody, Digest};

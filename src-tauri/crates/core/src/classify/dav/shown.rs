@@ -34,6 +34,32 @@ pub fn glimpse(path: &str, body: &[u8]) -> Glimpse {
     }
 }
 
+/// A text that was sent, for telling whether what a server has by now came from it: servers write texts anew, and somebody else may have been faster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    uids: BTreeSet<String>,
+    /// Title and start, if it is about one thing.
+    one: Option<(String, Option<String>)>,
+}
+
+impl Sent {
+    /// `None`: nobody could tell.
+    #[must_use]
+    pub fn of(body: &[u8]) -> Option<Self> {
+        let text = ical::parse(body).ok()?;
+        let uids: BTreeSet<String> = text.uids().into_iter().map(|uid| uid.trim().to_owned()).collect();
+        let one = (uids.len() == 1).then(|| text.summary()).map(|summary| (summary.title, summary.start));
+        (!uids.is_empty()).then_some(Self { uids, one })
+    }
+
+    /// Whether this is it, or a part of it.
+    #[must_use]
+    pub fn holds(&self, body: &[u8]) -> bool {
+        Self::of(body)
+            .is_some_and(|now| now.uids.is_subset(&self.uids) && (self.one.is_none() || (now.one == self.one)))
+    }
+}
+
 pub(super) fn kind_of(text: &Text) -> &'static str {
     match text.format {
         Format::Contact => "contact",

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 
-use super::deed::{At, Deed, Seen, Tree, classify, frozen, is_whole};
+use super::deed::{At, Deed, Seen, Sent, Tree, classify, frozen, is_whole};
 use super::hrefs::Here;
 use super::ical;
 use super::look::{Collection, Found, Holds, Member, listing, look, only_looks};
@@ -363,7 +363,7 @@ fn taking_back_heeds_what_others_did_since() {
             back.steps.iter().map(|step| format!("{} {:?}", step.call.method, step.call.headers)).collect();
         (calls, back.not_restored.into_iter().map(|(_, why)| why).collect::<Vec<_>>(), back.notes.len())
     };
-    let known = left(first.clone(), &[after("\"2\"")]);
+    let known = left(first.clone(), &[after("\"2\"")], &[]);
     assert_eq!(whereabouts(&known), ["/e/w/a.ics"]);
     let (calls, not, notes) = back(&known, &now("\"2\""));
     assert_eq!((calls.len(), not.len(), notes), (1, 0, 1));
@@ -383,6 +383,57 @@ fn taking_back_heeds_what_others_did_since() {
     assert_eq!((there.steps.len(), there.not_restored.len()), (0, 1));
     let gone = inverse(&deleted, &BTreeMap::new(), &copies, &here());
     assert_eq!(gone.steps[0].call.headers[0], ("if-none-match".to_owned(), "*".to_owned()));
+}
+
+#[test]
+fn what_came_from_a_text_is_told_from_what_somebody_else_stored() {
+    let sent = Sent::of(&event("Agent", "")).unwrap();
+    assert!(sent.holds(&event("Agent", "X-SERVER:1\r\n")), "servers write texts anew");
+    assert!(!sent.holds(&event("Person", "")));
+    let text = |uid: &str| String::from_utf8(event("Agent", "").to_vec()).unwrap().replace("UID:u1", uid);
+    assert!(!sent.holds(text("UID:u2").as_bytes()));
+    assert!(!sent.holds(b"garbage"));
+    assert!(Sent::of(text("X-NO-UID:1").as_bytes()).is_none(), "nobody could tell");
+    let both = Sent::of(format!("{}{}", text("UID:u1"), text("UID:u2")).as_bytes()).unwrap();
+    assert!(both.holds(text("UID:u2").as_bytes()) && !both.holds(text("UID:u3").as_bytes()));
+}
+
+#[test]
+fn taking_back_a_replaced_collection_leaves_what_is_as_it_was() {
+    let At::Tree(tree, people) = calendar(2) else { panic!() };
+    let at = At::Tree(tree, people);
+    let part = part("PUT", "/e/w/", &[], &event("New", ""), &seen(at)).unwrap();
+    let first = entry(&part, &frozen(&part).unwrap(), &BTreeMap::new()).unwrap();
+    let (same, new) = (member("/e/w/0.ics"), Member { etag: "\"9\"".to_owned(), ..member("/e/w/new.ics") });
+    let known = left(first, std::slice::from_ref(&new), std::slice::from_ref(&same));
+    let now: BTreeMap<String, Found> =
+        [&same, &new].into_iter().map(|one| (one.path.clone(), Found::Member(one.clone()))).collect();
+    let kept = Kept { kind: "text/calendar".to_owned(), body: event("Old", "") };
+    let copies = BTreeMap::from([("/e/w/0.ics".to_owned(), kept.clone()), ("/e/w/1.ics".to_owned(), kept)]);
+    let back = inverse(&known, &now, &copies, &here());
+    let calls: Vec<String> =
+        back.steps.iter().map(|step| format!("{} {}", step.call.method, step.call.target)).collect();
+    assert_eq!(calls, ["DELETE /e/w/new.ics", "MKCALENDAR /e/w/", "PUT /e/w/1.ics"]);
+    assert!(back.not_restored.is_empty(), "{back:?}");
+}
+
+#[test]
+fn a_collection_that_was_made_goes_only_while_it_is_as_it_was() {
+    let At::Tree(tree, _) = calendar(0) else { panic!() };
+    let made = crate::undo::Entry {
+        provider: PROVIDER.to_owned(),
+        recipe: "made".to_owned(),
+        action: "dav.make-calendar".to_owned(),
+        params: Vec::new(),
+        changes: vec![Change { object: "/e/w/".to_owned(), difference: Difference::Created { marker: None } }],
+    };
+    for (etag, headers) in [(Some("\"c\""), vec![("if-match".to_owned(), "\"c\"".to_owned())]), (None, Vec::new())] {
+        let found = Collection { etag: etag.map(str::to_owned), ..tree.collections[0].clone() };
+        let now = BTreeMap::from([("/e/w/".to_owned(), Found::Collection(found))]);
+        let back = inverse(&made, &now, &BTreeMap::new(), &here());
+        assert_eq!((back.steps.len(), back.steps[0].only_empty), (1, true));
+        assert_eq!(back.steps[0].call.headers, headers);
+    }
 }
 
 proptest! {

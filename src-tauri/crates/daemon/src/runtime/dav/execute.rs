@@ -1,10 +1,11 @@
 //! From a permit to an answer: still as it was seen, copies, intent, lease, one call, outcome.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use latch_core::classify::dav::deed::{Deed, Frozen, Tree, frozen};
+use latch_core::call::CallBody;
+use latch_core::classify::dav::deed::{Deed, Frozen, Sent, Tree, frozen};
 use latch_core::classify::dav::hrefs::Here;
 use latch_core::classify::dav::look::{Collection, Found, Member, etag_of};
 use latch_core::journal::Shelf;
@@ -59,6 +60,7 @@ impl Runtime {
         let agent = permit.agent().to_owned();
         let mut undo = entry.map(|entry| Undo::new(&undo_id, &agent, &account.id, &part, entry, opened.now()));
         let call = part.call.clone();
+        let written = call.body.clone();
         let mut plan = {
             let now = opened.now();
             opened.guard().begin(permit, std::slice::from_ref(&call), now)
@@ -96,8 +98,10 @@ impl Runtime {
             let _ = opened.store.quarantine_forget(&undo_id, objects).await;
         }
         let answer = sent?;
-        if let Some(undo) = undo {
-            let entry = self.what_is_left(account, epoch, &here, &frozen, &answer, undo.entry.clone()).await;
+        // Of anything else than a plain yes it is not known what it left.
+        if let Some(undo) = undo.filter(|_| (200..207).contains(&answer.status)) {
+            let entry =
+                self.what_is_left(account, epoch, &here, (&frozen, &written), &answer, undo.entry.clone()).await;
             let known = Undo { entry, ..undo };
             let commit = latch_core::journal::Commit { puts: vec![known.put()], ..Default::default() };
             opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
@@ -111,26 +115,52 @@ impl Runtime {
         account: &Account,
         epoch: Epoch,
         here: &Here,
-        frozen: &Frozen,
+        (frozen, written): (&Frozen, &CallBody),
         answer: &Answer,
         entry: Entry,
     ) -> Entry {
-        let members = if frozen.deed == Deed::ReplaceAll {
-            let now = self.tree_now(account, epoch, here, &frozen.path).await;
-            now.ok().flatten().map(|tree| tree.members).unwrap_or_default()
-        } else if let Some(path) = leaves(frozen) {
-            let etag = match etag_of(&answer.headers).filter(|_| frozen.deed != Deed::Copy) {
-                Some(etag) => Some(etag),
-                None => match self.dav_found(account, epoch, here, path).await {
-                    Ok(Some(Found::Member(member))) => Some(member.etag),
-                    _ => None,
-                },
-            };
-            etag.map(|etag| Member { path: path.clone(), etag }).into_iter().collect()
-        } else {
-            return entry;
+        let sent = match written {
+            CallBody::Bytes(body) => Sent::of(body),
+            _ => None,
         };
-        left(entry, &members)
+        if frozen.deed == Deed::ReplaceAll {
+            let now = self.tree_now(account, epoch, here, &frozen.path).await.ok().flatten().unwrap_or_default();
+            let before = frozen.tree.iter().flat_map(|tree| &tree.members).collect::<BTreeSet<_>>();
+            let (untouched, new): (Vec<Member>, Vec<Member>) =
+                now.members.into_iter().partition(|member| before.contains(member));
+            let came =
+                futures_util::stream::iter(new).map(|member| self.came_from(account, epoch, member, sent.as_ref()));
+            let came: Vec<Option<Member>> = came.buffered(AT_ONCE).collect().await;
+            return left(entry, &came.into_iter().flatten().collect::<Vec<_>>(), &untouched);
+        }
+        let Some(path) = leaves(frozen) else { return entry };
+        let etag = etag_of(&answer.headers).filter(|_| frozen.deed != Deed::Copy);
+        let member = match etag {
+            Some(etag) => Some(Member { path: path.clone(), etag }),
+            None => match self.dav_found(account, epoch, here, path).await {
+                Ok(Some(Found::Member(member))) => {
+                    let sent = match frozen.deed {
+                        Deed::Copy => self.text_of(account, epoch, here, &frozen.path).await,
+                        _ => sent,
+                    };
+                    self.came_from(account, epoch, member, sent.as_ref()).await
+                }
+                _ => None,
+            },
+        };
+        left(entry, &member.into_iter().collect::<Vec<_>>(), &[])
+    }
+
+    /// An entry, if it came from what was sent: somebody else may have stored another one meanwhile.
+    async fn came_from(&self, account: &Account, epoch: Epoch, member: Member, sent: Option<&Sent>) -> Option<Member> {
+        let sent = sent?;
+        let now = self.dav_text(account, epoch, &member).await.ok()?;
+        sent.holds(&now.body).then_some(member)
+    }
+
+    async fn text_of(&self, account: &Account, epoch: Epoch, here: &Here, path: &str) -> Option<Sent> {
+        let Ok(Some(Found::Member(member))) = self.dav_found(account, epoch, here, path).await else { return None };
+        self.dav_text(account, epoch, &member).await.ok().and_then(|kept| Sent::of(&kept.body))
     }
 
     async fn tree_now(

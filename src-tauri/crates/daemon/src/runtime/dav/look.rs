@@ -130,6 +130,8 @@ impl Runtime {
                 let tree = self
                     .dav_tree(account, epoch, here, collection, |listings| charge(opened, account, session, listings));
                 let tree = tree.await?;
+                // Each of them is read.
+                charge(opened, account, session, tree.members.len())?;
                 let glimpses = self.dav_glimpses(account, epoch, &tree.members).await?;
                 let people = glimpses.iter().flat_map(|(_, one)| one.people.iter().cloned()).collect();
                 let collections = tree.collections.iter().map(|one| (one.path.clone(), named(one)));

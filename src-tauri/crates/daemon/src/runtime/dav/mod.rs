@@ -124,14 +124,23 @@ impl Runtime {
         body: &Bytes,
     ) -> Result<(Part, Vec<(String, View)>), Unclear> {
         let looked = Looked { opened, account, session, here };
-        let extent = match asked.verb {
-            Verb::Put | Verb::Delete => Extent::Everything,
-            _ => Extent::Itself,
-        };
-        let (at, mut views) = match asked.verb {
+        let own: Vec<String> =
+            account.target.username().filter(|name| name.contains('@')).map(str::to_owned).into_iter().collect();
+        let (mut at, mut views) = match asked.verb {
             Verb::Post => (At::Nothing, Vec::new()),
-            _ => self.dav_at(&looked, &asked.path, extent).await?,
+            _ => self.dav_at(&looked, &asked.path, Extent::Itself).await?,
         };
+        if matches!((asked.verb, &at), (Verb::Put | Verb::Delete, At::Tree(..))) {
+            // All that is in it is read only for whom it might be done.
+            let seen = Seen { at, to: At::Nothing, around: None, own: own.clone() };
+            let part = classify(asked, body, &seen, here).map_err(Unclear::Refused)?;
+            let request = Request { parts: vec![part], batch: false };
+            let forbids = opened.guard().forbids(session, &account.id, &request, opened.now());
+            if forbids {
+                return request.parts.into_iter().next().map(|part| (part, views)).ok_or(ReadError::Stopped.into());
+            }
+            (at, views) = self.dav_at(&looked, &asked.path, Extent::Everything).await?;
+        }
         let to = match &asked.to {
             None => At::Nothing,
             Some(to) => {
@@ -144,7 +153,6 @@ impl Runtime {
             (Verb::Put, At::Nothing) => self.dav_holds(&looked, &parent(&asked.path)).await?,
             _ => None,
         };
-        let own = account.target.username().filter(|name| name.contains('@')).map(str::to_owned).into_iter().collect();
         let part = classify(asked, body, &Seen { at, to, around, own }, here).map_err(Unclear::Refused)?;
         if asked.verb == Verb::Put && views.is_empty() {
             views.push((asked.path.clone(), glimpse(&asked.path, body).view));

@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use latch_core::classify::dav::hrefs::Here;
 use latch_core::classify::dav::look::Found;
 use latch_core::classify::dav::look::refusals;
 use latch_core::journal::Commit;
 use latch_core::operation::Class;
+use latch_core::recipe::Answer;
 use latch_core::undo::Difference;
 use latch_core::undo::dav::{BackStep, Kept, inverse, whereabouts};
 use latch_ipc::contract::{NotRestored, UndoResult};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 
 use crate::runtime::accounts::Account;
+use crate::runtime::execute::Failure;
 use crate::runtime::stop::storage;
 use crate::runtime::undo::{Undo, rest};
 use crate::runtime::{Opened, Runtime};
@@ -39,7 +42,7 @@ impl Runtime {
             let held =
                 held.map_err(|error| RpcError::new(ErrorCode::Upstream, format!("nothing was put back: {error}")))?;
             if held > 0 {
-                let why = format!("{held} entries are in it by now");
+                let why = inside(held);
                 let not_restored = vec![NotRestored { object: change.object.clone(), why }];
                 return Ok(UndoResult { not_restored, ..UndoResult::default() });
             }
@@ -57,7 +60,7 @@ impl Runtime {
         result.not_restored.extend(back.not_restored.into_iter().map(told));
         let (mut restored, mut failing) = (BTreeSet::new(), BTreeSet::new());
         for step in back.steps {
-            match self.back_call(opened, account, &undo, &step).await? {
+            match self.back_call(opened, account, &undo, &step, &here).await? {
                 None if step.restores => {
                     restored.insert(step.object);
                 }
@@ -93,28 +96,52 @@ impl Runtime {
         account: &Account,
         undo: &Undo,
         step: &BackStep,
+        here: &Here,
     ) -> Result<Option<String>, RpcError> {
         let call = &step.call;
         let mut plan =
             opened.guard().begin_undo(&undo.account, &undo.entry.action, Class::Modify, 1, std::slice::from_ref(call));
         let commit = opened.guard().intent(&mut plan, 0, opened.now());
         let intent = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
-        let lease = opened.guard().lease(&mut plan, 0);
-        let sent = match lease {
-            Ok(lease) => self.send(opened, account, lease, call.clone()).await,
-            Err(stopped) => Err(stopped.into()),
+        // What came into it until now goes nowhere with it.
+        let held = match step.only_empty {
+            true => self.dav_count(account, opened.gate.current(), here, &call.target).await,
+            false => Ok(0),
         };
-        let why = match sent {
-            Ok(answer) if answer.status == 207 => refused_within(&answer.body),
-            Ok(answer) if (200..300).contains(&answer.status) => None,
-            Ok(answer) if answer.status == 412 => Some("somebody changed it since".to_owned()),
-            Ok(answer) => Some(format!("the server answered {}", answer.status)),
-            Err(failure) => Some(failure.to_string()),
+        let sent = match held {
+            Ok(0) => {
+                let lease = opened.guard().lease(&mut plan, 0);
+                match lease {
+                    Ok(lease) => Some(self.send(opened, account, lease, call.clone()).await),
+                    Err(stopped) => Some(Err(stopped.into())),
+                }
+            }
+            Ok(_) | Err(_) => None,
+        };
+        let why = match sent.ok_or(held) {
+            Err(Ok(held)) => Some(inside(held)),
+            Err(Err(error)) => Some(format!("it can't be known whether it is empty: {error}")),
+            Ok(sent) => why(sent),
         };
         let text = why.clone().map_or_else(|| "put back".to_owned(), |why| format!("not put back: {why}"));
         let commit = opened.guard().outcome(&plan, intent, Some(undo.id.clone()), text, opened.now());
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
         Ok(why)
+    }
+}
+
+fn inside(held: usize) -> String {
+    format!("{held} entries are in it by now")
+}
+
+/// Why a call did not succeed.
+fn why(sent: Result<Answer, Failure>) -> Option<String> {
+    match sent {
+        Ok(answer) if answer.status == 207 => refused_within(&answer.body),
+        Ok(answer) if (200..300).contains(&answer.status) => None,
+        Ok(answer) if answer.status == 412 => Some("somebody changed it since".to_owned()),
+        Ok(answer) => Some(format!("the server answered {}", answer.status)),
+        Err(failure) => Some(failure.to_string()),
     }
 }
 

@@ -1,0 +1,174 @@
+//! What happens between the engine and a calendar server: who else writes there, and how much is read for a request.
+
+use std::sync::{Arc, Mutex};
+
+use latch_ipc::Secret;
+use latch_ipc::contract::{
+    AccountAdd, AccountAddParams, CredentialParams, GrantPut, GrantPutParams, UndoList, UndoListParams, UndoResult,
+    UndoRun, UndoRunParams, UpstreamParams,
+};
+use latch_tests::engine::Start;
+use latch_tests::radicale::{ACCOUNT, Dav, Diary, PASSWORD, Radicale, USER, WORK, event};
+use latch_tests::scene::{AGENT, connect};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What somebody else stores as soon as the server has answered a PUT: a path and a text.
+type Meanwhile = Arc<Mutex<Option<(String, String)>>>;
+
+/// Passes everything on to a server that gives no versions in its headers, and keeps the requests.
+struct Between {
+    port: u16,
+    heard: Arc<Mutex<Vec<u8>>>,
+    meanwhile: Meanwhile,
+}
+
+impl Between {
+    async fn before(server: u16, person: Dav) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let (heard, meanwhile): (Arc<Mutex<Vec<u8>>>, Meanwhile) = Default::default();
+        let (all, next) = (Arc::clone(&heard), Arc::clone(&meanwhile));
+        tokio::spawn(async move {
+            while let Ok((engine, _)) = listener.accept().await {
+                let upstream = TcpStream::connect(("127.0.0.1", server)).await.expect("it listens");
+                tokio::spawn(pass(engine, upstream, Arc::clone(&all), Arc::clone(&next), person.clone()));
+            }
+        });
+        Self { port, heard, meanwhile }
+    }
+
+    /// How often an entry of the calendar was read.
+    fn reads(&self) -> usize {
+        String::from_utf8_lossy(&self.heard.lock().unwrap()).matches(&format!("GET {WORK}")).count()
+    }
+
+    fn then(&self, path: &str, text: String) {
+        *self.meanwhile.lock().unwrap() = Some((path.to_owned(), text));
+    }
+}
+
+async fn pass(engine: TcpStream, server: TcpStream, heard: Arc<Mutex<Vec<u8>>>, meanwhile: Meanwhile, person: Dav) {
+    let (mut from_engine, mut to_engine) = engine.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let is_put = Arc::new(Mutex::new(false));
+    let puts = Arc::clone(&is_put);
+    tokio::spawn(async move {
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(read @ 1..) = from_engine.read(&mut bytes).await {
+            heard.lock().unwrap().extend_from_slice(&bytes[..read]);
+            if bytes.starts_with(b"PUT ") {
+                *puts.lock().unwrap() = true;
+            }
+            if to_server.write_all(&bytes[..read]).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut bytes = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
+        let mut answer = bytes[..read].to_vec();
+        while let Some(at) = answer.windows(8).position(|window| window == b"\r\nETag: ") {
+            answer[at + 2] = b'X';
+        }
+        let next = if std::mem::take(&mut *is_put.lock().unwrap()) { meanwhile.lock().unwrap().take() } else { None };
+        if let Some((path, text)) = next {
+            person.put(&path, &text).await;
+        }
+        if to_engine.write_all(&answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn diary(events: usize, preset: &str) -> (Diary, Between) {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let (radicale, engine) = tokio::join!(Radicale::start(events), Start::at(home.path()).in_memory().start());
+    let port = radicale.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let between = Between::before(port, radicale.person()).await;
+    let params = AccountAddParams {
+        id: ACCOUNT.to_owned(),
+        provider: "dav".to_owned(),
+        upstream: UpstreamParams {
+            base_url: Some(format!("http://127.0.0.1:{}", between.port)),
+            ..UpstreamParams::default()
+        },
+        credential: CredentialParams::Password {
+            username: USER.to_owned(),
+            password: Secret::new(PASSWORD.to_owned()),
+        },
+        check: true,
+    };
+    engine.call(AccountAdd, params).await;
+    connect(&engine, AGENT, ACCOUNT, preset).await;
+    (Diary { radicale, engine, home }, between)
+}
+
+async fn undo_latest(diary: &Diary) -> UndoResult {
+    let entries = diary.engine.call(UndoList, UndoListParams::default()).await;
+    let entry = entries.into_iter().find(|entry| !entry.undone).expect("something to undo").entry;
+    diary.engine.call(UndoRun, UndoRunParams::Entry { entry }).await
+}
+
+#[tokio::test]
+async fn where_an_answer_has_no_version_what_is_there_is_compared_with_what_was_sent() {
+    let (diary, between) = diary(2, "organize").await;
+    let before = diary.radicale.stored();
+    let agent = diary.agent().await;
+    agent.put("/erin/work/e1.ics", &event(1, "Agent", &[])).await.expect(204);
+    assert_ne!(diary.radicale.stored(), before);
+    let undone = undo_latest(&diary).await;
+    assert_eq!((undone.restored, undone.not_restored.len()), (1, 0), "{undone:?}");
+    assert_eq!(diary.radicale.stored(), before);
+    // Somebody was faster than the look at the new version.
+    between.then("/erin/work/e1.ics", event(1, "Person", &[]));
+    agent.put("/erin/work/e1.ics", &event(1, "Agent", &[])).await.expect(204);
+    let stored = diary.radicale.stored();
+    assert!(stored.values().any(|text| text.contains("Person 1")), "{stored:?}");
+    let undone = undo_latest(&diary).await;
+    assert_eq!((undone.restored, undone.not_restored.len()), (0, 1), "{undone:?}");
+    assert_eq!(diary.radicale.stored(), stored);
+}
+
+#[tokio::test]
+async fn undoing_a_replaced_calendar_leaves_what_somebody_else_put_into_it() {
+    let (diary, between) = diary(3, "organize").await;
+    let before = diary.radicale.stored();
+    let agent = diary.agent().await;
+    between.then("/erin/work/mine.ics", event(90, "Person", &[]));
+    let asked = tokio::spawn({
+        let agent = agent.clone();
+        async move { agent.put("/erin/work", &event(77, "Agent", &[])).await }
+    });
+    let hold = diary.engine.hold().await;
+    diary.engine.allow(&hold).await;
+    asked.await.unwrap().expect(201);
+    let undone = undo_latest(&diary).await;
+    assert!(undone.not_restored.is_empty(), "{undone:?}");
+    let mut after = diary.radicale.stored();
+    after.retain(|_, text| !text.contains("Person 90"));
+    assert_eq!(after.len() + 1, diary.radicale.stored().len(), "the person's own event stays");
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn nothing_is_read_for_a_deletion_that_is_refused_anyway_and_no_more_than_the_budget() {
+    let (diary, between) = diary(12, "read-only").await;
+    let agent = diary.agent().await;
+    let before = diary.radicale.stored();
+    agent.delete(WORK).await.expect(403);
+    assert_eq!(between.reads(), 0);
+    let put = GrantPutParams {
+        agent: AGENT.to_owned(),
+        account: ACCOUNT.to_owned(),
+        preset: "organize".to_owned(),
+        authorization_details: None,
+        budgets: Some([("read".to_owned(), [8, 8])].into()),
+        expires_in: None,
+    };
+    diary.engine.call(GrantPut, put).await;
+    let answer = agent.delete(WORK).await;
+    assert_eq!(answer.status, 429, "{}", answer.text());
+    assert_eq!(between.reads(), 0);
+    assert_eq!(diary.radicale.stored(), before);
+}
