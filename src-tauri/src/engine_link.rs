@@ -51,9 +51,10 @@ impl Launch {
     }
 }
 
-/// Where mail programs find their mailboxes, and where they send, unless the person says otherwise: the same places after every start, since they stand
+/// Where mail programs find their mailboxes, where they send, and where they change filters, unless the person says otherwise: the same places after every start, since they stand
 /// in their settings.
-const MAIL_DOORS: [(&str, &str); 2] = [("--imap", "127.0.0.1:7143"), ("--smtp", "127.0.0.1:7587")];
+const MAIL_DOORS: [(&str, &str); 3] =
+    [("--imap", "127.0.0.1:7143"), ("--smtp", "127.0.0.1:7587"), ("--sieve", "127.0.0.1:7190")];
 
 /// A taken port must not keep the tray from starting; one that the person chose must.
 fn with_mail_doors(mut arguments: Vec<OsString>) -> Vec<OsString> {
@@ -229,8 +230,18 @@ mod tests {
             let given = with_mail_doors(arguments.iter().map(Into::into).collect());
             given.iter().map(|one| one.to_string_lossy().into_owned()).collect()
         };
-        let both = ["--home", "/h", "--imap", "127.0.0.1:7143", "--smtp", "127.0.0.1:7587", "--optional-doors"];
-        assert_eq!(shown(&["--home", "/h"]), both);
+        let all = [
+            "--home",
+            "/h",
+            "--imap",
+            "127.0.0.1:7143",
+            "--smtp",
+            "127.0.0.1:7587",
+            "--sieve",
+            "127.0.0.1:7190",
+            "--optional-doors",
+        ];
+        assert_eq!(shown(&["--home", "/h"]), all);
         assert_eq!(shown(&["--imap", "127.0.0.1:0"]), ["--imap", "127.0.0.1:0"]);
         assert_eq!(shown(&["--imap=127.0.0.1:9"]), ["--imap=127.0.0.1:9"]);
     }

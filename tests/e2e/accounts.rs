@@ -132,6 +132,7 @@ async fn inside(names: &NameServer, dovecot: &Dovecot, home: &std::path::Path) -
         http: None,
         imap: None,
         smtp: None,
+        sieve: None,
         optional: false,
         nameserver: Some(names.address),
         roots: dovecot.certificate.iter().cloned().collect(),
@@ -160,7 +161,7 @@ async fn a_domains_own_words_lead_to_its_servers_and_strangers_are_marked() {
          _imaps._tcp IN SRV 0 1 {gone} localhost.\n\
          _imaps._tcp IN SRV 10 1 {tls} localhost.\n\
          _submission._tcp IN SRV 0 1 {plain} localhost.\n\
-         _sieve._tcp IN SRV 0 1 4190 sieve.example.org.\n\
+         _sieve._tcp IN SRV 0 1 {plain} localhost.\n\
          _caldavs._tcp IN SRV 0 1 443 dav.example.org.\n\
          _imap._tcp.starttls.example.org. IN SRV 0 1 {plain} localhost.\n\
          _imaps._tcp.nomail.example.org. IN SRV 0 0 0 .\n\
@@ -183,7 +184,7 @@ async fn a_domains_own_words_lead_to_its_servers_and_strangers_are_marked() {
     let smtp = found.smtp.expect("a server");
     assert_eq!((smtp.port, smtp.tls, smtp.problem), (plain, MailTls::StartTls, None));
     let sieve = found.sieve.expect("a server");
-    assert_eq!((sieve.host.as_str(), sieve.outside), ("sieve.example.org", false));
+    assert_eq!((sieve.host.as_str(), sieve.outside), ("localhost", true));
     assert_eq!(found.caldav.as_deref(), Some("https://dav.example.org"));
     assert_eq!((found.id.as_str(), found.username.as_str()), ("erin", "erin@example.org"));
 

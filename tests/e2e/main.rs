@@ -58,6 +58,11 @@ mod phone_api;
 mod recipients;
 #[cfg(unix)]
 mod removed;
+mod sieve;
+#[cfg(unix)]
+mod sieve_clients;
+#[cfg(unix)]
+mod sieve_crash;
 mod signing_out;
 #[cfg(unix)]
 mod smtp;

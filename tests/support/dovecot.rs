@@ -22,6 +22,8 @@ pub struct Dovecot {
     pub port: u16,
     /// Where it listens with TLS from the first byte; on `port` it offers STARTTLS then. 0: it has no TLS.
     pub tls_port: u16,
+    /// Where mail filters are changed (Pigeonhole's ManageSieve), with STARTTLS if it has TLS. 0: they are not.
+    pub sieve_port: u16,
     /// What must be trusted for that: its own certificate, for `localhost`.
     pub certificate: Option<CertificateDer<'static>>,
     folder: TempDir,
@@ -49,21 +51,26 @@ impl std::fmt::Debug for Stored {
 impl Dovecot {
     /// Starts with so many messages in INBOX: every third unread, every tenth starred.
     pub async fn start(mails: usize) -> Self {
-        Self::start_as(mails, false, "").await
+        Self::start_as(mails, false, false, "").await
+    }
+
+    /// With mail filters, and with TLS or without. No mails.
+    pub async fn with_filters(tls: bool) -> Self {
+        Self::start_as(0, tls, true, "").await
     }
 
     /// The same with TLS.
     pub async fn with_tls(mails: usize) -> Self {
-        Self::start_as(mails, true, "").await
+        Self::start_as(mails, true, false, "").await
     }
 
     /// The same for a server that can't report changes (RFC 2177) and does not say what it stored where (RFC 4315).
     pub async fn start_plain(mails: usize) -> Self {
         let less = "imap_capability = IMAP4rev1 SASL-IR ID ENABLE UNSELECT NAMESPACE SPECIAL-USE ACL";
-        Self::start_as(mails, false, less).await
+        Self::start_as(mails, false, false, less).await
     }
 
-    async fn start_as(mails: usize, tls: bool, more: &str) -> Self {
+    async fn start_as(mails: usize, tls: bool, filters: bool, more: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("latch-dovecot").tempdir().expect("a temporary folder");
         let (user, group) = account();
         let root = folder.path();
@@ -73,12 +80,13 @@ impl Dovecot {
         }
         let port = free_port();
         let tls_port = if tls { free_port() } else { 0 };
+        let sieve_port = if filters { free_port() } else { 0 };
         let certificate = tls.then(|| certify(root));
-        let text = config(root, [port, tls_port], &user, &group, more);
+        let text = config(root, [port, tls_port, sieve_port], &user, &group, more);
         std::fs::write(root.join("dovecot.conf"), text).expect("a file");
         fill(&root.join("mail").join(USER), mails);
         own(root, &user);
-        let server = Self { port, tls_port, certificate, folder };
+        let server = Self { port, tls_port, sieve_port, certificate, folder };
         server.begin().await;
         server
     }
@@ -202,6 +210,26 @@ impl Dovecot {
         std::fs::read_dir(new).expect("a Maildir").count()
     }
 
+    /// A script of the mail filters as it lies on the disk.
+    #[must_use]
+    pub fn script(&self, name: &str) -> Option<String> {
+        let file = self.folder.path().join("mail").join(USER).join("sieve").join(format!("{name}.sieve"));
+        std::fs::read_to_string(file).ok()
+    }
+
+    /// The script that runs.
+    #[must_use]
+    pub fn running(&self) -> Option<String> {
+        let link = std::fs::read_link(self.folder.path().join("mail").join(USER).join(".dovecot.sieve")).ok()?;
+        Some(link.file_stem()?.to_string_lossy().into_owned())
+    }
+
+    /// How often somebody logged in to change mail filters.
+    #[must_use]
+    pub fn filter_logins(&self) -> usize {
+        self.log().lines().filter(|line| line.contains("managesieve-login: Info: Login")).count()
+    }
+
     /// How many messages of a mailbox are marked as deleted.
     #[must_use]
     pub fn marked(&self, mailbox: &str) -> usize {
@@ -311,15 +339,36 @@ fn fill(home: &Path, mails: usize) {
     }
 }
 
-fn config(root: &Path, [port, tls_port]: [u16; 2], user: &str, group: &str, more: &str) -> String {
+fn config(root: &Path, [port, tls_port, sieve_port]: [u16; 3], user: &str, group: &str, more: &str) -> String {
     let root = root.display();
     let ssl = if tls_port == 0 {
         "ssl = no".to_owned()
     } else {
         format!("ssl = yes\nssl_cert = <{root}/cert.pem\nssl_key = <{root}/key.pem")
     };
+    let (protocols, filters) = if sieve_port == 0 {
+        ("imap", String::new())
+    } else {
+        let service = format!(
+            "service managesieve-login {{
+  chroot =
+  inet_listener sieve {{
+    address = 127.0.0.1
+    port = {sieve_port}
+  }}
+}}
+service managesieve {{
+  chroot =
+}}
+plugin {{
+  sieve = file:{root}/mail/%u/sieve;active={root}/mail/%u/.dovecot.sieve
+}}
+"
+        );
+        ("imap sieve", service)
+    };
     format!(
-        "protocols = imap
+        "protocols = {protocols}
 listen = 127.0.0.1
 base_dir = {root}/run
 state_dir = {root}/state
@@ -395,6 +444,6 @@ service imap {{
 service stats {{
   chroot =
 }}
-"
+{filters}"
     )
 }

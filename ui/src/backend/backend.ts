@@ -95,7 +95,7 @@ export type Credential =
 export type NewAccount = {
   id: string;
   provider: string;
-  upstream: { base_url?: string; imap?: { host: string; port?: number; tls: MailTls }; smtp?: { host: string; port?: number; tls: MailTls } };
+  upstream: { base_url?: string; imap?: { host: string; port?: number; tls: MailTls }; smtp?: { host: string; port?: number; tls: MailTls }; sieve?: { host: string; port?: number; tls: MailTls } };
   credential: Credential;
   /** Whether the credential is tried first; what does not open the account is not kept. */
   check: boolean;

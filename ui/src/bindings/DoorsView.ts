@@ -17,6 +17,10 @@ imap?: string | null,
  */
 smtp?: string | null, 
 /**
+ * `127.0.0.1:PORT`.
+ */
+sieve?: string | null, 
+/**
  * The control socket's path.
  */
 control?: string | null, };

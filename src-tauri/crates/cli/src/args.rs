@@ -141,6 +141,9 @@ pub(crate) struct Serve {
     /// Where the door for sending mail (SMTP submission) listens; port 0 picks one; no such door without it
     #[arg(long, value_name = "ADDR")]
     pub(crate) smtp: Option<SocketAddr>,
+    /// Where the door to mail filters (ManageSieve) listens; port 0 picks one; no such door without it
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) sieve: Option<SocketAddr>,
     /// Where the key to stored credentials lives
     #[arg(long, value_enum, default_value_t = VaultArg::Keyring)]
     pub(crate) vault: VaultArg,
@@ -248,6 +251,12 @@ pub(crate) struct AccountAdd {
     /// How that one is encrypted
     #[arg(long, value_enum, default_value_t = TlsArg::Implicit, requires = "smtp")]
     pub(crate) smtp_tls: TlsArg,
+    /// The server of its mail filters (ManageSieve): HOST or HOST:PORT
+    #[arg(long, value_name = "HOST")]
+    pub(crate) sieve: Option<String>,
+    /// How that one is encrypted
+    #[arg(long, value_enum, default_value_t = TlsArg::Starttls, requires = "sieve")]
+    pub(crate) sieve_tls: TlsArg,
     /// The user name there [default: what the provider wants, most often the address]
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,

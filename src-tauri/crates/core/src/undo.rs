@@ -10,6 +10,7 @@ pub mod dav;
 mod difference;
 pub mod imap;
 mod inverse;
+pub mod sieve;
 #[cfg(test)]
 mod tests;
 

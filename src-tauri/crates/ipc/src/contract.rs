@@ -206,6 +206,9 @@ pub struct UpstreamParams {
     /// The submission server of such an account; without one it sends no mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smtp: Option<MailServerParams>,
+    /// The server of its mail filters (ManageSieve); without one they are out of reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sieve: Option<MailServerParams>,
 }
 
 /// A mail server.
@@ -213,7 +216,8 @@ pub struct UpstreamParams {
 pub struct MailServerParams {
     /// Its name or address.
     pub host: String,
-    /// Its port; when absent 993 for implicit TLS and 143 otherwise, for submission 465 and 587.
+    /// Its port; when absent 993 for implicit TLS and 143 otherwise, for submission 465 and 587, for
+    /// mail filters 4190.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// How it is encrypted.

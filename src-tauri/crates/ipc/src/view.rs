@@ -297,6 +297,9 @@ pub struct AccountView {
     /// Its mailbox for deleted mail, as the mail server names it; absent as long as that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trash: Option<String>,
+    /// Where its mail filters live, if they are within reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters_at: Option<String>,
     /// `bearer`, `password` or `oauth2`.
     pub credential: String,
     /// Why it does not work at the moment, in a sentence.
@@ -489,6 +492,9 @@ pub struct DoorsView {
     /// `127.0.0.1:PORT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smtp: Option<String>,
+    /// `127.0.0.1:PORT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sieve: Option<String>,
     /// The control socket's path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<String>,

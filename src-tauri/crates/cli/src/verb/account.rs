@@ -87,6 +87,7 @@ async fn added(call: &Call, wanted: AccountAdd) -> Result<Exit, Failure> {
     }
     let imap = wanted.imap.as_deref().map(|text| server("--imap", text, wanted.tls)).transpose()?;
     let smtp = wanted.smtp.as_deref().map(|text| server("--smtp", text, wanted.smtp_tls)).transpose()?;
+    let sieve = wanted.sieve.as_deref().map(|text| server("--sieve", text, wanted.sieve_tls)).transpose()?;
     let Some(mut terminal) = Terminal::beside_output() else { return Err(Failure::new(Exit::Denied, NO_TERMINAL)) };
     let address = match wanted.address {
         Some(address) => address,
@@ -109,7 +110,8 @@ async fn added(call: &Call, wanted: AccountAdd) -> Result<Exit, Failure> {
     let (client, _events) = Client::start(BufReader::new(stdout), stdin);
     let done = async {
         client.call(HelloCall, Hello { protocol: PROTOCOL }).await?;
-        let wanted = Wanted { address, id: wanted.id, imap, smtp, username: wanted.user, untried: wanted.no_check };
+        let untried = wanted.no_check;
+        let wanted = Wanted { address, id: wanted.id, imap, smtp, sieve, username: wanted.user, untried };
         add(&client, &mut terminal, wanted).await
     };
     let done = done.await;

@@ -34,6 +34,7 @@ pub(super) fn run(call: Call, serve: &Serve) -> Result<Exit, Failure> {
             http: Some(serve.http),
             imap: serve.imap,
             smtp: serve.smtp,
+            sieve: serve.sieve,
             optional: serve.optional_doors,
             nameserver: None,
             roots: Vec::new(),

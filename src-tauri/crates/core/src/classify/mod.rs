@@ -8,6 +8,7 @@ pub mod imap;
 pub(crate) mod json;
 pub(crate) mod mail;
 pub(crate) mod normalise;
+pub mod sieve;
 pub mod smtp;
 pub(crate) mod upload;
 

@@ -138,11 +138,12 @@ impl Guard {
         Ok(Lease::mint(purpose, plan.account.clone(), call, plan.epoch))
     }
 
-    /// A lease for the guard's own reading: GET over HTTP, its own PROPFIND, over IMAP what can change nothing.
+    /// A lease for the guard's own reading: GET over HTTP, its own PROPFIND, over IMAP and ManageSieve what can change nothing.
     pub fn lease_preview(&self, account: &str, call: &Call, epoch: Epoch) -> Result<Lease, Stopped> {
         let reads = call.method == http::Method::GET
             || crate::classify::imap::deed::only_reads(call)
-            || crate::classify::dav::look::only_looks(call);
+            || crate::classify::dav::look::only_looks(call)
+            || crate::classify::sieve::only_reads(call);
         if !reads || !self.gate.admits(epoch) {
             return Err(Stopped);
         }

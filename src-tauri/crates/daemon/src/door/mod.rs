@@ -4,6 +4,7 @@ pub mod http;
 pub mod imap;
 mod lanes;
 mod sasl;
+pub mod sieve;
 pub mod smtp;
 
 pub use lanes::Lanes;

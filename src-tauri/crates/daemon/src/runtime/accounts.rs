@@ -94,6 +94,8 @@ struct Stored {
     submission: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trash: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    filters: Option<String>,
     token_endpoint: Option<String>,
     credential: String,
 }
@@ -101,8 +103,8 @@ struct Stored {
 impl Stored {
     /// What the credential is sealed to: nothing of it can be edited without making the credential unreadable.
     fn origin(&self) -> String {
-        let submission = self.submission.iter().map(|url| format!(" {url}")).collect::<String>();
-        format!("{} {}{submission}", self.base_url, self.token_endpoint.as_deref().unwrap_or_default())
+        let others = self.submission.iter().chain(&self.filters).map(|url| format!(" {url}")).collect::<String>();
+        format!("{} {}{others}", self.base_url, self.token_endpoint.as_deref().unwrap_or_default())
     }
 }
 
@@ -144,6 +146,14 @@ impl Runtime {
                 return Err(RpcError::new(ErrorCode::InvalidParams, why));
             }
         };
+        let filters = match (&params.upstream.sieve, provider.protocol) {
+            (None, _) => None,
+            (Some(server), Protocol::Imap) => Some(server_url(&FILTERS, server, &credential)?),
+            (Some(_), Protocol::Http | Protocol::Dav) => {
+                let why = "upstream.sieve: only an account with the provider imap has mail filters";
+                return Err(RpcError::new(ErrorCode::InvalidParams, why));
+            }
+        };
         let token_endpoint = match &credential {
             Credential::OAuth2 { token_endpoint, .. } => Some(check_url("token_endpoint", token_endpoint)?.to_string()),
             Credential::Bearer { .. } | Credential::Password { .. } => None,
@@ -154,6 +164,7 @@ impl Runtime {
             base_url,
             submission,
             trash: None,
+            filters,
             token_endpoint,
             credential: kind.to_owned(),
         };
@@ -197,8 +208,8 @@ impl Runtime {
         let door = self.doors().http;
         let at_door = door.iter().map(|door| format!("{door}/{}", account.id));
         let own = [account.base_url.clone(), account.target.origin().to_string()];
-        let submission = account.target.submission().map(ToString::to_string);
-        own.into_iter().chain(submission).chain(at_door).chain(door.clone()).collect()
+        let others = account.target.submission().into_iter().chain(account.target.filters()).map(ToString::to_string);
+        own.into_iter().chain(others).chain(at_door).chain(door.clone()).collect()
     }
 
     /// Every account, without its credential.
@@ -213,6 +224,7 @@ impl Runtime {
                 origin: account.target.origin().to_string(),
                 sends_through: account.target.submission().map(ToString::to_string),
                 trash: super::lock(&account.trash).clone(),
+                filters_at: account.target.filters().map(ToString::to_string),
                 credential: account.credential.to_owned(),
                 failing: super::lock(&opened.failing).get(&account.id).cloned(),
                 sign_out_page: self
@@ -377,6 +389,10 @@ fn account(stored: &Stored, credential: Credential, kind: &'static str) -> Resul
         Some(url) => target.with_submission(url).map_err(invalid)?,
         None => target,
     };
+    let target = match &stored.filters {
+        Some(url) => target.with_filters(url).map_err(invalid)?,
+        None => target,
+    };
     Ok(Account {
         id: stored.id.clone(),
         provider: stored.provider.clone(),
@@ -437,6 +453,14 @@ const SUBMISSION: Spelling = Spelling {
     implicit: ("smtps", 465),
     starttls: ("smtp+starttls", 587),
     none: ("smtp", 587),
+};
+
+const FILTERS: Spelling = Spelling {
+    field: "upstream.sieve",
+    example: "imap.example.com",
+    implicit: ("sieves", 4190),
+    starttls: ("sieve+starttls", 4190),
+    none: ("sieve", 4190),
 };
 
 fn mail_url(server: Option<&MailServerParams>, credential: &Credential) -> Result<String, RpcError> {

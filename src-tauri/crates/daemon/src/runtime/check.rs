@@ -1,16 +1,18 @@
 //! A new account's credential, tried where it will be used, before anything is kept.
 //!
 //! ```text
-//!   account.add {check} ── the origin that the person named ──┬─ IMAP: a login, and one at the server that its mail is sent through
+//!   account.add {check} ── the origin that the person named ──┬─ IMAP: a login, and one at each server that it sends mail and changes filters through
 //!                                                             ├─ HTTP: the provider file's cheap read
 //!                                                             └─ CalDAV: a look at its top
 //! ```
 //! Each server of an account is tried by itself; what one of them refuses keeps the whole account out.
 
+use bytes::Bytes;
 use latch_core::call::Call;
 use latch_core::catalog::{Protocol, Provider};
 use latch_core::classify::dav::look::look;
 use latch_core::classify::imap::deed::command;
+use latch_core::classify::sieve::reading;
 use latch_core::guard::record;
 use latch_core::journal::{Commit, Kind};
 use latch_core::lease::Epoch;
@@ -81,11 +83,16 @@ impl Runtime {
         let can = opened.upstream.mail_capabilities(lease, &account.target, &call).await.map_err(refused)?;
         // The login is good; which mailbox is the Trash can be found out later, too.
         let _ = self.mail_server(opened, account, epoch, &can).await;
-        if account.target.submission().is_none() {
-            return Ok(());
+        if account.target.submission().is_some() {
+            let lease = opened.guard().lease_preview(&account.id, &call, epoch).map_err(|_| stopped())?;
+            opened.upstream.submission_check(lease, &account.target, &call).await.map_err(refused)?;
         }
-        let lease = opened.guard().lease_preview(&account.id, &call, epoch).map_err(|_| stopped())?;
-        opened.upstream.submission_check(lease, &account.target, &call).await.map_err(refused)
+        if account.target.filters().is_some() {
+            let call = reading("CAPABILITY", "", Vec::new(), Bytes::new()).ok_or_else(stopped)?;
+            let lease = opened.guard().lease_preview(&account.id, &call, epoch).map_err(|_| stopped())?;
+            opened.upstream.sieve(lease, &account.target, &call).await.map_err(refused)?;
+        }
+        Ok(())
     }
 
     async fn try_http(&self, opened: &Opened, account: &Account, epoch: Epoch, call: Call) -> Result<(), Refused> {

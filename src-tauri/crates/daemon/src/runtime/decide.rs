@@ -213,6 +213,7 @@ impl Runtime {
         };
         let epoch = permit.epoch();
         let submission = chosen.iter().flat_map(|(request, _)| &request.parts).any(|part| submits(&part.call));
+        let filters = chosen.as_ref().is_some_and(|(request, _)| super::sieve::is_about_filters(request));
         let recipients: Vec<String> = chosen.iter().flat_map(|(request, _)| reached(request)).collect();
         let get_it: Vec<String> = chosen.iter().flat_map(|(request, _)| getting(request)).collect();
         let left_out: Vec<String> = asked.into_iter().filter(|one| !get_it.contains(one)).collect();
@@ -247,6 +248,7 @@ impl Runtime {
             }
             Ok(answer) => answer,
             Err(failure) if submission => super::smtp::refused(&failure),
+            Err(failure) if filters => super::sieve::refused(&failure),
             Err(failure) if account.target.is_mail() => super::mail::refused(&failure),
             Err(failure) => {
                 let shape =

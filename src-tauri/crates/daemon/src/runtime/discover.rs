@@ -137,15 +137,19 @@ impl Runtime {
         if !spoke {
             return Ok(false);
         }
-        let (imap, smtp) = (of(Kind::Imap), of(Kind::Smtp));
-        let (imap, smtp) = tokio::join!(self.all(asking, Kind::Imap, &imap), self.all(asking, Kind::Smtp, &smtp));
+        let (imap, smtp, sieve) = (of(Kind::Imap), of(Kind::Smtp), of(Kind::Sieve));
+        let (imap, smtp, sieve) = tokio::join!(
+            self.all(asking, Kind::Imap, &imap),
+            self.all(asking, Kind::Smtp, &smtp),
+            self.all(asking, Kind::Sieve, &sieve)
+        );
         let first = |tried: Vec<(Server, Option<String>)>| {
             let good = tried.iter().position(|(_, problem)| problem.is_none()).unwrap_or(0);
             tried.into_iter().nth(good).map(|(server, problem)| found(server, domain, FoundBy::Domain, problem))
         };
         view.imap = first(imap);
         view.smtp = first(smtp);
-        view.sieve = of(Kind::Sieve).into_iter().next().map(|server| found(server, domain, FoundBy::Domain, None));
+        view.sieve = first(sieve);
         let url = |server: &Server| match server.port {
             443 => format!("https://{}", server.host),
             port => format!("https://{}:{port}", server.host),

@@ -102,6 +102,9 @@ impl Runtime {
         if request.parts.iter().any(|part| submits(&part.call)) {
             return self.execute_submission(account, permit, request).await;
         }
+        if super::sieve::is_about_filters(&request) {
+            return Box::pin(self.execute_filters(account, permit, request)).await;
+        }
         if account.target.is_mail() {
             return self.execute_mail(account, permit, request).await;
         }

@@ -48,6 +48,7 @@ mod phone;
 mod problem;
 mod read;
 mod refresh;
+mod sieve;
 mod smtp;
 mod starts;
 mod stop;

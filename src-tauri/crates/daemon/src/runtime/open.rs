@@ -70,6 +70,8 @@ pub struct Options {
     pub imap: Option<SocketAddr>,
     /// Where the submission door listens, likewise.
     pub smtp: Option<SocketAddr>,
+    /// Where the door to mail filters (ManageSieve) listens, likewise.
+    pub sieve: Option<SocketAddr>,
     /// A mail door whose port is taken stays closed and says so; otherwise the engine does not start.
     pub optional: bool,
     /// Which name server is asked for mail servers; the system's when absent.
@@ -117,7 +119,7 @@ pub enum StartError {
         "the {door} door can't listen on {address}: {why}. Choose another with --{} 127.0.0.1:PORT, or port 0 to pick a free one", door.to_lowercase()
     )]
     Listen {
-        /// `HTTP`, `IMAP` or `SMTP`.
+        /// `HTTP`, `IMAP`, `SMTP` or `Sieve`.
         door: &'static str,
         /// Where.
         address: SocketAddr,
@@ -145,6 +147,7 @@ pub struct Engine {
     listener: Option<TcpListener>,
     mail_listener: Option<TcpListener>,
     submission_listener: Option<TcpListener>,
+    filter_listener: Option<TcpListener>,
     control: Option<Control>,
 }
 
@@ -169,12 +172,14 @@ impl Engine {
         let mut warnings = options.warnings.clone();
         let mail_listener = mail_door("IMAP", options.imap, options.optional, &mut warnings).await?;
         let submission_listener = mail_door("SMTP", options.smtp, options.optional, &mut warnings).await?;
+        let filter_listener = mail_door("Sieve", options.sieve, options.optional, &mut warnings).await?;
         let control = Control::bind(taken.path())?;
         let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|one| one.local_addr().ok());
         let doors = DoorsView {
             http: address(&listener).map(|address| format!("http://{address}")),
             imap: address(&mail_listener).map(|address| address.to_string()),
             smtp: address(&submission_listener).map(|address| address.to_string()),
+            sieve: address(&filter_listener).map(|address| address.to_string()),
             control: Some(control.path().display().to_string()),
         };
         let runtime = Arc::new(Runtime {
@@ -202,7 +207,8 @@ impl Engine {
         } else {
             runtime.open().await?;
         }
-        Ok(Self { runtime, options, listener, mail_listener, submission_listener, control: Some(control) })
+        let control = Some(control);
+        Ok(Self { runtime, options, listener, mail_listener, submission_listener, filter_listener, control })
     }
 
     /// What the doors and channels share.
@@ -248,6 +254,14 @@ impl Engine {
             background.spawn(async move {
                 if let Err(error) = door::smtp::serve(listener, inside, connections).await {
                     tracing::error!(%error, "the SMTP door closed");
+                }
+            });
+        }
+        if let Some(listener) = self.filter_listener.take() {
+            let (inside, connections) = (Arc::clone(&runtime), runtime.connections().clone());
+            background.spawn(async move {
+                if let Err(error) = door::sieve::serve(listener, inside, connections).await {
+                    tracing::error!(%error, "the ManageSieve door closed");
                 }
             });
         }

@@ -219,6 +219,9 @@ impl Runtime {
         let account = opened.account(&undo.account).ok_or_else(|| {
             RpcError::new(ErrorCode::NotFound, "its account was removed: add it again to put this back")
         })?;
+        if undo::sieve::is_about_filters(&undo.entry) {
+            return Box::pin(self.put_back_filters(opened, undo, &account)).await;
+        }
         if account.target.is_mail() {
             return self.put_back_mail(opened, undo, &account).await;
         }
@@ -436,6 +439,7 @@ mod tests {
             http: None,
             imap: None,
             smtp: None,
+            sieve: None,
             optional: false,
             nameserver: None,
             roots: Vec::new(),

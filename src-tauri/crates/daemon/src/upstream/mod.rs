@@ -18,6 +18,7 @@ mod origin;
 mod pool;
 mod probe;
 pub mod scrub;
+pub mod sieve;
 pub mod smtp;
 mod tls;
 

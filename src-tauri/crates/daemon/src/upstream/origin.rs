@@ -28,6 +28,12 @@ pub(super) enum Scheme {
     SmtpStartTls,
     /// Submission: TLS from the first byte.
     Smtps,
+    /// Mail filters: plain, on this machine only.
+    Sieve,
+    /// Mail filters: TLS is agreed on before anything else is said, or nothing is.
+    SieveStartTls,
+    /// Mail filters: TLS from the first byte.
+    Sieves,
 }
 
 /// What is spoken there.
@@ -36,10 +42,11 @@ enum Kind {
     Web,
     Mailboxes,
     Submission,
+    Filters,
 }
 
 impl Scheme {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::Http,
         Self::Https,
         Self::Imap,
@@ -48,6 +55,9 @@ impl Scheme {
         Self::Smtp,
         Self::SmtpStartTls,
         Self::Smtps,
+        Self::Sieve,
+        Self::SieveStartTls,
+        Self::Sieves,
     ];
 
     const fn name(self) -> &'static str {
@@ -60,6 +70,9 @@ impl Scheme {
             Self::Smtp => "smtp",
             Self::SmtpStartTls => "smtp+starttls",
             Self::Smtps => "smtps",
+            Self::Sieve => "sieve",
+            Self::SieveStartTls => "sieve+starttls",
+            Self::Sieves => "sieves",
         }
     }
 
@@ -71,11 +84,21 @@ impl Scheme {
             Self::Imaps => 993,
             Self::Smtp | Self::SmtpStartTls => 587,
             Self::Smtps => 465,
+            Self::Sieve | Self::SieveStartTls | Self::Sieves => 4190,
         }
     }
 
     const fn is_encrypted(self) -> bool {
-        matches!(self, Self::Https | Self::ImapStartTls | Self::Imaps | Self::SmtpStartTls | Self::Smtps)
+        match self {
+            Self::Http | Self::Imap | Self::Smtp | Self::Sieve => false,
+            Self::Https
+            | Self::ImapStartTls
+            | Self::Imaps
+            | Self::SmtpStartTls
+            | Self::Smtps
+            | Self::SieveStartTls
+            | Self::Sieves => true,
+        }
     }
 
     const fn kind(self) -> Kind {
@@ -83,6 +106,7 @@ impl Scheme {
             Self::Http | Self::Https => Kind::Web,
             Self::Imap | Self::ImapStartTls | Self::Imaps => Kind::Mailboxes,
             Self::Smtp | Self::SmtpStartTls | Self::Smtps => Kind::Submission,
+            Self::Sieve | Self::SieveStartTls | Self::Sieves => Kind::Filters,
         }
     }
 }
@@ -134,6 +158,11 @@ impl Origin {
     /// The same for where mail is sent from (`smtps://user@host:465`).
     pub(super) fn submission(url: &str) -> Result<(Self, String), OriginError> {
         Self::with_user(url, Kind::Submission)
+    }
+
+    /// The same for where mail filters live (`sieve+starttls://user@host:4190`).
+    pub(super) fn filters(url: &str) -> Result<(Self, String), OriginError> {
+        Self::with_user(url, Kind::Filters)
     }
 
     fn with_user(url: &str, kind: Kind) -> Result<(Self, String), OriginError> {
@@ -211,6 +240,13 @@ impl fmt::Display for Origin {
     }
 }
 
+/// A server that an account has beside its first one.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) origin: Origin,
+    pub(super) user: String,
+}
+
 /// An account as the upstream sees it: where it is, what opens it, and the connections that are open to it.
 #[derive(Debug)]
 pub struct AccountTarget {
@@ -232,7 +268,11 @@ pub struct AccountTarget {
     /// Places for commands to a mail server: each has a connection of its own.
     pub(super) lines: tokio::sync::Semaphore,
     /// Where its mail is sent from.
-    pub(super) submission: Option<super::smtp::Server>,
+    pub(super) submission: Option<Server>,
+    /// Where its mail filters live.
+    pub(super) filters: Option<Server>,
+    /// Connections to that server that wait for the next command.
+    pub(super) filter_wires: Mutex<Vec<super::sieve::Wire>>,
 }
 
 impl AccountTarget {
@@ -268,13 +308,15 @@ impl AccountTarget {
             wires: Mutex::default(),
             lines: tokio::sync::Semaphore::new(super::imap::MOST_AT_ONCE),
             submission: None,
+            filters: None,
+            filter_wires: Mutex::default(),
         })
     }
 
     /// Also a submission server (`smtps://user@host:465`). The caller opened the credential for it, too.
     pub fn with_submission(self, url: &str) -> Result<Self, OriginError> {
         let (origin, user) = Origin::submission(url)?;
-        Ok(Self { submission: Some(super::smtp::Server { origin, user }), ..self })
+        Ok(Self { submission: Some(Server { origin, user }), ..self })
     }
 
     /// Where its mail is sent from, if it can send any.
@@ -287,6 +329,27 @@ impl AccountTarget {
     #[must_use]
     pub fn submission_user(&self) -> &str {
         self.submission.as_ref().map_or("", |server| &server.user)
+    }
+
+    /// Also a server for mail filters (`sieve+starttls://user@host:4190`). The caller opened the credential for it, too.
+    pub fn with_filters(self, url: &str) -> Result<Self, OriginError> {
+        let (origin, user) = Origin::filters(url)?;
+        Ok(Self { filters: Some(Server { origin, user }), ..self })
+    }
+
+    /// Where its mail filters live, if they are within reach.
+    #[must_use]
+    pub fn filters(&self) -> Option<&Origin> {
+        self.filters.as_ref().map(|server| &server.origin)
+    }
+
+    /// Whether a text holds what opens the account: no agent gets to see it then.
+    #[must_use]
+    pub fn is_told_in(&self, text: &[u8]) -> bool {
+        let within =
+            |secret: &str| !secret.is_empty() && text.windows(secret.len()).any(|part| part == secret.as_bytes());
+        let access = self.access();
+        access.is_some_and(|access| access.scrub().text(text).is_some()) || self.credential.secrets().any(within)
     }
 
     /// What its credential is sealed with.
@@ -365,6 +428,19 @@ mod tests {
         }
         assert!(Origin::mail("smtps://me@x").is_err());
         assert!(Origin::parse("smtps://x").is_err());
+    }
+
+    #[test]
+    fn servers_of_mail_filters() {
+        let found = |url: &str| Origin::filters(url).ok().map(|(origin, user)| (origin.to_string(), user));
+        let is = |origin: &str, user: &str| Some((origin.to_owned(), user.to_owned()));
+        assert_eq!(found("sieve+starttls://me@mail.b.example"), is("sieve+starttls://mail.b.example:4190", "me"));
+        assert_eq!(found("sieves://a%40b.example@mail.b.example:1"), is("sieves://mail.b.example:1", "a@b.example"));
+        assert_eq!(found("sieve://me@127.0.0.1:4190"), is("sieve://127.0.0.1:4190", "me"));
+        for bad in ["sieve://me@mail.b.example", "sieves://me:secret@x", "smtps://me@x", "https://x", "sieves://x/y"] {
+            assert_eq!(found(bad), None, "{bad}");
+        }
+        assert!(Origin::mail("sieves://me@x").is_err() && Origin::submission("sieves://me@x").is_err());
     }
 
     #[test]

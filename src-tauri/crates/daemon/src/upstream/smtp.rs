@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use super::http::not_permitted;
-use super::origin::{Origin, Scheme};
+use super::origin::{Scheme, Server};
 use super::pool::Stream;
 use super::{AccountTarget, Fault, Upstream, UpstreamError};
 use crate::vault::Credential;
@@ -44,13 +44,6 @@ pub struct Submitted {
     pub status: String,
     /// In its words.
     pub text: String,
-}
-
-/// Where an account's mail is sent from.
-#[derive(Debug)]
-pub(super) struct Server {
-    pub(super) origin: Origin,
-    pub(super) user: String,
 }
 
 impl Upstream {
@@ -133,7 +126,14 @@ impl Upstream {
                 }
                 talk(tls(stream).await?)
             }
-            Scheme::Http | Scheme::Https | Scheme::Imap | Scheme::ImapStartTls | Scheme::Imaps => {
+            Scheme::Http
+            | Scheme::Https
+            | Scheme::Imap
+            | Scheme::ImapStartTls
+            | Scheme::Imaps
+            | Scheme::Sieve
+            | Scheme::SieveStartTls
+            | Scheme::Sieves => {
                 return Err(Fault::NotPermitted.unsent());
             }
         };
@@ -231,12 +231,11 @@ impl From<Response<String>> for Submitted {
 
 /// Never with what we sent: servers have been seen to repeat it.
 fn scrubbed(account: &AccountTarget, answer: Submitted) -> Submitted {
-    let told = |text: &str| {
-        let access = account.access();
-        access.as_ref().is_some_and(|access| access.scrub().text(text.as_bytes()).is_some())
-            || account.credential.secrets().any(|secret| text.contains(secret))
-    };
-    if told(&answer.text) { Submitted { text: "(its words held the credential)".to_owned(), ..answer } } else { answer }
+    if account.is_told_in(answer.text.as_bytes()) {
+        Submitted { text: "(its words held the credential)".to_owned(), ..answer }
+    } else {
+        answer
+    }
 }
 
 struct Talk {

@@ -27,6 +27,8 @@ pub struct Wanted {
     pub imap: Option<MailServerParams>,
     /// The server that it sends mail through; found, if [`Wanted::imap`] is, when absent.
     pub smtp: Option<MailServerParams>,
+    /// The server of its mail filters; found, if [`Wanted::imap`] is, when absent.
+    pub sieve: Option<MailServerParams>,
     /// The user name there; found when absent.
     pub username: Option<String>,
     /// The login is not tried.
@@ -51,7 +53,7 @@ pub async fn add(client: &Client, terminal: &mut Terminal, wanted: Wanted) -> Re
         terminal.say("Nothing was added.\n");
         return Ok(None);
     };
-    let mut hosts: Vec<String> = [&params.upstream.imap, &params.upstream.smtp]
+    let mut hosts: Vec<String> = [&params.upstream.imap, &params.upstream.smtp, &params.upstream.sieve]
         .into_iter()
         .flatten()
         .map(|one| show::plain(&one.host))
@@ -114,37 +116,48 @@ async fn described(
     wanted: &Wanted,
 ) -> Result<Option<AccountAddParams>, CallError> {
     let (id, username, servers) = match (&wanted.id, &wanted.imap) {
-        (Some(id), Some(server)) => (id.clone(), wanted.address.clone(), Some((server.clone(), None))),
+        (Some(id), Some(server)) => (id.clone(), wanted.address.clone(), Some(Servers::of(server))),
         _ => {
             let domain = wanted.address.rsplit('@').next().unwrap_or_default();
             terminal.say(&format!("Looking for the mail servers of {}...\n", show::plain(domain)));
             let address = wanted.address.clone();
             let found = client.call(AccountDiscover, AccountDiscoverParams { address }).await?;
             let servers = match &wanted.imap {
-                Some(server) => Some((server.clone(), None)),
+                Some(server) => Some(Servers::of(server)),
                 None => chosen(terminal, &found).await,
             };
             (wanted.id.clone().unwrap_or(found.id), found.username, servers)
         }
     };
-    let Some((mut imap, smtp)) = servers else { return Ok(None) };
+    let Some(Servers { mut imap, smtp, sieve }) = servers else { return Ok(None) };
     imap.username = None;
     let smtp = wanted.smtp.clone().or(smtp);
+    let sieve = wanted.sieve.clone().or(sieve);
     let username = wanted.username.clone().unwrap_or(username);
     Ok(Some(AccountAddParams {
         id,
         provider: "imap".to_owned(),
-        upstream: UpstreamParams { imap: Some(imap), smtp, ..UpstreamParams::default() },
+        upstream: UpstreamParams { imap: Some(imap), smtp, sieve, ..UpstreamParams::default() },
         credential: CredentialParams::Password { username, password: Secret::default() },
         check: !wanted.untried,
     }))
 }
 
-/// The servers that the person agrees to, found or typed: for reading, and for sending if there is one; `None`: none.
-async fn chosen(
-    terminal: &mut Terminal,
-    found: &DiscoveredView,
-) -> Option<(MailServerParams, Option<MailServerParams>)> {
+/// The servers of a mailbox.
+struct Servers {
+    imap: MailServerParams,
+    smtp: Option<MailServerParams>,
+    sieve: Option<MailServerParams>,
+}
+
+impl Servers {
+    fn of(imap: &MailServerParams) -> Self {
+        Self { imap: imap.clone(), smtp: None, sieve: None }
+    }
+}
+
+/// The servers that the person agrees to, found or typed: for reading, and for sending and filters if there are any; `None`: none.
+async fn chosen(terminal: &mut Terminal, found: &DiscoveredView) -> Option<Servers> {
     terminal.say(&discovered(found));
     if matches!(found.password, PasswordKind::None | PasswordKind::OAuth) {
         return None;
@@ -157,20 +170,20 @@ async fn chosen(
                 MailServerParams { host, port, tls, username: None }
             };
             // What did not answer would only keep the account out.
-            let smtp = found.smtp.as_ref().filter(|server| server.problem.is_none());
-            return Some((params(server), smtp.map(params)));
+            let good = |server: &Option<FoundServer>| server.as_ref().filter(|one| one.problem.is_none()).map(params);
+            return Some(Servers { imap: params(server), smtp: good(&found.smtp), sieve: good(&found.sieve) });
         }
     }
     terminal.say("Then say the servers yourself; an empty line stops.\n");
     mail_servers(terminal).await
 }
 
-async fn mail_servers(terminal: &mut Terminal) -> Option<(MailServerParams, Option<MailServerParams>)> {
+async fn mail_servers(terminal: &mut Terminal) -> Option<Servers> {
     let host = needed(terminal, "Its IMAP server (imap.example.com): ").await?;
     let imap = mail_server(terminal, host).await?;
     let host = terminal.ask("The server that it sends mail through (smtp.example.com; Enter: it sends none): ").await?;
     let smtp = if host.is_empty() { None } else { Some(mail_server(terminal, host).await?) };
-    Some((imap, smtp))
+    Some(Servers { imap, smtp, sieve: None })
 }
 
 /// What was found, for a person who is about to trust it with a password.
@@ -199,9 +212,9 @@ pub fn discovered(found: &DiscoveredView) -> String {
     }
     // What did not answer gets no password.
     let asked = |server: &&FoundServer| server.outside && server.problem.is_none();
-    let smtp = found.smtp.as_ref().filter(asked);
+    let others = [&found.smtp, &found.sieve].into_iter().flatten().filter(asked);
     let outside: std::collections::BTreeSet<String> =
-        found.imap.iter().filter(|server| server.outside).chain(smtp).map(|server| show::plain(&server.host)).collect();
+        found.imap.iter().filter(|server| server.outside).chain(others).map(|server| show::plain(&server.host)).collect();
     if !outside.is_empty() {
         let are = if outside.len() > 1 { "are" } else { "is" };
         let _ = writeln!(
@@ -254,8 +267,8 @@ async fn asked(terminal: &mut Terminal) -> Option<AccountAddParams> {
         needed(terminal, "Provider (gmail, imap for any mail server, dav for calendars and contacts): ").await?;
     let is_mail = provider == "imap";
     let upstream = if is_mail {
-        let (imap, smtp) = mail_servers(terminal).await?;
-        UpstreamParams { imap: Some(imap), smtp, ..UpstreamParams::default() }
+        let Servers { imap, smtp, sieve } = mail_servers(terminal).await?;
+        UpstreamParams { imap: Some(imap), smtp, sieve, ..UpstreamParams::default() }
     } else {
         let base_url = if provider == "dav" {
             needed(terminal, "Where the calendars are (https://dav.example.com): ").await?

@@ -43,6 +43,9 @@ pub fn how(account: &AccountView, doors: &DoorsView) -> String {
     if let Some(smtp) = sending(account, doors) {
         text.push_str(&format!("; SMTP server {}, port {}", smtp.ip(), smtp.port()));
     }
+    if let Some(sieve) = filtering(account, doors) {
+        text.push_str(&format!("; ManageSieve server {}, port {}", sieve.ip(), sieve.port()));
+    }
     text.push_str(&format!(
         "; no encryption\n  user name {id}, password: an access token of the agent (latch token AGENT)\n"
     ));
@@ -130,6 +133,11 @@ fn quoted(text: &str) -> String {
 /// Where the account's mail is handed in, if it sends any.
 fn sending(account: &AccountView, doors: &DoorsView) -> Option<SocketAddr> {
     account.sends_through.as_ref().and_then(|_| place(doors.smtp.as_deref()))
+}
+
+/// Where the account's mail filters are changed, if they are within reach.
+fn filtering(account: &AccountView, doors: &DoorsView) -> Option<SocketAddr> {
+    account.filters_at.as_ref().and_then(|_| place(doors.sieve.as_deref()))
 }
 
 fn place(door: Option<&str>) -> Option<SocketAddr> {

@@ -22,7 +22,7 @@ use latch_ipc::contract::{
     HoldList, PanicCall, Remember, Scope, StatusCall, UndoResult, Verdict,
 };
 use latch_ipc::rpc::ErrorCode;
-use latch_ipc::view::{AskView, Class, HoldState, HoldView};
+use latch_ipc::view::{AskView, Class, HoldState, HoldView, Reversible};
 use latch_ipc::words::choices;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -314,11 +314,10 @@ impl Console {
                 self.question = Some(Question::Hold { hold, asked, all_seen });
             }
             Answer::Allow(allow) if hold.retype && (allow.forever || !hold.forever) => {
-                self.terminal.say(&format!(
-                    "{} can't be taken back. Type the number, {}, to confirm: ",
-                    show::act(&hold),
-                    hold.count
-                ));
+                let lost =
+                    if hold.reversible == Reversible::Yes && !allow.forever { "" } else { " can't be taken back" };
+                let (act, count) = (show::act(&hold), hold.count);
+                self.terminal.say(&format!("{act}{lost}. Type the number, {count}, to confirm: "));
                 self.question = Some(Question::Retype { hold, allow });
             }
             Answer::Allow(allow) => self.allow(&hold, allow, None).await,

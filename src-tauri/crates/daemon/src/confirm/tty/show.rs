@@ -120,13 +120,21 @@ pub fn hold(hold: &HoldView) -> String {
         }
     }
     for fact in &hold.facts {
-        line("", &format!("{}: {}", plain(&fact.label), plain(&fact.value)));
+        line("", &format!("{}: {}", plain(&fact.label), below(&fact.value)));
     }
     text.push_str(&rows(hold, 0, ROWS));
     if let Some(reason) = &hold.agent_reason {
         let _ = writeln!(text, "  The agent's own words, unchecked: \"{}\"", plain(reason));
     }
     text
+}
+
+/// A text of several lines begins on a line of its own, set in.
+fn below(text: &str) -> String {
+    if !text.trim_end().contains('\n') {
+        return plain(text.trim_end_matches('\n'));
+    }
+    text.lines().map(|line| format!("\n      {}", plain(line))).collect()
 }
 
 /// Rows `from..from + limit` of a hold, numbered from 1.
@@ -347,6 +355,7 @@ pub fn status(status: &StatusView) -> String {
         ("HTTP door", &status.doors.http),
         ("IMAP door", &status.doors.imap),
         ("SMTP door", &status.doors.smtp),
+        ("Sieve door", &status.doors.sieve),
         ("Control socket", &status.doors.control),
     ] {
         if let Some(door) = door {
@@ -421,6 +430,9 @@ pub fn accounts(accounts: &[AccountView]) -> String {
         );
         if let Some(server) = &account.sends_through {
             let _ = write!(text, ", sends through {}", plain(server));
+        }
+        if let Some(server) = &account.filters_at {
+            let _ = write!(text, ", filters at {}", plain(server));
         }
         match &account.failing {
             Some(why) => {

@@ -405,6 +405,7 @@ fn mail_programs_are_told_this() {
         http: Some("http://127.0.0.1:4711".to_owned()),
         imap: imap.map(str::to_owned),
         smtp: smtp.map(str::to_owned),
+        sieve: smtp.map(|_| "127.0.0.1:7190".to_owned()),
         control: None,
     };
     let account = |id: &str, provider: &str| AccountView {
@@ -413,6 +414,7 @@ fn mail_programs_are_told_this() {
         origin: "imaps://imap.example.net:993".to_owned(),
         sends_through: Some("smtps://smtp.example.net:465".to_owned()),
         trash: id.contains('.').then(|| "Gel&APY-scht".to_owned()),
+        filters_at: Some("sieve+starttls://imap.example.net:4190".to_owned()),
         credential: "password".to_owned(),
         failing: None,
         sign_out_page: None,

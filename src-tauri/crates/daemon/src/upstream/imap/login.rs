@@ -78,9 +78,14 @@ impl Upstream {
                 greeted(&mut wire).await?;
                 Ok(wire)
             }
-            Scheme::Http | Scheme::Https | Scheme::Smtp | Scheme::SmtpStartTls | Scheme::Smtps => {
-                Err(Fault::NotPermitted.unsent())
-            }
+            Scheme::Http
+            | Scheme::Https
+            | Scheme::Smtp
+            | Scheme::SmtpStartTls
+            | Scheme::Smtps
+            | Scheme::Sieve
+            | Scheme::SieveStartTls
+            | Scheme::Sieves => Err(Fault::NotPermitted.unsent()),
         }
     }
 

