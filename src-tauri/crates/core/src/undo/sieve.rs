@@ -171,6 +171,7 @@ mod tests {
         Stored {
             scripts: scripts.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect(),
             active: active.map(str::to_owned),
+            ..Stored::default()
         }
     }
 

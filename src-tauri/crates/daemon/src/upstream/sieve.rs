@@ -55,6 +55,20 @@ impl SieveAnswer {
     }
 }
 
+/// How long a whole answer may take.
+const WHOLE: Duration = Duration::from_secs(120);
+/// What a token costs besides its bytes.
+const PER_TOKEN: usize = 32;
+
+/// What a line takes of the room for an answer.
+fn price(tokens: &[Token]) -> usize {
+    let one = |token: &Token| match token {
+        Token::List(items) => price(items),
+        other => other.astring().map_or(0, <[u8]>::len),
+    };
+    tokens.iter().map(|token| one(token) + PER_TOKEN).sum::<usize>() + PER_TOKEN
+}
+
 impl Upstream {
     /// Makes the call that the lease permits, on a connection that no agent shares.
     pub async fn sieve(
@@ -262,16 +276,22 @@ impl Wire {
         }
     }
 
-    /// An answer to its end, at most `limit` bytes.
+    /// An answer to its end, at most `limit` bytes. Whoever drips it does not keep the command for ever.
     async fn answer(&mut self, limit: usize) -> Result<SieveAnswer, UpstreamError> {
+        match tokio::time::timeout(WHOLE, self.answer_within(limit)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Fault::Timeout { host: self.host.clone(), doing: "waiting for its answer" }.sent()),
+        }
+    }
+
+    async fn answer_within(&mut self, limit: usize) -> Result<SieveAnswer, UpstreamError> {
         let mut lines = Vec::new();
         let mut room = limit;
         loop {
             let before = room;
             match self.line(room).await? {
                 Line::Data(data) => {
-                    let size = data.iter().map(|token| token.astring().map_or(0, <[u8]>::len) + 1).sum::<usize>();
-                    room = before.saturating_sub(size);
+                    room = before.checked_sub(price(&data)).ok_or_else(|| self.too_large(limit))?;
                     lines.push(data);
                 }
                 Line::Status(status) if status.kind == Kind::Bye => {

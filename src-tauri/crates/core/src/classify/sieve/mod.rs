@@ -19,6 +19,7 @@ use std::str::FromStr as _;
 use bytes::Bytes;
 use http::Method;
 use similar::{ChangeTag, TextDiff};
+use unicode_normalization::UnicodeNormalization as _;
 
 pub use command::{Command, Refused, command_line, parse};
 pub use scan::{Effects, effects};
@@ -33,6 +34,8 @@ pub const MAX_SCRIPT: usize = 256 * 1024;
 const SCHEME: &str = "sieve:/";
 /// The most lines of a difference that are shown on each side.
 const MOST_LINES: usize = 1000;
+/// Texts with more lines than this together are shown as taken away and as new: finding what they share takes time that grows with the square.
+const MOST_COMPARED: usize = 3000;
 /// Stands before what a script does to mail that filing is not; front ends make it stand out.
 pub const LOOK_OUT: &str = "Look out";
 
@@ -72,11 +75,19 @@ pub struct Stored {
     pub scripts: BTreeMap<String, Vec<u8>>,
     /// The one that runs.
     pub active: Option<String>,
+    /// The names of all that there are.
+    pub names: Vec<String>,
 }
 
 impl Stored {
     fn text(&self, name: &str) -> Option<&[u8]> {
         self.scripts.get(name).map(Vec::as_slice)
+    }
+
+    /// Whether there is another script whose name some servers take for this one.
+    fn has_alike(&self, name: &str) -> bool {
+        let folded = fold(name);
+        self.names.iter().any(|known| known != name && fold(known) == folded)
     }
 
     fn is_active(&self, name: &str) -> bool {
@@ -138,6 +149,9 @@ impl Change {
             Self::Rename { to, .. } if !missing(to) => {
                 Some(Refused("(ALREADYEXISTS) \"There is a script of the new name already.\""))
             }
+            Self::Put { name: new, .. } | Self::Rename { to: new, .. } if stored.has_alike(new) => Some(Refused(
+                "(ALREADYEXISTS) \"A present script's name differs from this one in letter case or white space only, so servers may take them for the same. Use another name, or exactly that one.\"",
+            )),
             _ => None,
         }
     }
@@ -187,7 +201,9 @@ impl Change {
             soften: None,
             // What is stored belongs to it: the answer is about this difference.
             content: Digest::of(&[&call.digest().0, &stored.digest().0]),
-            opaque: after.is_some_and(|script| std::str::from_utf8(script).is_err()),
+            // Nobody can allow what nobody has seen.
+            opaque: after.is_some_and(|script| std::str::from_utf8(script).is_err())
+                || difference(before.unwrap_or_default(), after.unwrap_or_default()).0.len() > MOST_LINES,
         };
         Part { operation, call, params: Vec::new(), content_id: None }
     }
@@ -219,7 +235,7 @@ impl Change {
             }
             Self::Rename { name, to } => {
                 facts.push(fact("Script", &format!("{name} ({})", state(name))));
-                facts.push(fact("New name", to));
+                facts.push(fact("New name", &format!("{to} ({})", state(to))));
             }
             Self::Activate { name } => {
                 facts.push(fact("Runs from now on", name.as_deref().unwrap_or("no script")));
@@ -228,14 +244,15 @@ impl Change {
         }
         let known: Vec<String> = already.grave().into_iter().chain(already.filing()).collect();
         let will: Vec<String> = found.grave().into_iter().chain(found.filing()).collect();
-        let told = |words: Vec<String>| {
+        let filing = |words: Vec<String>| {
             let tell = |word: String| if known.contains(&word) { format!("{word}, as before") } else { word };
             words.into_iter().map(tell).collect::<Vec<_>>().join("\n")
         };
         let no_more: Vec<&str> = known.iter().filter(|word| !will.contains(word)).map(String::as_str).collect();
         for (label, text) in [
-            (LOOK_OUT, told(found.grave())),
-            ("What it does", told(found.filing())),
+            // With which mail, and whether under the same condition as before, its words do not tell.
+            (LOOK_OUT, found.grave().join("\n")),
+            ("What it does", filing(found.filing())),
             ("What it does no more", no_more.join("\n")),
         ] {
             if !text.is_empty() {
@@ -252,10 +269,17 @@ impl Change {
     }
 }
 
+/// A name without what servers are seen to leave out of a comparison (RFC 5804 section 1.6 wants Net-Unicode, so NFC).
+fn fold(name: &str) -> String {
+    name.nfkc().collect::<String>().trim().to_lowercase()
+}
+
 /// Who would get the person's mail.
 fn audience(found: &Effects) -> Option<Audience> {
+    let member =
+        |role: &'static str| move |address: &String| Member { address: address.clone(), role: role.to_owned() };
     let members: Vec<Member> =
-        found.redirects.iter().map(|address| Member { address: address.clone(), role: "forward".to_owned() }).collect();
+        found.redirects.iter().map(member("forward")).chain(found.notified.iter().map(member("notify"))).collect();
     let place = (found.answers || found.rejects || found.notifies).then(|| "everybody who writes".to_owned());
     (!members.is_empty() || place.is_some()).then_some(Audience { members, place })
 }
@@ -263,6 +287,11 @@ fn audience(found: &Effects) -> Option<Audience> {
 fn difference(before: &[u8], after: &[u8]) -> (Vec<String>, Vec<String>) {
     let (before, after) = (String::from_utf8_lossy(before), String::from_utf8_lossy(after));
     let (mut added, mut removed) = (Vec::new(), Vec::new());
+    if before.lines().count() + after.lines().count() > MOST_COMPARED {
+        let lines =
+            |text: &str| text.lines().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect();
+        return (lines(&after), lines(&before));
+    }
     for change in TextDiff::from_lines(&*before, &*after).iter_all_changes() {
         let line = change.value().trim_end().to_owned();
         match change.tag() {

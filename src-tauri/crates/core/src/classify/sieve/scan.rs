@@ -17,6 +17,8 @@ pub struct Effects {
     pub answers: bool,
     /// `notify`, `enotify`.
     pub notifies: bool,
+    /// Whom it notifies by mail.
+    pub notified: BTreeSet<String>,
     /// `execute`, `pipe`, `filter`: programs on the server.
     pub runs_programs: bool,
     /// Where mail is filed.
@@ -42,10 +44,11 @@ impl Effects {
             (self.discards, "Throws mail away"),
             (self.rejects, "Refuses mail, which tells its sender"),
             (self.answers, "Answers mail by itself"),
-            (self.notifies, "Sends notifications"),
+            (self.notifies && self.notified.is_empty(), "Sends notifications"),
             (self.runs_programs, "Runs programs on the mail server"),
         ];
         words.extend(fixed.into_iter().filter(|(does, _)| *does).map(|(_, word)| word.to_owned()));
+        words.extend(listed("Sends notifications to", &self.notified));
         words.extend(listed("Runs the script", &self.includes));
         words.extend(listed("Does what Latchstring does not know:", &self.others));
         words
@@ -86,6 +89,10 @@ fn note(statement: &[Token], found: &mut Effects) {
     let Some((Token::Word(action), args)) = statement.split_first() else { return };
     let strings = || args.iter().filter_map(Token::string).map(str::to_owned);
     let tagged = |tag: &str| args.iter().any(|one| matches!(one, Token::Tag(name) if name == tag));
+    // These are actions, and in some servers tests, too.
+    let runs =
+        |token: &Token| matches!(token, Token::Word(word) if matches!(word.as_str(), "execute" | "pipe" | "filter"));
+    found.runs_programs |= statement.iter().any(runs);
     match action.as_str() {
         "redirect" => {
             found.moves_away |= !tagged("copy");
@@ -94,9 +101,22 @@ fn note(statement: &[Token], found: &mut Effects) {
         "discard" => found.discards = true,
         "reject" | "ereject" => found.rejects = true,
         "vacation" => found.answers = true,
-        "notify" | "enotify" => found.notifies = true,
-        "execute" | "pipe" | "filter" => found.runs_programs = true,
+        "notify" | "enotify" => {
+            found.notifies = true;
+            let to = strings().filter_map(|text| {
+                let (scheme, rest) = text.split_once(':')?;
+                let address = rest.split('?').next().unwrap_or_default();
+                scheme.eq_ignore_ascii_case("mailto").then(|| address.to_owned())
+            });
+            found.notified.extend(to);
+        }
+        "execute" | "pipe" | "filter" => {}
+        "keep" => found.flags.extend(strings()),
         "fileinto" => {
+            // The last one names the mailbox, unless `:specialuse` says which first (RFC 8579).
+            if tagged("specialuse") {
+                found.files_into.extend(strings());
+            }
             found.files_into.extend(strings().next_back());
             if tagged("flags") {
                 found.flags.extend(strings().take(strings().count().saturating_sub(1)));
@@ -104,8 +124,8 @@ fn note(statement: &[Token], found: &mut Effects) {
         }
         "setflag" | "addflag" => found.flags.extend(strings()),
         "include" => found.includes.extend(strings()),
-        "keep" | "stop" | "require" | "removeflag" | "set" | "return" | "global" | "if" | "elsif" | "else"
-        | "foreverypart" | "break" => {}
+        "stop" | "require" | "removeflag" | "set" | "return" | "global" | "if" | "elsif" | "else" | "foreverypart"
+        | "break" => {}
         other => _ = found.others.insert(other.to_owned()),
     }
 }
@@ -174,7 +194,8 @@ impl Tokens<'_> {
             let end = self.text.find('\n').map_or(self.text.len(), |at| at + 1);
             let line = self.text.get(..end).unwrap_or_default();
             self.text = self.text.get(end..).unwrap_or_default();
-            if line.trim_end() == "." {
+            // Exactly that: a server reads `. ` as text.
+            if matches!(line, "." | ".\n" | ".\r\n") {
                 break;
             }
             text.push_str(line.strip_prefix('.').filter(|rest| rest.starts_with('.')).unwrap_or(line));

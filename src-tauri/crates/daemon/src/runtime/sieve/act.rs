@@ -19,6 +19,9 @@ use crate::runtime::undo::Undo;
 use crate::runtime::{Opened, Runtime};
 use crate::upstream::{Fault, UpstreamError};
 
+/// Why a change does not run that was decided about other scripts.
+pub(super) const CHANGED: &str = "the mail filters are no longer what they were when this was asked";
+
 impl Runtime {
     /// Runs a command to its end.
     pub(crate) async fn execute_filters(
@@ -39,9 +42,7 @@ impl Runtime {
         })?;
         // The protocol has no way to say "only if": this is as close before the command as it can be.
         if change.part(&now).operation.content != part.operation.content {
-            return Err(Failure::Changed(
-                "the mail filters are no longer what they were when this was asked".to_owned(),
-            ));
+            return Err(Failure::Changed(CHANGED.to_owned()));
         }
         let (undo_id, counter) = opened.guard().next_undo();
         let agent = permit.agent().to_owned();
@@ -80,6 +81,10 @@ impl Runtime {
             }
         }
         opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
+        if !nothing {
+            // What was answered before was about what ran before.
+            opened.guard().forget_answers(&account.id);
+        }
         match sent {
             Ok(sent) if sent.is_ok() => Ok(answer(&Response::passed(&sent.status, done(&change)))),
             Ok(sent) => Ok(answer(&Response::passed(&sent.status, "The mail server refused it, so nothing was done"))),

@@ -214,7 +214,12 @@ impl Runtime {
                 }
                 Some(State::Done | State::Expired) | None => {
                     let answer = super::lock(&opened.answers).get(id).cloned();
-                    return answer.map_or_else(nobody, |answer| act::response(&answer));
+                    let response = answer.map_or_else(nobody, |answer| act::response(&answer));
+                    if response.wire().starts_with(b"NO (TRYLATER)") || is_changed(&response) {
+                        // Surely not done: asking again is a new question.
+                        opened.guard().finish_unkept(id);
+                    }
+                    return response;
                 }
                 Some(State::Preparing | State::Open | State::Proposal | State::Running) => {}
             }
@@ -249,7 +254,8 @@ impl Runtime {
         let list = self.filters_read(account, epoch, "LISTSCRIPTS", "").await?;
         let list = listed(&list.lines).ok_or_else(odd)?;
         let active = list.iter().find(|(_, active)| *active).map(|(name, _)| name.clone());
-        let mut stored = Stored { active, ..Stored::default() };
+        let names = list.iter().map(|(name, _)| name.clone()).collect();
+        let mut stored = Stored { active, names, ..Stored::default() };
         for name in wanted(stored.active.as_deref()) {
             if list.iter().any(|(known, _)| *known == name) {
                 let answer = self.filters_read(account, epoch, "GETSCRIPT", &name).await?;
@@ -273,7 +279,8 @@ impl Runtime {
         self.note_filters(opened, account, &answer);
         let answer = answer.map_err(|error| match error.fault {
             Fault::Stopped => ReadError::Stopped,
-            _ => ReadError::Upstream(Arc::new(error)),
+            // A look that broke off has changed nothing.
+            _ => ReadError::Upstream(Arc::new(UpstreamError { sent: false, ..error })),
         })?;
         if answer.is_ok() {
             return Ok(answer);
@@ -298,7 +305,7 @@ impl Runtime {
 fn told(account: &Account, call: &Call, answer: Result<SieveAnswer, UpstreamError>) -> Response {
     let answer = match answer {
         Ok(answer) => answer,
-        Err(error) => return act::unreached(&error),
+        Err(error) => return act::unreached(&UpstreamError { sent: false, ..error }),
     };
     if answer.status.kind != Kind::Ok {
         return Response::passed(&answer.status, "The mail server says no");
@@ -318,6 +325,11 @@ fn told(account: &Account, call: &Call, answer: Result<SieveAnswer, UpstreamErro
         }
         _ => Response::passed(&answer.status, "Yes"),
     }
+}
+
+/// Whether it did not run because what it was about had changed.
+fn is_changed(response: &Response) -> bool {
+    String::from_utf8_lossy(response.wire()).contains(act::CHANGED)
 }
 
 fn stopped() -> Response {

@@ -33,7 +33,10 @@ impl Runtime {
                 result.restored = all;
                 result.notes.push("It was as before already.".to_owned());
             }
-            Back::Left(why) => result.not_restored.extend(left(why)),
+            Back::Left(why) => {
+                result.not_restored.extend(left(why));
+                failed.clone_from(&objects);
+            }
             Back::Calls(calls) => {
                 for call in calls {
                     if let Some(why) = self.filters_back(opened, account, &undo, &call).await? {
