@@ -390,8 +390,11 @@ async fn refused_by_rule(opened: &Opened, ruling: Ruling) -> Response {
             "What waits for the person already takes all the room there is. Nothing was done; try again when the person has decided",
         ),
         Ruling::Stopped => stopped(),
-        Ruling::Resolve | Ruling::LookUp(_) | Ruling::View | Ruling::Permit(_) | Ruling::Held { .. } => {
-            Response::no("", "It is not known what this is about. Nothing was done")
-        }
+        Ruling::Resolve
+        | Ruling::LookUp(_)
+        | Ruling::View
+        | Ruling::ReadFirst
+        | Ruling::Permit(_)
+        | Ruling::Held { .. } => Response::no("", "It is not known what this is about. Nothing was done"),
     }
 }
