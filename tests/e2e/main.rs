@@ -58,6 +58,7 @@ mod phone_api;
 mod recipients;
 #[cfg(unix)]
 mod removed;
+#[cfg(unix)]
 mod sieve;
 #[cfg(unix)]
 mod sieve_clients;

@@ -213,8 +213,13 @@ pub fn discovered(found: &DiscoveredView) -> String {
     // What did not answer gets no password.
     let asked = |server: &&FoundServer| server.outside && server.problem.is_none();
     let others = [&found.smtp, &found.sieve].into_iter().flatten().filter(asked);
-    let outside: std::collections::BTreeSet<String> =
-        found.imap.iter().filter(|server| server.outside).chain(others).map(|server| show::plain(&server.host)).collect();
+    let outside: std::collections::BTreeSet<String> = found
+        .imap
+        .iter()
+        .filter(|server| server.outside)
+        .chain(others)
+        .map(|server| show::plain(&server.host))
+        .collect();
     if !outside.is_empty() {
         let are = if outside.len() > 1 { "are" } else { "is" };
         let _ = writeln!(

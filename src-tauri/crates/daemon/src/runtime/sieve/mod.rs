@@ -82,6 +82,9 @@ impl Inside for Runtime {
                 _ => Response::bye("", "The access token is over: get a new one and log in again. Nothing was done"),
             };
         }
+        if !opened.still_has(&visitor.account) {
+            return Response::bye("", "The person removed this account: log in again. Nothing was done");
+        }
         let look = |verb: &str, name: &str, headers, body| reading(verb, name, headers, body);
         let call = match command {
             Command::Noop(tag) => return Response::noop(tag.as_deref()),
