@@ -38,6 +38,7 @@ mod imap_cut;
 mod imap_history;
 #[cfg(unix)]
 mod imap_mailboxes;
+mod imap_names;
 #[cfg(unix)]
 mod imap_tls;
 mod imap_wire;

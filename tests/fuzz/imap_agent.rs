@@ -201,7 +201,7 @@ fn change(asked: &Command) -> Option<(Deed, On)> {
         Command::Setting { verb, args } => {
             let args = written(&args);
             // The door refuses those.
-            if args.contains('\n') { None } else { on("", Deed::Setting { verb, args }) }
+            args.and_then(|args| on("", Deed::Setting { verb, args }))
         }
         _ => None,
     }
@@ -259,7 +259,7 @@ fn changes(deed: &Deed, on: &On, soft: bool, call: &Call) {
             *mailbox == on.mailbox && them == who && these == rights
         }
         (Command::Setting { verb: said, args: words }, Deed::Setting { verb, args }) => {
-            said == verb && written(words) == *args
+            said == verb && written(words).as_ref() == Some(args)
         }
         _ => false,
     };

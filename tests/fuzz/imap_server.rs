@@ -5,9 +5,8 @@
 
 use std::time::Duration;
 
-use latch_core::classify::imap::reply::{
-    JUNK, Status, TRASH, capabilities, fetched, found, item_of, listed, numbered, special,
-};
+use latch_core::classify::imap::reply::{Status, capabilities, fetched, found, item_of, listed, numbered};
+use latch_core::classify::imap::server::Server;
 use latch_core::classify::imap::token::{From, Piece, Token, encode, pieces, tokens};
 use latch_daemon::door::imap::Talk;
 use latch_daemon::door::imap::passing::{Broken, Opening, Passing, Through, tagged};
@@ -122,10 +121,14 @@ fn read(said: &[u8]) {
         let _ = fetched(line).map(|fetched| fetched.view());
         mailboxes.extend(listed(line));
         // What can be read can be written, and is the same then.
-        let again = pieces(&encode(line)).and_then(|pieces| tokens(&pieces, From::Upstream));
+        let again =
+            encode(line).and_then(|written| pieces(&written)).and_then(|pieces| tokens(&pieces, From::Upstream));
         assert_eq!(again.as_ref(), Some(line));
     }
-    let _ = (special(&mailboxes, "\\Trash", &TRASH), special(&mailboxes, "\\Junk", &JUNK));
+    let server = Server::of(&mailboxes, |_| true);
+    for name in &server.listed {
+        let _ = (server.is_trash(name), server.is_junk(name));
+    }
     let _ = numbered(said);
 }
 

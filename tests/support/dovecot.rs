@@ -51,26 +51,31 @@ impl std::fmt::Debug for Stored {
 impl Dovecot {
     /// Starts with so many messages in INBOX: every third unread, every tenth starred.
     pub async fn start(mails: usize) -> Self {
-        Self::start_as(mails, false, false, "").await
+        Self::start_as(mails, false, false, "", "").await
     }
 
     /// With mail filters, and with TLS or without. No mails.
     pub async fn with_filters(tls: bool) -> Self {
-        Self::start_as(0, tls, true, "").await
+        Self::start_as(0, tls, true, "", "").await
+    }
+
+    /// The same with every mailbox below `INBOX/`, also below `mail/` where nothing is listed, and forgiving to clients: servers that grew old are like this.
+    pub async fn start_below_inbox(mails: usize) -> Self {
+        Self::start_as(mails, false, false, "imap_client_workarounds = tb-extra-mailbox-sep", "INBOX/").await
     }
 
     /// The same with TLS.
     pub async fn with_tls(mails: usize) -> Self {
-        Self::start_as(mails, true, false, "").await
+        Self::start_as(mails, true, false, "", "").await
     }
 
     /// The same for a server that can't report changes (RFC 2177) and does not say what it stored where (RFC 4315).
     pub async fn start_plain(mails: usize) -> Self {
         let less = "imap_capability = IMAP4rev1 SASL-IR ID ENABLE UNSELECT NAMESPACE SPECIAL-USE ACL";
-        Self::start_as(mails, false, false, less).await
+        Self::start_as(mails, false, false, less, "").await
     }
 
-    async fn start_as(mails: usize, tls: bool, filters: bool, more: &str) -> Self {
+    async fn start_as(mails: usize, tls: bool, filters: bool, more: &str, prefix: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("latch-dovecot").tempdir().expect("a temporary folder");
         let (user, group) = account();
         let root = folder.path();
@@ -82,7 +87,7 @@ impl Dovecot {
         let tls_port = if tls { free_port() } else { 0 };
         let sieve_port = if filters { free_port() } else { 0 };
         let certificate = tls.then(|| certify(root));
-        let text = config(root, [port, tls_port, sieve_port], &user, &group, more);
+        let text = config(root, [port, tls_port, sieve_port], (&user, &group), more, prefix);
         std::fs::write(root.join("dovecot.conf"), text).expect("a file");
         fill(&root.join("mail").join(USER), mails);
         own(root, &user);
@@ -339,8 +344,23 @@ fn fill(home: &Path, mails: usize) {
     }
 }
 
-fn config(root: &Path, [port, tls_port, sieve_port]: [u16; 3], user: &str, group: &str, more: &str) -> String {
+fn config(
+    root: &Path,
+    [port, tls_port, sieve_port]: [u16; 3],
+    (user, group): (&str, &str),
+    more: &str,
+    prefix: &str,
+) -> String {
     let root = root.display();
+    // With a prefix it would be a folder of that name.
+    let inbox = if prefix.is_empty() { String::new() } else { format!(":INBOX={root}/mail/%u") };
+    let alias = if prefix.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "namespace alias {{\n  separator = /\n  prefix = mail/\n  hidden = yes\n  list = no\n  alias_for = {prefix}\n}}"
+        )
+    };
     let ssl = if tls_port == 0 {
         "ssl = no".to_owned()
     } else {
@@ -379,7 +399,7 @@ auth_mechanisms = plain login
 default_internal_user = {user}
 default_internal_group = {group}
 default_login_user = {user}
-mail_location = maildir:{root}/mail/%u:LAYOUT=fs
+mail_location = maildir:{root}/mail/%u:LAYOUT=fs{inbox}
 mail_plugins = acl quota
 first_valid_uid = 1
 mail_uid = {user}
@@ -406,6 +426,7 @@ userdb {{
 namespace inbox {{
   inbox = yes
   separator = /
+  prefix = {prefix}
   mailbox Trash {{
     auto = subscribe
     special_use = \\Trash
@@ -423,6 +444,7 @@ namespace inbox {{
     special_use = \\Archive
   }}
 }}
+{alias}
 service imap-login {{
   chroot =
   inet_listener imap {{

@@ -7,10 +7,16 @@ use serde_json::json;
 use super::{Change, Difference, Entry, Trace};
 use crate::call::Call;
 use crate::classify::imap::command::Mode;
-use crate::classify::imap::deed::{Deed, On, PROVIDER, Server, command, object, place_of};
+use crate::classify::imap::deed::{
+    Deed, On, PROVIDER, Server, command, mailbox_named, mailbox_object, object, place_of,
+};
+use crate::classify::imap::gmail;
 use crate::classify::imap::steps::{Step, moving, store};
 use crate::classify::imap::token::Token;
 use crate::operation::Part;
+
+/// The undo recipe of what changes Gmail's labels.
+const LABELS: &str = "labels";
 
 /// What was read of one message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +27,10 @@ pub struct Present {
     pub labels: BTreeSet<String>,
     /// A digest of its size and envelope, if both were read.
     pub print: Option<String>,
+    /// Its X-GM-MSGID: the same in every mailbox.
+    pub id: Option<u64>,
+    /// Where it was found, if not where it was looked for.
+    pub at: Option<String>,
 }
 
 /// What a deed is about to change, from what its messages are like before. `gone`: how softened or quarantined removals end.
@@ -31,14 +41,24 @@ pub fn entry(part: &Part, deed: &Deed, on: &On, before: &BTreeMap<u32, Present>,
         let one = |uid: &u32| Some(Change { object: id(*uid), difference: difference(*uid)? });
         on.uids.iter().filter_map(one).collect()
     };
-    let whole = |difference: Difference| vec![Change { object: on.mailbox.clone(), difference }];
+    let whole = |difference: Difference| vec![Change { object: mailbox_object(&on.mailbox), difference }];
     let moved = |uid: u32, mailbox: Option<&String>, marked: bool| {
         let print = before.get(&uid).and_then(|present| present.print.clone());
         let trace = mailbox.zip(print).map(|(mailbox, print)| Trace { mailbox: mailbox.clone(), print });
         Some(Difference::Moved { to: None, marked, trace })
     };
     let changes = match deed {
-        Deed::Store { mode, labels, words, .. } => each(&|uid| changed(before.get(&uid)?, *mode, *labels, words)),
+        Deed::Store { labels: false, .. } if *end != End::Plain => match end {
+            End::Trashed { mailbox } => each(&|uid| moved(uid, mailbox.as_ref(), false)),
+            End::Copied { .. } | End::Plain => each(&|_| Some(Difference::Copied)),
+        },
+        Deed::Store { mode, labels, words, .. } => {
+            each(&|uid| changed(&words_of(before.get(&uid)?, *labels, &on.mailbox), *mode, words))
+        }
+        Deed::Copy { to } if part.operation.undo.as_deref() == Some(LABELS) => {
+            let words: Vec<String> = gmail::label_of(to).into_iter().collect();
+            each(&|uid| changed(&words_of(before.get(&uid)?, true, &on.mailbox), Mode::Add, &words))
+        }
         Deed::Copy { .. } => Vec::new(),
         Deed::Move { to } => each(&|uid| moved(uid, Some(to), false)),
         Deed::Expunge => match end {
@@ -48,16 +68,19 @@ pub fn entry(part: &Part, deed: &Deed, on: &On, before: &BTreeMap<u32, Present>,
         },
         Deed::Create => whole(Difference::Created { marker: None }),
         Deed::Delete { .. } => match end {
-            End::Trashed { mailbox } => whole(Difference::Moved { to: mailbox.clone(), marked: false, trace: None }),
+            End::Trashed { mailbox } => {
+                let to = mailbox.as_deref().map(mailbox_object);
+                whole(Difference::Moved { to, marked: false, trace: None })
+            }
             End::Copied { subscribed } => {
                 let again = subscribed.then_some(Difference::Done).into_iter();
-                let again = again.map(|difference| Change { object: on.mailbox.clone(), difference });
+                let again = again.map(|difference| Change { object: mailbox_object(&on.mailbox), difference });
                 let messages = each(&|_| Some(Difference::Copied));
                 whole(Difference::Copied).into_iter().chain(again).chain(messages).collect()
             }
             End::Plain => Vec::new(),
         },
-        Deed::Rename { to } => whole(Difference::Moved { to: Some(to.clone()), marked: false, trace: None }),
+        Deed::Rename { to } => whole(Difference::Moved { to: Some(mailbox_object(to)), marked: false, trace: None }),
         Deed::Subscribe { .. } => whole(Difference::Done),
         Deed::SetAcl { who, .. } => match end {
             End::Trashed { mailbox: rights } => whole(Difference::Fields {
@@ -68,7 +91,14 @@ pub fn entry(part: &Part, deed: &Deed, on: &On, before: &BTreeMap<u32, Present>,
         },
         Deed::Setting { .. } => Vec::new(),
     };
-    (!changes.is_empty()).then(|| of(part, changes))
+    if changes.is_empty() {
+        return None;
+    }
+    let mut entry = of(part, changes);
+    // One that leaves its mailbox by losing its label is still known by this.
+    let known = |(uid, present): (&u32, &Present)| Some((id(*uid), present.id?.to_string()));
+    entry.params = before.iter().filter_map(known).collect();
+    Some(entry)
 }
 
 /// An entry with these changes.
@@ -100,8 +130,14 @@ pub enum End {
     },
 }
 
-fn changed(before: &Present, mode: Mode, labels: bool, words: &[String]) -> Option<Difference> {
-    let present = if labels { &before.labels } else { &before.flags };
+/// A message's flags or labels. Gmail does not tell the label of the mailbox that is open.
+fn words_of(present: &Present, labels: bool, mailbox: &str) -> BTreeSet<String> {
+    let own = gmail::label_of(mailbox).filter(|_| labels);
+    let words = if labels { &present.labels } else { &present.flags };
+    words.iter().cloned().chain(own).collect()
+}
+
+fn changed(present: &BTreeSet<String>, mode: Mode, words: &[String]) -> Option<Difference> {
     let has = |word: &String| present.iter().any(|one| one.eq_ignore_ascii_case(word));
     let named = |one: &String| words.iter().any(|word| word.eq_ignore_ascii_case(one));
     let added: Vec<String> = match mode {
@@ -128,6 +164,9 @@ pub fn arrived(
 ) -> Option<Entry> {
     let pairs: BTreeMap<u32, u32> = pairs.iter().copied().collect();
     let Some(mut entry) = entry else {
+        if !matches!(part.operation.undo.as_deref(), Some("copied" | "appended")) {
+            return None;
+        }
         let made = |uid: &u32| Change {
             object: object(to, uidvalidity, *uid),
             difference: Difference::Created { marker: None },
@@ -208,9 +247,10 @@ pub fn inverse(entry: &Entry, now: &BTreeMap<String, Present>, server: &Server) 
     let mut stores: BTreeMap<Store, Named> = BTreeMap::new();
     let mut moves: BTreeMap<Home, Named> = BTreeMap::new();
     let mut made: BTreeMap<(String, u32), Named> = BTreeMap::new();
-    let labels = entry.recipe == "labels";
+    let labels = entry.recipe == LABELS;
     for change in &entry.changes {
         let object = &change.object;
+        let name = || Token::text(mailbox_named(object));
         let mut leave = |why: &str| back.not_restored.push((object.clone(), why.to_owned()));
         match (&change.difference, place_of(object)) {
             (Difference::Set { added, removed, .. }, Some((mailbox, uidvalidity, uid))) => {
@@ -218,7 +258,15 @@ pub fn inverse(entry: &Entry, now: &BTreeMap<String, Present>, server: &Server) 
                     leave("it is not there any more");
                     continue;
                 };
-                let present = if labels { &present.labels } else { &present.flags };
+                let found = present.at.as_deref().and_then(place_of);
+                let (home, (mailbox, uidvalidity, uid)) = (mailbox, found.unwrap_or((mailbox, uidvalidity, uid)));
+                let away = server.is_trash(mailbox) || server.is_junk(mailbox);
+                if labels && away && found.is_some() && added.iter().any(|word| gmail::takes_away(word)) {
+                    let key = (mailbox.to_owned(), uidvalidity, home.to_owned(), false);
+                    moves.entry(key).or_default().push((uid, object.clone()));
+                    continue;
+                }
+                let present = words_of(present, labels, mailbox);
                 let off: Vec<String> = added.iter().filter(|word| present.contains(*word)).cloned().collect();
                 let on: Vec<String> = removed.iter().filter(|word| !present.contains(*word)).cloned().collect();
                 if off.is_empty() && on.is_empty() {
@@ -249,7 +297,10 @@ pub fn inverse(entry: &Entry, now: &BTreeMap<String, Present>, server: &Server) 
                 }
             },
             (Difference::Moved { to: Some(to), .. }, None) => {
-                whole(&mut back, object, "RENAME", &[Token::text(to.as_str()), Token::text(object.as_str())]);
+                whole(&mut back, object, "RENAME", &[Token::text(mailbox_named(to)), name()]);
+            }
+            (Difference::Created { .. }, Some(_)) if server.gmail && entry.recipe == "copied" => {
+                leave("on Gmail a copy is the message itself: take its label off there");
             }
             (Difference::Created { .. }, Some((mailbox, uidvalidity, uid))) => {
                 if now.contains_key(object) {
@@ -258,39 +309,32 @@ pub fn inverse(entry: &Entry, now: &BTreeMap<String, Present>, server: &Server) 
                     leave("it is not there any more");
                 }
             }
-            (Difference::Created { .. }, None) => whole(&mut back, object, "DELETE", &[Token::text(object.as_str())]),
+            (Difference::Created { .. }, None) => whole(&mut back, object, "DELETE", &[name()]),
             (Difference::Done, None) => {
                 let verb = if entry.action.ends_with(".subscribe") { "UNSUBSCRIBE" } else { "SUBSCRIBE" };
-                whole(&mut back, object, verb, &[Token::text(object.as_str())]);
+                whole(&mut back, object, verb, &[name()]);
             }
             (Difference::Fields { before, .. }, None) => {
                 for (who, rights) in before {
                     match rights.as_str() {
                         Some(rights) => {
-                            let args = [Token::text(object.as_str()), Token::text(who.as_str()), Token::text(rights)];
+                            let args = [name(), Token::text(who.as_str()), Token::text(rights)];
                             whole(&mut back, object, "SETACL", &args);
                         }
                         None => {
-                            whole(
-                                &mut back,
-                                object,
-                                "DELETEACL",
-                                &[Token::text(object.as_str()), Token::text(who.as_str())],
-                            );
+                            whole(&mut back, object, "DELETEACL", &[name(), Token::text(who.as_str())]);
                         }
                     }
                 }
             }
             // A mailbox that is gone is made again; copies are brought back by whoever holds the quarantine.
-            (Difference::Copied, None) => whole(&mut back, object, "CREATE", &[Token::text(object.as_str())]),
+            (Difference::Copied, None) => whole(&mut back, object, "CREATE", &[name()]),
             (Difference::Copied, Some(_)) => {}
             _ => leave("it is not known how to put this back"),
         }
     }
     for ((mailbox, uidvalidity, item, words), named) in stores {
-        let words = words
-            .iter()
-            .map(|word| if labels && !word.starts_with('\\') { Token::text(word.as_str()) } else { Token::atom(word) });
+        let words = words.iter().map(|word| if labels { gmail::written(word) } else { Token::atom(word) });
         let on = On { mailbox, uidvalidity: Some(uidvalidity), uids: named.iter().map(|(uid, _)| *uid).collect() };
         add(&mut back, &named, store(&on, item, words.collect(), None, true), false);
     }
@@ -302,7 +346,9 @@ pub fn inverse(entry: &Entry, now: &BTreeMap<String, Present>, server: &Server) 
         let on = On { mailbox, uidvalidity: Some(uidvalidity), uids: named.iter().map(|(uid, _)| *uid).collect() };
         // What an agent made and the person takes back goes to the Trash: the person may have written into it since.
         match &server.trash {
-            Some(trash) if !server.is_trash(&on.mailbox) => add(&mut back, &named, moving(&on, server, trash), false),
+            Some(trash) if !server.is_in_trash(&on.mailbox) => {
+                add(&mut back, &named, moving(&on, server, trash), false)
+            }
             _ => {
                 back.not_restored.extend(named.into_iter().map(|(_, object)| (object, "it is in the Trash".to_owned())))
             }

@@ -1,6 +1,7 @@
 //! An agent's command, understood or refused.
 
 use super::fetch;
+use super::gmail;
 use super::name::canonical;
 use super::search::is_search;
 use super::set::Set;
@@ -338,18 +339,15 @@ fn store(uid: bool, set: &Token, rest: &[Token]) -> Option<Command> {
         [] => return None,
         flags => flags,
     };
-    let words = if labels { listed.iter().map(label).collect::<Option<Vec<_>>>()? } else { words(listed).ok()? };
+    let words = if labels {
+        listed.iter().map(|one| gmail::label(one.astring()?)).collect::<Option<Vec<_>>>()?
+    } else {
+        words(listed).ok()?
+    };
     if words.is_empty() && mode != Mode::Replace {
         return None;
     }
     Some(Command::Store { uid, set: set_of(set)?, mode, silent, labels, words, unchanged_since })
-}
-
-/// A Gmail label. One with a backslash is the system's and goes over the wire as an atom, so it must be one.
-fn label(token: &Token) -> Option<String> {
-    let label = string(token)?;
-    let is_word = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    label.strip_prefix('\\').is_none_or(is_word).then_some(label)
 }
 
 fn other(verb: &str, args: &[Token]) -> Result<Command, Refused> {

@@ -7,8 +7,9 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 
 use super::command::Mode;
-use super::name::{INBOX, shown};
-use super::reply::SENT;
+use super::gmail;
+use super::name::{could_be_inbox, shown};
+pub use super::server::Server;
 use super::set::Set;
 use super::token::{Token, encode};
 use crate::call::{Call, CallBody, Digest};
@@ -52,59 +53,6 @@ const READING: [&str; 22] = [
     "GETQUOTAROOT",
     "GETQUOTA",
 ];
-
-/// What the server is like, as it says itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Server {
-    /// Where deleted mail goes.
-    pub trash: Option<String>,
-    /// Where spam goes.
-    pub junk: Option<String>,
-    /// Where the person's mail programs keep what was sent.
-    pub sent: Option<String>,
-    /// Between a mailbox and its children.
-    pub delimiter: Option<char>,
-    /// It has MOVE (RFC 6851).
-    pub moves: bool,
-    /// It has UIDPLUS (RFC 4315): it says where copies went, and expunges by UID.
-    pub uidplus: bool,
-}
-
-impl Server {
-    fn lies_in(&self, mailbox: &str, place: Option<&String>) -> bool {
-        place.is_some_and(|place| {
-            let below =
-                |delimiter: char| mailbox.strip_prefix(place.as_str()).is_some_and(|rest| rest.starts_with(delimiter));
-            mailbox == place || self.delimiter.is_some_and(below)
-        })
-    }
-
-    /// Whether a mailbox is the Trash or lies in it.
-    #[must_use]
-    pub fn is_trash(&self, mailbox: &str) -> bool {
-        self.lies_in(mailbox, self.trash.as_ref())
-    }
-
-    /// Whether it is where spam goes.
-    #[must_use]
-    pub fn is_junk(&self, mailbox: &str) -> bool {
-        self.lies_in(mailbox, self.junk.as_ref())
-    }
-
-    /// Whether it is where sent mail is kept, or could be taken for it by its name.
-    #[must_use]
-    pub fn is_sent(&self, mailbox: &str) -> bool {
-        let last = mailbox.rsplit(['/', '.', '\\']).next().unwrap_or(mailbox);
-        let own = self.delimiter.and_then(|delimiter| mailbox.rsplit(delimiter).next()).unwrap_or(mailbox);
-        let named = |name: &str| SENT.iter().any(|sent| sent.eq_ignore_ascii_case(name));
-        self.sent.as_deref() == Some(mailbox) || named(last) || named(own)
-    }
-
-    /// Whether a mailbox holds the one where sent mail is kept, or is it.
-    pub(super) fn holds_sent(&self, mailbox: &str) -> bool {
-        self.sent.as_deref().is_some_and(|sent| self.lies_in(sent, Some(&mailbox.to_owned())))
-    }
-}
 
 /// A change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,7 +131,19 @@ pub fn object(mailbox: &str, uidvalidity: u32, uid: u32) -> String {
     format!("{mailbox};{uidvalidity};{uid}")
 }
 
-/// Mailbox, UIDVALIDITY and UID of such an id.
+/// A mailbox's own id there. No message's id ends like this, whatever an agent calls a mailbox.
+#[must_use]
+pub fn mailbox_object(mailbox: &str) -> String {
+    format!("{mailbox};")
+}
+
+/// The mailbox of such an id.
+#[must_use]
+pub fn mailbox_named(object: &str) -> &str {
+    object.strip_suffix(';').unwrap_or(object)
+}
+
+/// Mailbox, UIDVALIDITY and UID of a message's id; `None` for a mailbox's.
 #[must_use]
 pub fn place_of(object: &str) -> Option<(&str, u32, u32)> {
     let mut parts = object.rsplitn(3, ';');
@@ -198,14 +158,14 @@ pub fn command(verb: &str, mailbox: Option<(&str, Option<u32>)>, args: &[Token])
         method: Method::from_str(&verb.replace(' ', "-")).ok()?,
         target: target(mailbox),
         headers: Vec::new(),
-        body: CallBody::Bytes(Bytes::from(encode(args))),
+        body: CallBody::Bytes(Bytes::from(encode(args)?)),
     })
 }
 
 /// The call of an APPEND whose mail passes through: what is known before its literal.
 #[must_use]
 pub fn append_call(mailbox: &str, args: &[Token], size: u64) -> Option<Call> {
-    let args = String::from_utf8(encode(args)).ok().filter(|args| !args.contains('\n'))?;
+    let args = String::from_utf8(encode(args)?).ok().filter(|args| !args.contains('\n'))?;
     Some(Call {
         method: Method::from_str(APPEND).ok()?,
         target: target(Some((mailbox, None))),
@@ -367,19 +327,25 @@ impl Deed {
     /// The operation that the Guard decides, with the deed inside.
     #[must_use]
     pub fn part(&self, on: &On, server: &Server) -> Part {
+        if let Self::Copy { to } = self
+            && server.gmail
+            && (server.is_trash(to) || server.is_junk(to))
+        {
+            return Self::Move { to: to.clone() }.part(on, server);
+        }
         let (name, class, verb, undo) = self.kind(on, server);
         let objects = match (on.uidvalidity, self) {
             (Some(_), Self::Delete { .. }) if on.uids.is_empty() => {
-                Objects::Listed { kind: "mailbox".to_owned(), ids: vec![on.mailbox.clone()] }
+                Objects::Listed { kind: "mailbox".to_owned(), ids: vec![mailbox_object(&on.mailbox)] }
             }
             (Some(uidvalidity), _) => Objects::Listed {
                 kind: "message".to_owned(),
                 ids: on.uids.iter().map(|uid| object(&on.mailbox, uidvalidity, *uid)).collect(),
             },
             (None, Self::Setting { .. }) => Objects::None,
-            (None, _) => Objects::Listed { kind: "mailbox".to_owned(), ids: vec![on.mailbox.clone()] },
+            (None, _) => Objects::Listed { kind: "mailbox".to_owned(), ids: vec![mailbox_object(&on.mailbox)] },
         };
-        let leaves = matches!(self, Self::Move { .. }) && on.mailbox == INBOX && class == Class::Modify;
+        let leaves = matches!(self, Self::Move { .. }) && could_be_inbox(&on.mailbox) && class == Class::Modify;
         let leaves = leaves || self.drops_inbox_label();
         let meters = if leaves { vec![Meter::LeaveInbox] } else { Vec::new() };
         let said = serde_json::to_vec(&(self, &On { uids: Vec::new(), ..on.clone() })).unwrap_or_default();
@@ -388,7 +354,9 @@ impl Deed {
         operation.facts = self.facts(on, server);
         operation.audience = self.audience();
         let softens = match self {
-            Self::Expunge | Self::Delete { .. } => server.trash.is_some() && !server.is_trash(&on.mailbox),
+            Self::Expunge | Self::Delete { .. } | Self::Store { .. } if class == Class::Destroy => {
+                server.trash.is_some() && !server.is_in_trash(&on.mailbox)
+            }
             _ => false,
         };
         operation.soften = softens.then(|| "trash".to_owned());
@@ -417,7 +385,7 @@ impl Deed {
         let only = |words: &[String], word: &str| matches!(words, [one] if one.eq_ignore_ascii_case(word));
         match self {
             Self::Store { labels: true, mode, words, .. } => {
-                let gone = has(words, "\\Trash") || has(words, "\\Spam") || has(words, "\\Junk");
+                let gone = words.iter().any(|word| gmail::takes_away(word));
                 if gone && *mode != Mode::Remove {
                     ("store", Class::Remove, "Trash", Some("labels"))
                 } else {
@@ -425,6 +393,9 @@ impl Deed {
                 }
             }
             Self::Store { mode, words, .. } => match mode {
+                Mode::Add | Mode::Replace if server.gmail && has(words, "\\Deleted") => {
+                    ("store", Class::Destroy, "Mark as deleted", Some("expunged"))
+                }
                 Mode::Add | Mode::Replace if has(words, "\\Deleted") => {
                     ("store", Class::Remove, "Mark as deleted", Some("flags"))
                 }
@@ -434,6 +405,11 @@ impl Deed {
                 Mode::Remove if only(words, "\\Flagged") => ("store", Class::Modify, "Unstar", Some("flags")),
                 Mode::Add | Mode::Remove | Mode::Replace => ("store", Class::Modify, "Change flags", Some("flags")),
             },
+            Self::Copy { to } if server.gmail => {
+                let labels = !server.is_trash(&on.mailbox) && !server.is_junk(&on.mailbox);
+                let label = gmail::label_of(to).filter(|_| labels);
+                ("copy", Class::Modify, "Copy", label.map(|_| "labels"))
+            }
             Self::Copy { .. } => ("copy", Class::Modify, "Copy", Some("copied")),
             Self::Move { to } if server.is_trash(to) => ("move", Class::Remove, "Trash", Some("moved")),
             Self::Move { to } if server.is_junk(to) => ("move", Class::Remove, "Mark as spam", Some("moved")),
@@ -444,7 +420,9 @@ impl Deed {
                 let verb = if on.uids.is_empty() { "Delete" } else { "Delete a mailbox of" };
                 ("delete", Class::Destroy, verb, Some("renamed"))
             }
-            Self::Rename { to } if server.is_trash(to) => ("rename", Class::Remove, "Trash", Some("renamed")),
+            // All that is in it and below it goes at once, however much that is: the same as its deletion.
+            Self::Rename { to } if server.is_trash(to) => ("rename", Class::Destroy, "Trash", Some("renamed")),
+            Self::Rename { to } if server.is_junk(to) => ("rename", Class::Destroy, "Mark as spam", Some("renamed")),
             Self::Rename { .. } => ("rename", Class::Modify, "Rename", Some("renamed")),
             Self::Subscribe { off: false } => ("subscribe", Class::Modify, "Subscribe to", Some("subscribed")),
             Self::Subscribe { off: true } => ("unsubscribe", Class::Modify, "Unsubscribe from", Some("subscribed")),
@@ -456,6 +434,9 @@ impl Deed {
 
     fn facts(&self, on: &On, server: &Server) -> Vec<Fact> {
         match self {
+            Self::Store { labels: false, .. } if self.kind(on, server).1 == Class::Destroy => {
+                vec![fact("On Gmail", "What is marked is removed at once, unless its settings say otherwise")]
+            }
             Self::Store { mode, words, .. } => {
                 let plain = self.kind(on, server).2 != "Change flags" && words.len() == 1 && *mode != Mode::Replace;
                 if plain {
@@ -471,13 +452,16 @@ impl Deed {
             }
             Self::Move { to } if server.is_trash(to) || server.is_junk(to) => Vec::new(),
             Self::Copy { to } | Self::Move { to } => vec![fact("From", &text(&on.mailbox)), fact("To", &text(to))],
-            Self::Rename { to } => vec![fact("New name", &text(to))],
+            Self::Rename { to } => vec![fact("Mailbox", &text(&on.mailbox)), fact("New name", &text(to))],
             Self::Delete { messages } => {
                 vec![fact("Mailbox", &text(&on.mailbox)), fact("Messages in it", &messages.to_string())]
             }
-            Self::SetAcl { rights: Some(rights), .. } => vec![fact("Rights", rights)],
+            Self::SetAcl { rights: Some(rights), .. } => {
+                vec![fact("Mailbox", &text(&on.mailbox)), fact("Rights", rights)]
+            }
             Self::Setting { verb, args } => vec![fact("Setting", &format!("{verb} {args}"))],
-            Self::SetAcl { rights: None, .. } | Self::Expunge | Self::Create | Self::Subscribe { .. } => Vec::new(),
+            Self::SetAcl { rights: None, .. } => vec![fact("Mailbox", &text(&on.mailbox))],
+            Self::Expunge | Self::Create | Self::Subscribe { .. } => Vec::new(),
         }
     }
 

@@ -11,10 +11,12 @@ pub mod capability;
 pub mod command;
 pub mod deed;
 mod fetch;
+pub mod gmail;
 pub mod name;
 pub mod reply;
 mod search;
 pub mod sent;
+pub mod server;
 pub mod set;
 pub mod steps;
 #[cfg(test)]
@@ -35,6 +37,7 @@ pub fn explained(command: &Command) -> Option<Operation> {
         delimiter: Some('/'),
         moves: true,
         uidplus: true,
+        ..Server::default()
     };
     let on =
         |mailbox: &str, uidvalidity: Option<u32>| On { mailbox: mailbox.to_owned(), uidvalidity, uids: Vec::new() };
@@ -64,7 +67,7 @@ pub fn explained(command: &Command) -> Option<Operation> {
             part(&Deed::SetAcl { who: who.clone(), rights: rights.clone() }, &on(mailbox, None))
         }
         Command::Setting { verb, args } => {
-            part(&Deed::Setting { verb: verb.clone(), args: steps::written(args) }, &on("", None))
+            part(&Deed::Setting { verb: verb.clone(), args: steps::written(args)? }, &on("", None))
         }
         Command::Append(append) => {
             let call = deed::append_call(&append.mailbox, &[], append.literal.size)?;

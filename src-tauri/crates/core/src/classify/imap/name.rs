@@ -6,6 +6,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 /// The one name whose case does not matter (RFC 9051 section 5.1).
 pub const INBOX: &str = "INBOX";
+/// What stands between a mailbox and its children on servers there are.
+const DELIMITERS: [char; 4] = ['/', '.', '\\', '|'];
 const MOST: usize = 1000;
 
 fn engine() -> Option<GeneralPurpose> {
@@ -27,13 +29,31 @@ pub fn canonical(wire: &[u8]) -> Option<String> {
     if text.chars().any(char::is_control) || wire_name(&text)? != name {
         return None;
     }
-    // `inbox/Sub` lies below INBOX whatever its case.
-    let head = name.get(..INBOX.len()).filter(|head| head.eq_ignore_ascii_case(INBOX));
-    match (head, name.as_bytes().get(INBOX.len())) {
-        (Some(_), None) => Some(INBOX.to_owned()),
-        (Some(_), Some(b'/' | b'.')) => Some(format!("{INBOX}{}", name.get(INBOX.len()..)?)),
-        _ => Some(name.to_owned()),
+    // No server's `a/` is anything but its `a`, and `./a` or `b/../a` may be that, too.
+    if name.ends_with('/') || (name.contains('/') && name.split('/').any(|part| matches!(part, "." | ".."))) {
+        return None;
     }
+    // `inbox/Sub` lies below INBOX whatever its case.
+    match below_inbox(name) {
+        Some("") => Some(INBOX.to_owned()),
+        // With a namespace `INBOX/`, `INBOX/` and `INBOX/INBOX` are the INBOX itself, and neither is listed.
+        Some(rest) if rest.len() == 1 || below_inbox(rest.get(1..)?).is_some() => None,
+        Some(rest) => Some(format!("{INBOX}{rest}")),
+        None => Some(name.to_owned()),
+    }
+}
+
+/// What follows INBOX in the name of the INBOX or of a mailbox below it, with the delimiter.
+fn below_inbox(name: &str) -> Option<&str> {
+    let (head, rest) = name.split_at_checked(INBOX.len())?;
+    let below = rest.chars().next().is_none_or(|first| DELIMITERS.contains(&first));
+    (head.eq_ignore_ascii_case(INBOX) && below).then_some(rest)
+}
+
+/// Whether a name could be one of the INBOX: its last part is that, below whatever a server puts before it.
+#[must_use]
+pub fn could_be_inbox(name: &str) -> bool {
+    name.rsplit(DELIMITERS).next().is_some_and(|last| last.eq_ignore_ascii_case(INBOX))
 }
 
 /// A wire name as text.

@@ -252,6 +252,7 @@ pub fn fetched(tokens: &[Token]) -> Option<Fetched> {
                 fetched.present.flags.retain(|flag| !flag.eq_ignore_ascii_case("\\Recent"));
             }
             "X-GM-LABELS" => fetched.present.labels = words(value),
+            "X-GM-MSGID" => fetched.present.id = value.number(),
             "INTERNALDATE" => fetched.date = value.nstring().map(std::borrow::Cow::into_owned),
             "RFC822.SIZE" => size = value.number(),
             "ENVELOPE" => fetched.envelope = value.items().map(<[Token]>::to_vec),
@@ -264,7 +265,8 @@ pub fn fetched(tokens: &[Token]) -> Option<Fetched> {
         }
     }
     if let (Some(size), Some(envelope)) = (size, &fetched.envelope) {
-        fetched.present.print = Some(Digest::of(&[&size.to_be_bytes(), &encode(envelope)]).to_string());
+        let envelope = encode(envelope);
+        fetched.present.print = envelope.map(|envelope| Digest::of(&[&size.to_be_bytes(), &envelope]).to_string());
     }
     Some(fetched)
 }
@@ -344,34 +346,3 @@ fn rfc3339(date: &str) -> Option<String> {
     }
     Some(format!("{year}-{month:02}-{day:02}T{time}{hours}:{minutes}"))
 }
-
-/// Which mailbox is used for what: RFC 6154 attributes first, then names that servers without them use.
-#[must_use]
-pub fn special(mailboxes: &[Listed], attribute: &str, names: &[&str]) -> Option<String> {
-    let marked = mailboxes.iter().find(|one| one.attributes.iter().any(|word| word.eq_ignore_ascii_case(attribute)));
-    let named = || {
-        let is = |listed: &&Listed, name: &str| {
-            let last =
-                listed.delimiter.and_then(|delimiter| listed.name.rsplit(delimiter).next()).unwrap_or(&listed.name);
-            last.eq_ignore_ascii_case(name)
-        };
-        names.iter().find_map(|name| mailboxes.iter().find(|listed| is(listed, name)))
-    };
-    marked.or_else(named).map(|one| one.name.clone())
-}
-
-/// Names of the Trash on servers that do not say which it is.
-pub const TRASH: [&str; 6] = ["Trash", "Deleted Items", "Deleted Messages", "Bin", "Papierkorb", "Corbeille"];
-/// The same for spam.
-pub const JUNK: [&str; 5] = ["Junk", "Spam", "Junk E-mail", "Bulk Mail", "Junk Email"];
-/// The same for what was sent.
-pub const SENT: [&str; 8] = [
-    "Sent",
-    "Sent Items",
-    "Sent Messages",
-    "Sent Mail",
-    "Sent-Mail",
-    "Gesendet",
-    "Gesendete Objekte",
-    "&AMk-l&AOk-ments envoy&AOk-s",
-];

@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn an_address_is_searched_for_as_one() {
-        let keys = String::from_utf8(encode(&search("bob@b.example").unwrap())).unwrap();
+        let keys = String::from_utf8(encode(&search("bob@b.example").unwrap()).unwrap()).unwrap();
         assert_eq!(keys, "UNDRAFT OR OR TO \"bob@b.example\" CC \"bob@b.example\" BCC \"bob@b.example\"");
         for odd in ["\"a b\"@c.example", "a", "a@b\" ALL \"", "-a@b.example", "a@b.example)"] {
             assert_eq!(search(odd), None, "{odd}");

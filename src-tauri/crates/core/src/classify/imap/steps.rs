@@ -2,6 +2,7 @@
 
 use super::command::Mode;
 use super::deed::{Deed, On, Server, chunks, command};
+use super::gmail;
 use super::token::{Token, encode};
 use crate::call::Call;
 
@@ -52,8 +53,20 @@ pub fn steps(deed: &Deed, on: &On, server: &Server, soft: bool, stamp: &str) -> 
                 (Mode::Remove, true) => "-X-GM-LABELS.SILENT",
                 (Mode::Replace, true) => "X-GM-LABELS.SILENT",
             };
-            let words: Vec<Token> = words.iter().map(|word| word_token(word, *labels)).collect();
-            store(on, item, words, *unchanged_since, true)
+            // Only on Gmail is a mark more than a mark.
+            let soft = soft && server.gmail && !labels;
+            let word = |word: &String| if *labels { gmail::written(word) } else { Token::atom(word) };
+            let kept = |one: &&String| !soft || !one.eq_ignore_ascii_case("\\Deleted");
+            let words: Vec<Token> = words.iter().filter(kept).map(word).collect();
+            if !soft {
+                return store(on, item, words, *unchanged_since, true);
+            }
+            // Where the mark alone may remove for ever (Gmail), the Trash takes its place.
+            let trash = server.trash.as_ref().ok_or(Unable::NoTrash)?;
+            let others = !words.is_empty() || *mode == Mode::Replace;
+            let mut all = if others { store(on, item, words, *unchanged_since, false)? } else { Vec::new() };
+            all.extend(moving(on, server, trash)?);
+            Ok(all)
         }
         Deed::Copy { to } => copies(on, "UID COPY", to, true),
         Deed::Move { to } => moving(on, server, to),
@@ -95,14 +108,10 @@ pub fn trashed(mailbox: &str, server: &Server, stamp: &str) -> Option<String> {
     Some(format!("{trash}{delimiter}{last}-{stamp}"))
 }
 
-fn word_token(word: &str, label: bool) -> Token {
-    if label && !word.starts_with('\\') { Token::text(word) } else { Token::atom(word) }
-}
-
-/// The arguments of a setting as they will go over the wire.
+/// The arguments of a setting as they will go over the wire, in one line.
 #[must_use]
-pub fn written(args: &[Token]) -> String {
-    String::from_utf8_lossy(&encode(args)).into_owned()
+pub fn written(args: &[Token]) -> Option<String> {
+    String::from_utf8(encode(args)?).ok().filter(|args| !args.contains(['\r', '\n']))
 }
 
 /// A change of flags on exactly these messages.

@@ -6,16 +6,20 @@ use proptest::prelude::*;
 use super::command::{Command, Mode, Refused, append, parse, tag};
 use super::deed::{Deed, On, Server, deed_of, is_whole, object, only_reads, opened, place_of, restrict, verb};
 use super::name::{canonical, shown, wire_name};
-use super::reply::{capabilities, fetched, found, listed, special, status, untagged};
+use super::reply::{Listed, capabilities, fetched, found, listed, status, untagged};
+use super::server::special;
 use super::set::Set;
 use super::steps::{Unable, steps};
 use super::token::{From, Piece, Token, announced, encode, may_announce, pieces, tokens};
-use super::{capability, explained};
+use super::{capability, explained, gmail};
 use crate::operation::{Class, Meter, Objects};
+
+mod gmail_means;
+mod mailboxes;
 
 /// Text with literals as `{n}` + CRLF inside, as one command.
 fn split(text: &str) -> Vec<Piece> {
-    pieces(text.as_bytes()).expect("well framed")
+    pieces(text.as_bytes()).unwrap_or_else(|| vec![Piece::Text(text.as_bytes().to_vec())])
 }
 
 fn read(text: &str) -> Result<Command, Refused> {
@@ -30,7 +34,18 @@ fn server() -> Server {
         delimiter: Some('/'),
         moves: true,
         uidplus: true,
+        ..Server::default()
     }
+}
+
+/// `name attribute attribute`
+fn lists(mailboxes: &[&str], delimiter: char) -> Vec<Listed> {
+    let one = |text: &&str| {
+        let mut words = text.split(' ');
+        let name = words.next().unwrap().replace('_', " ");
+        Listed { name, attributes: words.map(str::to_owned).collect(), delimiter: Some(delimiter) }
+    };
+    mailboxes.iter().map(one).collect()
 }
 
 fn inbox(uids: &[u32]) -> On {
@@ -40,12 +55,13 @@ fn inbox(uids: &[u32]) -> On {
 /// What `steps` would send, as text.
 fn sent(deed: &Deed, on: &On, server: &Server, soft: bool) -> Vec<String> {
     let steps = steps(deed, on, server, soft, "u1").expect("possible");
-    let text = |step: super::steps::Step| {
-        let crate::call::CallBody::Bytes(body) = &step.call.body else { panic!("streamed") };
-        let place = opened(&step.call).map(|(name, validity)| format!("[{name} {validity}] ")).unwrap_or_default();
-        format!("{place}{} {}", verb(&step.call).expect("a verb"), String::from_utf8_lossy(body))
-    };
-    steps.into_iter().map(text).collect()
+    steps.into_iter().map(|step| written_call(&step.call)).collect()
+}
+
+fn written_call(call: &crate::call::Call) -> String {
+    let crate::call::CallBody::Bytes(body) = &call.body else { panic!("streamed") };
+    let place = opened(call).map(|(name, validity)| format!("[{name} {validity}] ")).unwrap_or_default();
+    format!("{place}{} {}", verb(call).expect("a verb"), String::from_utf8_lossy(body))
 }
 
 #[test]
@@ -90,7 +106,8 @@ fn what_removes_and_what_does_not() {
     check("a EXPUNGE", Class::Destroy, &[]);
     check("a UID EXPUNGE 1:*", Class::Destroy, &[]);
     check("a DELETE Projects", Class::Destroy, &[]);
-    check("a RENAME Projects Trash/Projects", Class::Remove, &[]);
+    check("a RENAME Projects Trash/Projects", Class::Destroy, &[]);
+    check("a RENAME Projects Junk/Projects", Class::Destroy, &[]);
     check("a RENAME Projects Other", Class::Modify, &[]);
     check("a SETACL INBOX eve lrswipkxtea", Class::Share, &[]);
     check("a DELETEACL INBOX eve", Class::Share, &[]);
@@ -137,6 +154,13 @@ fn what_is_not_understood_has_no_way_upstream() {
         "a STORE 1 +FLAGS (\"\\\\Deleted\")",
         "a STORE 1 +FLAGS {8}\r\n\\Deleted",
         "a STORE 1 +FLAGS ()",
+        "a UID STORE 1:200 +X-GM-LABELS (\"\\\\Starred \\\\Trash\")",
+        "a UID STORE 1 +X-GM-LABELS (\\Foo)",
+        "a UID STORE 1 +X-GM-LABELS (\"\\\\\")",
+        "a UID STORE 1 +X-GM-LABELS (\"\")",
+        "a UID STORE 1 +X-GM-LABELS ({5}\r\na\nb\rc)",
+        "a UID STORE 1 +X-GM-LABELS ({55}\r\n\\a)\nx UID STORE 1:* +FLAGS (\\Deleted)\ny UID EXPUNGE 1:*)",
+        "a UID STORE 1 +X-GM-LABELS ({5}\r\ncaf\u{e9})",
         "a STORE 1 +FLAGZ (\\Deleted)",
         "a FETCH 1 (BODY[)",
         "a FETCH 1 BODY[SOMETHING]",
@@ -173,6 +197,26 @@ fn what_is_not_understood_has_no_way_upstream() {
     assert_eq!(tag(b"+ NOOP"), None);
     assert_eq!(tag(b"a\x01 NOOP"), None);
     assert_eq!(tag(b"a1.b-2 NOOP").as_deref(), Some("a1.b-2"));
+}
+
+#[test]
+fn a_label_is_sent_as_what_it_was_classified_as() {
+    let upstream = |command: &str| {
+        let Ok(Command::Store { mode, labels, words, .. }) = read(command) else { panic!("{command}") };
+        sent(&Deed::Store { mode, labels, words, unchanged_since: None }, &inbox(&[1]), &server(), false)
+    };
+    assert_eq!(
+        upstream("a UID STORE 1 +X-GM-LABELS (\"\\\\tRASH\" work \"a (b\" {3}\r\nc d)"),
+        ["[INBOX 7] UID STORE 1 +X-GM-LABELS.SILENT (\\Trash \"work\" \"a (b\" \"c d\")"]
+    );
+    assert!(gmail::needs(&read("a STORE 1 -X-GM-LABELS (work)").unwrap()));
+    assert!(gmail::needs(&read("a FETCH 1 (UID X-GM-MSGID)").unwrap()));
+    assert!(gmail::needs(&read("a SEARCH NOT (X-GM-RAW \"in:trash\")").unwrap()));
+    assert!(!gmail::needs(&read("a STORE 1 +FLAGS (work)").unwrap()));
+    // An upstream reads a bare line feed as the end of a command, too.
+    assert_eq!(pieces(b"1 +FLAGS (a)\nx NOOP ()"), None);
+    assert_eq!(encode(&[Token::atom("a)\nx NOOP (")]), None);
+    assert_eq!(encode(&[Token::atom("\\Starred \\Trash")]), None);
 }
 
 #[test]
@@ -251,6 +295,15 @@ fn names_have_one_spelling() {
     assert_eq!(canonical(b"&ZeVnLIqe-").as_deref(), Some("&ZeVnLIqe-"));
     assert_eq!(shown("&ZeVnLIqe-").as_deref(), Some("日本語"));
     assert_eq!(canonical(b"A&-B").as_deref(), Some("A&-B"));
+    assert_eq!(canonical(b"Acme Inc.").as_deref(), Some("Acme Inc."));
+    assert_eq!(canonical(b"INBOX.Inboxes").as_deref(), Some("INBOX.Inboxes"));
+    // Measured: Dovecot takes these for the INBOX where a namespace's prefix is `INBOX.` or `INBOX/`, or clients are to be got along with.
+    for inbox in ["INBOX/", "inbox.", "INBOX.INBOX", "Inbox/inbox", "INBOX.INBOX.Sub", "INBOX\\inbox", "inbox|INBOX"] {
+        assert_eq!(canonical(inbox.as_bytes()), None, "{inbox}");
+    }
+    for bad in ["a/", "./a", "a/../b", "..", "a/."].iter().filter(|name| name.contains('/')) {
+        assert_eq!(canonical(bad.as_bytes()), None, "{bad}");
+    }
     for bad in ["", "a*", "a%", "a\x00", "&AFQ-", "&", "&ZeVnLIqe", "&ZeVnLIqe=-", "&2D0-", "caf\u{e9}"] {
         assert_eq!(canonical(bad.as_bytes()), None, "{bad}");
     }
@@ -422,7 +475,7 @@ fn token() -> impl Strategy<Value = Token> {
 proptest! {
     #[test]
     fn what_is_written_is_read_the_same(all in proptest::collection::vec(token(), 1..5)) {
-        let written = encode(&all);
+        let written = encode(&all).unwrap();
         let pieces = pieces(&written).unwrap();
         prop_assert_eq!(tokens(&pieces, From::Agent), Some(all));
     }
@@ -434,10 +487,19 @@ proptest! {
         let parts = [Piece::Text(bytes.clone())];
         let _ = untagged(&parts);
         if let Some(all) = tokens(&parts, From::Agent) {
-            let again = pieces(&encode(&all)).unwrap();
+            let again = pieces(&encode(&all).unwrap()).unwrap();
             prop_assert_eq!(tokens(&again, From::Agent), Some(all));
         }
         let _ = parse(&parts);
+    }
+
+    #[test]
+    fn whatever_is_called_an_atom_stays_one_or_is_not_written(word in "[\\x00-\\x7f]{0,12}", next in "[a-z]{1,3}") {
+        let all = vec![Token::Atom(word), Token::List(vec![Token::Atom(next)])];
+        if let Some(written) = encode(&all) {
+            prop_assert!(!written.contains(&b'\n') && !written.contains(&b'\r'));
+            prop_assert_eq!(tokens(&pieces(&written).unwrap(), From::Agent), Some(all));
+        }
     }
 
     #[test]

@@ -332,28 +332,37 @@ fn has_section(word: &str) -> bool {
 }
 
 /// Writes tokens: strings quoted where that is possible, as literals otherwise. A literal is announced as one that waits; see [`pieces`].
+/// `None` if an atom in it would be read as anything but this one atom.
 #[must_use]
-pub fn encode(tokens: &[Token]) -> Vec<u8> {
+pub fn encode(tokens: &[Token]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    write(tokens, &mut out);
-    out
+    write(tokens, &mut out)?;
+    Some(out)
 }
 
-fn write(tokens: &[Token], out: &mut Vec<u8>) {
+/// Whether a word stands for itself without quotes: this is decided by what reads it.
+fn is_atom(word: &str) -> bool {
+    let alone = [Piece::Text(word.as_bytes().to_vec())];
+    matches!(tokens(&alone, From::Agent).as_deref(), Some([Token::Atom(same)]) if same == word)
+}
+
+fn write(tokens: &[Token], out: &mut Vec<u8>) -> Option<()> {
     for (index, token) in tokens.iter().enumerate() {
         if index > 0 {
             out.push(b' ');
         }
         match token {
-            Token::Atom(word) => out.extend_from_slice(word.as_bytes()),
+            Token::Atom(word) if is_atom(word) => out.extend_from_slice(word.as_bytes()),
+            Token::Atom(_) => return None,
             Token::Text(text) => write_text(text, out),
             Token::List(items) => {
                 out.push(b'(');
-                write(items, out);
+                write(items, out)?;
                 out.push(b')');
             }
         }
     }
+    Some(())
 }
 
 fn write_text(text: &[u8], out: &mut Vec<u8>) {
@@ -372,16 +381,17 @@ fn write_text(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Takes apart what [`encode`] wrote; `None` if it did not.
+/// Takes apart what [`encode`] wrote; `None` if it did not. A line break of any kind outside of a literal would begin another command.
 #[must_use]
 pub fn pieces(mut bytes: &[u8]) -> Option<Vec<Piece>> {
     let mut pieces = Vec::new();
+    let breaks = |line: &[u8]| line.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
     loop {
         let Some(end) = bytes.windows(2).position(|pair| pair == b"\r\n") else {
             pieces.push(Piece::Text(bytes.to_vec()));
-            return Some(pieces);
+            return (!breaks(bytes)).then_some(pieces);
         };
-        let line = bytes.get(..end)?;
+        let line = bytes.get(..end).filter(|line| !breaks(line))?;
         let literal = announced(line)?;
         let (from, size) = (end + 2, usize::try_from(literal.size).ok()?);
         pieces.push(Piece::Text(line.get(..literal.at)?.to_vec()));

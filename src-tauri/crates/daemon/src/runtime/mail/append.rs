@@ -58,6 +58,19 @@ impl MailSession {
         }
     }
 
+    /// An APPEND that was refused before anything was decided: its mail is read and dropped, where it comes anyway.
+    pub(super) async fn append_refused(
+        &mut self,
+        tag: &str,
+        append: &Append,
+        text: &str,
+        talk: &mut Talk,
+    ) -> io::Result<Next> {
+        talk.line(&format!("{tag} {text}"));
+        let skipped = append.literal.waits || talk.skip(append.literal).await?;
+        Ok(if skipped { Next::Command } else { Next::Close })
+    }
+
     async fn decided(&mut self, tag: &str, append: Append, talk: &mut Talk) -> io::Result<Stored> {
         let Append { mailbox, flags, date, literal } = append;
         if self.is_read_only() {

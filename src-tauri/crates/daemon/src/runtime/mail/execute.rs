@@ -32,6 +32,8 @@ const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
 /// What [`Present::print`] is made of.
 pub(super) const PRINT: [&str; 3] = ["UID", "RFC822.SIZE", "ENVELOPE"];
+/// What is read of messages on Gmail before and after their labels change.
+pub(super) const LABELS: [&str; 4] = ["UID", "FLAGS", "X-GM-LABELS", "X-GM-MSGID"];
 
 /// A message as the quarantine keeps it.
 #[derive(Serialize, Deserialize)]
@@ -205,7 +207,8 @@ impl Runtime {
         let server = self.mail_server_now(opened, account, epoch).await.map_err(Failure::Snapshot)?;
         let soft = part.operation.soften.is_some() && !permit.forever();
         let (undo_id, counter) = opened.guard().next_undo();
-        let destroys = part.operation.class == Class::Destroy && !soft;
+        // A mailbox that is renamed is still there with all that is in it.
+        let destroys = part.operation.class == Class::Destroy && !soft && !matches!(deed, Deed::Rename { .. });
         if let Deed::Delete { .. } = deed {
             self.is_as_shown(account, epoch, on, &server).await?;
         }
@@ -223,22 +226,26 @@ impl Runtime {
             // Copying takes its time.
             self.is_as_shown(account, epoch, on, &server).await?;
         }
+        let labels = part.operation.undo.as_deref() == Some("labels");
         let before = match deed {
-            Deed::Store { labels, .. } => {
-                let items: &[&str] = if *labels { &["UID", "FLAGS", "X-GM-LABELS"] } else { &["UID", "FLAGS"] };
+            Deed::Store { .. } | Deed::Copy { .. } if labels || (matches!(deed, Deed::Store { .. }) && !soft) => {
+                let items: &[&str] = if labels { &LABELS } else { &["UID", "FLAGS"] };
                 let found = self.mail_fetch(account, epoch, on, items).await.map_err(Failure::Snapshot)?;
                 found.into_iter().map(|(uid, fetched)| (uid, fetched.present)).collect()
             }
             // Where the answer to a move is lost, this is what its messages are found by.
-            Deed::Move { .. } | Deed::Expunge if soft || part.operation.class != Class::Destroy => {
+            Deed::Move { .. } | Deed::Expunge | Deed::Store { .. }
+                if soft || part.operation.class != Class::Destroy =>
+            {
                 let found = self.mail_fetch(account, epoch, on, &PRINT).await.map_err(Failure::Snapshot)?;
                 found.into_iter().map(|(uid, fetched)| (uid, fetched.present)).collect()
             }
             _ => BTreeMap::<u32, Present>::new(),
         };
         let end = match deed {
-            Deed::Expunge if soft => End::Trashed { mailbox: server.trash.clone() },
+            Deed::Expunge | Deed::Store { .. } if soft => End::Trashed { mailbox: server.trash.clone() },
             Deed::Expunge => End::Copied { subscribed },
+            Deed::Store { .. } if destroys => End::Copied { subscribed },
             Deed::Delete { .. } if soft => End::Trashed { mailbox: trashed(&on.mailbox, &server, &undo_id) },
             Deed::Delete { .. } => End::Copied { subscribed },
             Deed::SetAcl { who, .. } => End::Trashed {
@@ -252,7 +259,7 @@ impl Runtime {
         let entry = entry(part, deed, on, &before, &end);
         let undo = entry.map(|entry| Undo::new(&undo_id, &agent, &account.id, part, entry, opened.now()));
         let said = match (deed, soft) {
-            (Deed::Expunge, true) => "Moved to the Trash instead of being removed for ever",
+            (Deed::Expunge | Deed::Store { .. }, true) => "Moved to the Trash instead of being removed for ever",
             (Deed::Delete { .. }, true) => "The mailbox was moved to the Trash instead of being removed for ever",
             _ => "",
         };
@@ -321,7 +328,7 @@ impl Runtime {
         entry: &str,
     ) -> Result<On, Failure> {
         let copied = self.copy_mail(opened, account, epoch, on, entry).await;
-        let wanted = matches!(deed, Deed::Expunge);
+        let wanted = matches!(deed, Deed::Expunge | Deed::Store { .. });
         match copied {
             Ok(copied) if copied.uids.is_empty() && wanted => {
                 Err(Failure::Quarantine("these messages are not in the mailbox any more".to_owned()))

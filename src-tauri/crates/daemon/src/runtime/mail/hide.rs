@@ -6,7 +6,7 @@
 use std::io;
 
 use latch_core::classify::imap::deed::command;
-use latch_core::classify::imap::name::INBOX;
+use latch_core::classify::imap::name::could_be_inbox;
 use latch_core::classify::imap::reply::Kind;
 use latch_core::classify::imap::set::Set;
 use latch_core::classify::imap::token::Token;
@@ -38,7 +38,7 @@ impl MailSession {
             Anchor::Imap { everywhere: Some(everywhere), .. } => {
                 Some(vec![Token::atom("X-GM-MSGID"), Token::atom(everywhere.to_string())])
             }
-            Anchor::Imap { uidvalidity, uid, .. } => (selected.mailbox == INBOX
+            Anchor::Imap { uidvalidity, uid, .. } => (could_be_inbox(&selected.mailbox)
                 && selected.uidvalidity == *uidvalidity)
                 .then(|| vec![Token::atom("UID"), Token::atom(uid.to_string())]),
             Anchor::Api { .. } => None,

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use latch_core::call::Call;
-use latch_core::classify::imap::deed::{On, Server, chunks, command, object, place_of};
-use latch_core::classify::imap::name::{INBOX, canonical, shown};
+use latch_core::classify::imap::command::Command;
+use latch_core::classify::imap::deed::{On, Server, chunks, command, mailbox_named, object, place_of};
+use latch_core::classify::imap::name::{INBOX, shown};
 use latch_core::classify::imap::reply::{self, Content, Fetched, Listed};
+use latch_core::classify::imap::server::mailboxes;
 use latch_core::classify::imap::token::Token;
 use latch_core::lease::Epoch;
 use latch_core::operation::Request;
@@ -59,17 +61,9 @@ impl Runtime {
         let call = command("LIST", None, &args).ok_or(ReadError::Stopped)?;
         let answer = self.mail_read(account, epoch, &call).await?;
         let listed: Vec<Listed> = answer.untagged.iter().filter_map(|tokens| reply::listed(tokens)).collect();
-        let special = |attribute: &str, names: &[&str]| reply::special(&listed, attribute, names);
-        let trash = special("\\Trash", &reply::TRASH);
-        account.note_trash(trash.clone().filter(|name| canonical(name.as_bytes()).is_some()));
-        Ok(Server {
-            trash,
-            junk: special("\\Junk", &reply::JUNK),
-            sent: special("\\Sent", &reply::SENT),
-            delimiter: listed.iter().find_map(|one| one.delimiter),
-            moves: has("MOVE") || has("IMAP4REV2"),
-            uidplus: has("UIDPLUS") || has("IMAP4REV2"),
-        })
+        let server = Server::of(&listed, has);
+        account.note_trash(server.trash.clone());
+        Ok(server)
     }
 
     /// Messages with these items, chunk by chunk.
@@ -201,8 +195,10 @@ impl Runtime {
         let (places, mailboxes) = by_place(&objects);
         let mut failed = None;
         for mailbox in mailboxes {
-            let name = shown(&mailbox).unwrap_or_else(|| mailbox.clone());
-            let title = match self.mail_count(account, epoch, &mailbox).await {
+            let name = mailbox_named(&mailbox);
+            let counted = self.mail_count(account, epoch, name).await;
+            let name = shown(name).unwrap_or_else(|| name.to_owned());
+            let title = match counted {
                 Ok(1) => format!("{name} (1 message)"),
                 Ok(count) => format!("{name} ({count} messages)"),
                 // It does not exist yet, or can't be counted: its name says what it is about.
@@ -263,6 +259,36 @@ fn by_place<'a>(objects: impl IntoIterator<Item = &'a String>) -> (Places, Vec<S
 }
 
 impl MailSession {
+    /// What the server is like now: others make, rename and remove mailboxes, too, and so does this agent on other connections.
+    pub(super) async fn renew(&mut self) -> Result<(), String> {
+        let runtime = Arc::clone(&self.runtime);
+        let opened = runtime.opened().ok_or_else(|| "stopped".to_owned())?;
+        let server = runtime.mail_server(opened, &self.account, self.session.epoch, &self.wire.capabilities).await;
+        self.server = server.map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// Why a command goes nowhere that names a mailbox otherwise than the server lists it. Of what its grant does not reach an agent hears nothing here.
+    pub(super) async fn astray(&mut self, command: &Command) -> Option<String> {
+        if self.server.reaches(command).is_ok() {
+            return None;
+        }
+        let granted = |name: &&str| {
+            self.runtime.opened().is_some_and(|opened| {
+                let now = opened.now();
+                opened.guard().reaches(&self.session, &self.account.id, name, now)
+            })
+        };
+        let (there, made) = mailboxes(command);
+        if !there.iter().chain(&made).all(granted) {
+            return None;
+        }
+        match self.renew().await {
+            Ok(()) => self.server.reaches(command).err().map(str::to_owned),
+            Err(why) => Some(format!("NO [UNAVAILABLE] {why}")),
+        }
+    }
+
     /// What is in a mailbox, or why it can't be deleted.
     pub(super) async fn content(&self, mailbox: &str) -> Result<Content, String> {
         let (account, epoch) = (&self.account, self.session.epoch);

@@ -5,6 +5,7 @@ use std::io;
 use latch_core::classify::imap::capability;
 use latch_core::classify::imap::command::Command;
 use latch_core::classify::imap::deed::{Deed, On, command, object, reading};
+use latch_core::classify::imap::gmail;
 use latch_core::classify::imap::name::INBOX;
 use latch_core::classify::imap::reply::{Content, Kind, Status};
 use latch_core::classify::imap::set::Set;
@@ -32,6 +33,15 @@ impl MailSession {
             ));
             talk.line("* BYE [UNAVAILABLE] Log in again with a new access token");
             return Ok(Next::Close);
+        }
+        if gmail::needs(&command) && !self.wire.capabilities.iter().any(|one| one == gmail::CAPABILITY) {
+            return Self::told(talk, tag, "BAD This mail server has no X-GM-EXT-1: CAPABILITY says what there is");
+        }
+        if let Some(text) = self.astray(&command).await {
+            return match command {
+                Command::Append(append) => self.append_refused(tag, &append, &text, talk).await,
+                _ => Self::told(talk, tag, &text),
+            };
         }
         match command {
             Command::Capability => {
@@ -111,14 +121,13 @@ impl MailSession {
                 self.on_mailbox(tag, Deed::SetAcl { who, rights }, mailbox, talk).await
             }
             Command::Setting { verb, args } => {
-                let args = written(&args);
-                if args.contains('\n') {
+                let Some(args) = written(&args) else {
                     return Self::told(
                         talk,
                         tag,
                         "BAD Latchstring does not understand this command, so it went nowhere",
                     );
-                }
+                };
                 self.on_mailbox(tag, Deed::Setting { verb, args }, String::new(), talk).await
             }
         }
@@ -302,6 +311,12 @@ impl MailSession {
         if uids.len() > MOST {
             return Self::told(talk, tag, TOO_MANY);
         }
+        // What a flag means hangs on no mailbox.
+        if !matches!(deed, Deed::Store { .. })
+            && let Err(why) = self.renew().await
+        {
+            return Self::told(talk, tag, &format!("NO [UNAVAILABLE] {why}"));
+        }
         let on = On { mailbox: selected.mailbox, uidvalidity: Some(selected.uidvalidity), uids };
         let part = deed.part(&on, &self.server);
         let answer = match self.ruled(tag, part, talk).await? {
@@ -344,6 +359,9 @@ impl MailSession {
         if uids.len() > MOST {
             return Self::told(talk, tag, "NO [LIMIT] More than 10000 messages are in it: move them elsewhere first");
         }
+        if let Err(why) = self.renew().await {
+            return Self::told(talk, tag, &format!("NO [UNAVAILABLE] {why}"));
+        }
         let messages = u32::try_from(uids.len()).unwrap_or(u32::MAX);
         let on = On { mailbox, uidvalidity: Some(uidvalidity), uids };
         self.on_whole(tag, Deed::Delete { messages }, &on, talk).await
@@ -351,6 +369,9 @@ impl MailSession {
 
     /// A change of a mailbox itself.
     async fn on_mailbox(&mut self, tag: &str, deed: Deed, mailbox: String, talk: &mut Talk) -> io::Result<Next> {
+        if let Err(why) = self.renew().await {
+            return Self::told(talk, tag, &format!("NO [UNAVAILABLE] {why}"));
+        }
         self.on_whole(tag, deed, &On { mailbox, uidvalidity: None, uids: Vec::new() }, talk).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use latch_core::classify::imap::deed::{On, append_call, command, object, place_of};
+use latch_core::classify::imap::deed::{On, Server, append_call, command, mailbox_named, object, place_of};
 use latch_core::classify::imap::reply::{Status, found};
 use latch_core::classify::imap::steps::store;
 use latch_core::classify::imap::token::Token;
@@ -13,7 +13,7 @@ use latch_core::undo::{Change, Difference};
 use latch_ipc::contract::{NotRestored, UndoResult};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 
-use super::execute::{Kept, PRINT};
+use super::execute::{Kept, LABELS, PRINT};
 use crate::runtime::accounts::Account;
 use crate::runtime::read::ReadError;
 use crate::runtime::stop::storage;
@@ -39,12 +39,13 @@ impl Runtime {
         let epoch = opened.gate.current();
         let server = self.mail_server_now(opened, account, epoch).await.map_err(failed)?;
         let undo = self.found_again(account, epoch, undo).await.map_err(failed)?;
-        let now = self.present(account, epoch, &undo).await.map_err(failed)?;
+        let mut now = self.present(account, epoch, &undo).await.map_err(failed)?;
+        self.elsewhere(account, epoch, &undo, &server, &mut now).await.map_err(failed)?;
         let back = inverse(&undo.entry, &now, &server);
         let changed: Vec<String> = undo.entry.changes.iter().map(|change| change.object.clone()).collect();
         let agents = self.brings_back_agents(opened, &undo, &changed).await?;
         let mut result = UndoResult::default();
-        let told = |(object, why): (String, String)| NotRestored { object, why };
+        let told = |(object, why): (String, String)| NotRestored { object: told_as(&object), why };
         result.not_restored.extend(back.not_restored.into_iter().map(told));
         let mut restored: BTreeSet<String> = BTreeSet::new();
         let mut failing: BTreeSet<String> = BTreeSet::new();
@@ -58,9 +59,9 @@ impl Runtime {
                 continue;
             }
             if let Some(why) = self.is_not_empty(account, epoch, &undo, &one).await {
-                result
-                    .not_restored
-                    .extend(one.objects.into_iter().map(|object| NotRestored { object, why: why.clone() }));
+                result.not_restored.extend(
+                    one.objects.into_iter().map(|object| NotRestored { object: told_as(&object), why: why.clone() }),
+                );
                 continue;
             }
             let (why, answer) = self.back_step(opened, account, &undo, &one).await?;
@@ -78,9 +79,11 @@ impl Runtime {
                 (why, _) => {
                     let why = why.unwrap_or_default();
                     failing.extend(one.objects.iter().cloned());
-                    result
-                        .not_restored
-                        .extend(one.objects.into_iter().map(|object| NotRestored { object, why: why.clone() }));
+                    result.not_restored.extend(
+                        one.objects
+                            .into_iter()
+                            .map(|object| NotRestored { object: told_as(&object), why: why.clone() }),
+                    );
                 }
             }
         }
@@ -211,7 +214,7 @@ impl Runtime {
         undo: &Undo,
     ) -> Result<BTreeMap<String, Present>, ReadError> {
         let labels = undo.entry.recipe == "labels";
-        let items: &[&str] = if labels { &["UID", "FLAGS", "X-GM-LABELS"] } else { &["UID", "FLAGS"] };
+        let items: &[&str] = if labels { &LABELS } else { &["UID", "FLAGS"] };
         let mut now = BTreeMap::new();
         for ((mailbox, uidvalidity), uids) in whereabouts(&undo.entry) {
             let on = On { mailbox: mailbox.clone(), uidvalidity: Some(uidvalidity), uids };
@@ -227,6 +230,43 @@ impl Runtime {
         Ok(now)
     }
 
+    /// What left its mailbox on Gmail: there a message is in every mailbox whose label it has, under another UID, and otherwise among all mail or in the Trash.
+    async fn elsewhere(
+        &self,
+        account: &Account,
+        epoch: latch_core::lease::Epoch,
+        undo: &Undo,
+        server: &Server,
+        now: &mut BTreeMap<String, Present>,
+    ) -> Result<(), ReadError> {
+        let known =
+            undo.entry.params.iter().filter(|(name, _)| undo.entry.recipe == "labels" && !now.contains_key(name));
+        let mut missing: BTreeMap<u64, String> =
+            known.filter_map(|(name, id)| Some((id.parse().ok()?, name.clone()))).collect();
+        for mailbox in [&server.all, &server.trash, &server.junk].into_iter().flatten() {
+            if missing.is_empty() {
+                break;
+            }
+            let uidvalidity = self.mail_status(account, epoch, mailbox, "UIDVALIDITY").await?;
+            let mut uids = Vec::new();
+            for id in missing.keys() {
+                let keys = [Token::atom("X-GM-MSGID"), Token::atom(id.to_string())];
+                let place = Some((mailbox.as_str(), Some(uidvalidity)));
+                let call = command("UID SEARCH", place, &keys).ok_or(ReadError::Stopped)?;
+                let answer = self.mail_read(account, epoch, &call).await?;
+                uids.extend(answer.untagged.iter().filter_map(|tokens| found(tokens)).flatten());
+            }
+            let on = On { mailbox: mailbox.clone(), uidvalidity: Some(uidvalidity), uids };
+            for (uid, one) in self.mail_fetch(account, epoch, &on, &LABELS).await? {
+                if let Some(name) = one.present.id.and_then(|id| missing.remove(&id)) {
+                    let at = Some(object(mailbox, uidvalidity, uid));
+                    now.insert(name, Present { at, ..one.present });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A mailbox that an agent made and somebody has filled since is not taken away.
     async fn is_not_empty(
         &self,
@@ -237,7 +277,7 @@ impl Runtime {
     ) -> Option<String> {
         let created = undo.entry.recipe == "created" && one.step.uids.is_empty();
         let mailbox = one.objects.first().filter(|_| created)?;
-        match self.mail_count(account, epoch, mailbox).await {
+        match self.mail_count(account, epoch, mailbox_named(mailbox)).await {
             Ok(0) => None,
             Ok(count) => Some(format!("{count} messages are in it by now")),
             Err(error) => Some(format!("it can't be looked at: {error}")),
@@ -258,7 +298,7 @@ impl Runtime {
         let made_again = |object: &&String| undo.entry.changes.iter().any(|change| copied(change, object));
         let creates = one.step.call.method.as_str() == "CREATE";
         match one.objects.first().filter(|_| creates).filter(made_again) {
-            Some(mailbox) => self.mail_count(account, epoch, mailbox).await.is_ok(),
+            Some(mailbox) => self.mail_count(account, epoch, mailbox_named(mailbox)).await.is_ok(),
             None => false,
         }
     }
@@ -425,6 +465,11 @@ impl Runtime {
         }
         Ok(puts)
     }
+}
+
+/// How the person hears of an object that was not put back: a mailbox by its name.
+fn told_as(object: &str) -> String {
+    if place_of(object).is_some() { object.to_owned() } else { mailbox_named(object).to_owned() }
 }
 
 /// A mailbox that can't hold what is looked for.

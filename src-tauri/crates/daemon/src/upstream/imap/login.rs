@@ -110,8 +110,8 @@ impl Upstream {
                     sent.push(Zeroizing::new(BASE64_STANDARD.encode(plain.as_bytes())));
                     authenticate(wire, redeemed, "PLAIN", &plain, has("SASL-IR")).await?
                 } else {
-                    let args =
-                        Zeroizing::new(encode(&[Token::text(username.as_str()), Token::text(password.expose())]));
+                    let args = encode(&[Token::text(username.as_str()), Token::text(password.expose())]);
+                    let args = Zeroizing::new(args.ok_or_else(|| Fault::NotPermitted.unsent())?);
                     login(wire, redeemed, &args).await?
                 }
             }

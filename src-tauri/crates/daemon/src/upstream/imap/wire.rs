@@ -416,7 +416,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         self.open = None;
         let tag = self.tag();
-        let select = pieces(&encode(&[Token::text(mailbox)])).unwrap_or_default();
+        let select = encode(&[Token::text(mailbox)]).and_then(|name| pieces(&name));
+        let select = select.ok_or_else(|| Fault::NotPermitted.unsent())?;
         if let Some(refused) =
             self.write_command(redeemed, &tag, if changes { "SELECT" } else { "EXAMINE" }, &select).await?
         {

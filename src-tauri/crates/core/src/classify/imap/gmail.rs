@@ -1,0 +1,71 @@
+//! Gmail over IMAP (X-GM-EXT-1): a mailbox is a label there, and one message is in every mailbox whose label it has.
+//!
+//! So the same words mean something else: a copy is the message itself under one more label, a copy to the Trash trashes it, and what `\Deleted` does
+//! hangs on settings that can't be seen here, up to removing for ever at once.
+
+use super::command::Command;
+use super::name::INBOX;
+use super::token::Token;
+
+/// What a server says that has these extensions.
+pub const CAPABILITY: &str = "X-GM-EXT-1";
+/// Labels of Gmail's own, in their one spelling.
+const SYSTEM: [&str; 10] =
+    ["\\Inbox", "\\Sent", "\\Important", "\\Starred", "\\Draft", "\\Drafts", "\\Trash", "\\Spam", "\\Junk", "\\Muted"];
+const MOST: usize = 1000;
+
+/// A label as an agent wrote it, in whatever kind of string: one of Gmail's own in its one spelling, or a person's.
+#[must_use]
+pub fn label(said: &[u8]) -> Option<String> {
+    let word = std::str::from_utf8(said).ok().filter(|word| !word.is_empty() && word.len() <= MOST)?;
+    if word.starts_with('\\') {
+        return SYSTEM.iter().find(|known| known.eq_ignore_ascii_case(word)).map(|known| (*known).to_owned());
+    }
+    word.bytes().all(|byte| (0x20..0x7f).contains(&byte)).then(|| word.to_owned())
+}
+
+/// A label as it goes upstream.
+#[must_use]
+pub fn written(label: &str) -> Token {
+    if SYSTEM.contains(&label) { Token::atom(label) } else { Token::text(label) }
+}
+
+/// The label that a mailbox is. `None`: it is one of Gmail's own that no label makes.
+#[must_use]
+pub fn label_of(mailbox: &str) -> Option<String> {
+    if mailbox == INBOX {
+        return Some("\\Inbox".to_owned());
+    }
+    let own = ["[Gmail]", "[Google Mail]"].into_iter().find_map(|root| mailbox.strip_prefix(root));
+    match own {
+        None => Some(mailbox.to_owned()),
+        Some("/Starred") => Some("\\Starred".to_owned()),
+        Some("/Important") => Some("\\Important".to_owned()),
+        Some(_) => None,
+    }
+}
+
+/// Whether a label takes a message out of every mailbox but the one that it names.
+#[must_use]
+pub fn takes_away(label: &str) -> bool {
+    ["\\Trash", "\\Spam", "\\Junk"].iter().any(|one| one.eq_ignore_ascii_case(label))
+}
+
+/// Whether a command means something only where a server has these extensions.
+#[must_use]
+pub fn needs(command: &Command) -> bool {
+    match command {
+        Command::Store { labels, .. } => *labels,
+        Command::Fetch { items, .. } => names(items),
+        Command::Search { args, .. } => names(args),
+        _ => false,
+    }
+}
+
+fn names(tokens: &[Token]) -> bool {
+    let own = |word: &str| ["X-GM-RAW", "X-GM-MSGID", "X-GM-THRID", "X-GM-LABELS"].contains(&word);
+    tokens.iter().any(|token| match token {
+        Token::List(items) => names(items),
+        Token::Atom(_) | Token::Text(_) => token.word().is_some_and(|word| own(&word)),
+    })
+}
