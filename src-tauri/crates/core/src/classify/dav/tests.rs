@@ -450,7 +450,7 @@ proptest! {
     #[test]
     fn no_path_leaves_its_account(path in "[/a-z.%2efF;\\\\:@ ?#-]{0,30}") {
         if let Ok(place) = place(&format!("/{path}")) {
-            prop_assert!(place.starts_with('/') && !place.contains("..") && !place.contains("//") && !place.contains('?'), "{}", place);
+            prop_assert!(place.starts_with('/') && !place.split('/').any(|part| matches!(part, "." | "..")) && !place.contains("//") && !place.contains('?'), "{}", place);
             prop_assert_eq!(super::request::place(&place).unwrap(), place.clone());
         }
     }

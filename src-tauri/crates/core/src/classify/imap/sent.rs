@@ -1,5 +1,6 @@
 //! Whom the person wrote to, by the mailbox where sent mail is kept; and what an agent puts there, which proves nothing.
 
+use super::command::Mode;
 use super::deed::{Deed, On, Server, mailboxes};
 use super::token::Token;
 use crate::call::CallBody;
@@ -42,17 +43,23 @@ pub fn enters(deed: &Deed, on: &On, server: &Server) -> Option<Enters> {
     match deed {
         Deed::Copy { to } | Deed::Move { to } => server.is_sent(to).then_some(Enters::These),
         // Once the one is out of the way, its name is free for another.
-        Deed::Rename { to } => (server.is_sent(to) || server.is_sent(&on.mailbox) || server.holds_sent(&on.mailbox))
-            .then_some(Enters::Anything),
+        // As long as there is none, the server may take whatever comes for it.
+        Deed::Rename { to } => (server.sent.is_none()
+            || server.is_sent(to)
+            || server.is_sent(&on.mailbox)
+            || server.holds_sent(&on.mailbox))
+        .then_some(Enters::Anything),
+        Deed::Create => server.sent.is_none().then_some(Enters::Anything),
+        // RFC 6154 section 5.4: what a mailbox is for can be set.
+        Deed::Setting { args, .. } => args.to_ascii_lowercase().contains("specialuse").then_some(Enters::Anything),
+        // On Gmail a label is a mailbox.
+        Deed::Store { labels: true, mode, words, .. } => (*mode != Mode::Remove
+            && words.iter().any(|word| word.eq_ignore_ascii_case("\\Sent") || server.is_sent(word)))
+        .then_some(Enters::Anything),
         Deed::Delete { .. } => {
             (server.is_sent(&on.mailbox) || server.holds_sent(&on.mailbox)).then_some(Enters::Anything)
         }
-        Deed::Store { .. }
-        | Deed::Expunge
-        | Deed::Create
-        | Deed::Subscribe { .. }
-        | Deed::SetAcl { .. }
-        | Deed::Setting { .. } => None,
+        Deed::Store { .. } | Deed::Expunge | Deed::Subscribe { .. } | Deed::SetAcl { .. } => None,
     }
 }
 
@@ -114,5 +121,22 @@ mod tests {
         check(Deed::Rename { to: to("Good") }, "Evil", None);
         check(Deed::Delete { messages: 1 }, "INBOX.Envoyes", Some(Enters::Anything));
         check(Deed::Expunge, "INBOX.Envoyes", None);
+        let label = |mode: Mode, word: &str| Deed::Store {
+            mode,
+            labels: true,
+            words: vec![word.to_owned()],
+            unchanged_since: None,
+        };
+        check(label(Mode::Add, "\\Sent"), "INBOX", Some(Enters::Anything));
+        check(label(Mode::Replace, "\\SENT"), "INBOX", Some(Enters::Anything));
+        check(label(Mode::Remove, "\\Sent"), "INBOX", None);
+        check(label(Mode::Add, "Work"), "INBOX", None);
+        let special =
+            Deed::Setting { verb: "SETMETADATA".to_owned(), args: "X (/private/SpecialUse \"\\\\Sent\")".to_owned() };
+        check(special, "", Some(Enters::Anything));
+        check(Deed::Create, "INBOX.New", None);
+        let none = Server { delimiter: Some('.'), ..Server::default() };
+        assert_eq!(enters(&Deed::Create, &on("New"), &none), Some(Enters::Anything));
+        assert_eq!(enters(&Deed::Rename { to: to("New") }, &on("Evil"), &none), Some(Enters::Anything));
     }
 }

@@ -372,7 +372,7 @@ fn a_mailbox_goes_whole_with_each_of_its_messages() {
     assert_eq!(part.operation.objects.ids(), ["Work;7;1", "Work;7;5"]);
     assert!(is_whole(&part) && restrict(&part, &[object("Work", 7, 1)]).is_none());
     let empty = delete.part(&On { uids: Vec::new(), ..on.clone() }, &server());
-    assert_eq!((empty.operation.verb.as_str(), empty.operation.objects.ids()), ("Delete", &["Work".to_owned()][..]));
+    assert_eq!((empty.operation.verb.as_str(), empty.operation.objects.ids()), ("Delete", &["Work;".to_owned()][..]));
     let entry = crate::undo::imap::entry(
         &part,
         &delete,
