@@ -24,6 +24,7 @@ sends_through?: string | null,
  * Its mailbox for deleted mail, as the mail server names it; absent as long as that is not known.
  */
 trash?: string | null, 
+/**
  * Where its mail filters live, if they are within reach.
  */
 filters_at?: string | null, 
