@@ -48,7 +48,7 @@ impl Behind {
 }
 
 /// The server's certificate as a file that can be trusted.
-fn trust(dovecot: &Dovecot, folder: &Path) -> std::path::PathBuf {
+pub(crate) fn trust(dovecot: &Dovecot, folder: &Path) -> std::path::PathBuf {
     let text = BASE64_STANDARD.encode(dovecot.certificate.as_ref().expect("a certificate"));
     let lines: Vec<String> =
         text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();

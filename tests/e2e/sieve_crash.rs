@@ -131,3 +131,27 @@ async fn a_server_without_tls_hears_no_password() {
     assert_eq!(dovecot.filter_logins(), 0);
     assert!(!dovecot.log().contains("auth failed"), "{}", dovecot.log());
 }
+
+#[tokio::test]
+async fn starttls_is_spoken_with_a_server_that_proves_its_name() {
+    let dovecot = Dovecot::with_filters(true).await;
+    for trusted in [false, true] {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let mut start = Start::at(home.path()).in_memory().sieve();
+        if trusted {
+            start = start.env("SSL_CERT_FILE", &crate::imap_tls::trust(&dovecot, home.path()).to_string_lossy());
+        }
+        let engine = start.start().await;
+        let mut params = account(&dovecot, MailTls::StartTls, PASSWORD);
+        params.check = false;
+        engine.call(AccountAdd, params).await;
+        latch_tests::scene::connect(&engine, AGENT, ACCOUNT, "read-only").await;
+        let token = latch_tests::scene::issue(&engine, AGENT).await;
+        let door = engine.welcome.doors.sieve.clone().expect("a door");
+        let mut client = latch_tests::filters::Client::connect(&door).await;
+        client.login(ACCOUNT, &token).await;
+        let said = client.command("LISTSCRIPTS").await;
+        assert_eq!(said.contains("OK"), trusted, "{said}");
+        assert_eq!(dovecot.filter_logins() > 0, trusted);
+    }
+}
