@@ -5,7 +5,6 @@ pub mod call;
 pub mod catalog;
 pub mod classify;
 pub mod exchange;
-pub mod explain;
 pub mod grant;
 pub mod guard;
 pub mod hold;

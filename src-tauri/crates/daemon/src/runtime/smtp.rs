@@ -166,11 +166,11 @@ impl Runtime {
             let on_its_way = OnItsWay { runtime: Arc::clone(self), mail: same };
             self.tasks.spawn(async move {
                 let result = runtime.execute(&account, permit, request, &[]).await;
-                drop(on_its_way);
                 if let Some(opened) = runtime.opened() {
                     runtime.settle(opened);
                 }
                 done.send_replace(Some(reply_of(&result.unwrap_or_else(|failure| refused(&failure)))));
+                drop(on_its_way);
             });
         }
         let reply = reply.wait_for(Option::is_some).await;

@@ -128,13 +128,16 @@ pub fn divisible(part: &Part) -> Option<Vec<&Member>> {
     (get.len() > 1).then_some(get)
 }
 
-/// The same mail to these only; `None` if it is none, or goes to nobody then. Its text still names the others.
+/// The same mail to these only; `None` if it is none, or goes to nobody then, or if bounces of it would bring it to somebody who is left out. Its text still
+/// names the others.
 #[must_use]
 pub fn restrict(part: &Part, keep: &[String]) -> Option<Part> {
     let members = divisible(part)?;
     let (kept, left): (Vec<Member>, Vec<Member>) =
         members.into_iter().cloned().partition(|member| keep.contains(&member.address));
-    if kept.is_empty() {
+    let bounces = part.operation.audience.iter().flat_map(|audience| &audience.members);
+    let mut bounces = bounces.filter(|member| member.role == BOUNCES);
+    if kept.is_empty() || bounces.any(|one| left.iter().any(|gone| gone.address.eq_ignore_ascii_case(&one.address))) {
         return None;
     }
     let mut part = part.clone();

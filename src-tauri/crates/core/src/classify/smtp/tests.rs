@@ -218,6 +218,14 @@ fn whom_the_person_leaves_out_gets_nothing() {
     assert!(doubtful.contains(&"b@y.example") && doubtful.contains(&"h@evil.example"), "{doubtful:?}");
     assert!(keep(&[]).is_none() && keep(&["x@y.example"]).is_none());
     assert!(divisible(&part(&["alice@y.example"], MAIL)).is_none(), "one is all");
+    let both = ["nobody@good.example", "eve@evil.example"];
+    let mut back = submission(&envelope("Eve@evil.example", &both), &Bytes::from(MAIL));
+    reach_bounces(&mut back, "me@x.org");
+    assert!(
+        restrict(&back, &["nobody@good.example".to_owned()]).is_none(),
+        "it would come back whole to who is left out"
+    );
+    assert!(restrict(&back, &["eve@evil.example".to_owned()]).is_some());
 }
 
 #[test]

@@ -47,14 +47,18 @@ impl MailSession {
         // A mail that was not asked for comes anyway.
         match next {
             Stored::Read(next) => Ok(next),
-            Stored::Unread(next) if literal.waits => Ok(next),
-            Stored::Unread(next) => {
-                let skipped = tokio::select! {
-                    skipped = tokio::time::timeout(SKIPPING, talk.skip(literal)) => skipped.unwrap_or(Ok(false))?,
-                    () = self.over() => false,
-                };
-                Ok(if skipped { next } else { Next::Close })
-            }
+            Stored::Unread(next) => Ok(if self.skipped(literal, talk).await? { next } else { Next::Close }),
+        }
+    }
+
+    /// Reads away a mail that comes although nobody waits for it; false if nobody knows where the next command begins.
+    async fn skipped(&self, literal: Announced, talk: &mut Talk) -> io::Result<bool> {
+        if literal.waits {
+            return Ok(true);
+        }
+        tokio::select! {
+            skipped = tokio::time::timeout(SKIPPING, talk.skip(literal)) => skipped.unwrap_or(Ok(false)),
+            () = self.over() => Ok(false),
         }
     }
 
@@ -67,8 +71,7 @@ impl MailSession {
         talk: &mut Talk,
     ) -> io::Result<Next> {
         talk.line(&format!("{tag} {text}"));
-        let skipped = append.literal.waits || talk.skip(append.literal).await?;
-        Ok(if skipped { Next::Command } else { Next::Close })
+        Ok(if self.skipped(append.literal, talk).await? { Next::Command } else { Next::Close })
     }
 
     async fn decided(&mut self, tag: &str, append: Append, talk: &mut Talk) -> io::Result<Stored> {

@@ -224,7 +224,10 @@ impl Runtime {
         if destroys && let Deed::Delete { .. } = deed {
             subscribed = self.mail_subscribed(account, epoch, &on.mailbox).await.map_err(Failure::Snapshot)?;
             // Copying takes its time.
-            self.is_as_shown(account, epoch, on, &server).await?;
+            if let Err(changed) = self.is_as_shown(account, epoch, on, &server).await {
+                self.forget_copies(opened, on, &undo_id).await;
+                return Err(changed);
+            }
         }
         let labels = part.operation.undo.as_deref() == Some("labels");
         let before = match deed {
@@ -335,13 +338,17 @@ impl Runtime {
             }
             Ok(copied) => Ok(copied),
             Err(failure) => {
-                // Nothing goes, so nothing is kept.
-                let uidvalidity = on.uidvalidity.unwrap_or_default();
-                let objects = on.uids.iter().map(|uid| object(&on.mailbox, uidvalidity, *uid)).collect();
-                let _ = opened.store.quarantine_forget(entry, objects).await;
+                self.forget_copies(opened, on, entry).await;
                 Err(failure)
             }
         }
+    }
+
+    /// Nothing goes, so nothing is kept.
+    async fn forget_copies(&self, opened: &Opened, on: &On, entry: &str) {
+        let uidvalidity = on.uidvalidity.unwrap_or_default();
+        let objects = on.uids.iter().map(|uid| object(&on.mailbox, uidvalidity, *uid)).collect();
+        let _ = opened.store.quarantine_forget(entry, objects).await;
     }
 
     async fn copy_mail(
