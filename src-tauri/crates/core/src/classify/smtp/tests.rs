@@ -210,8 +210,8 @@ fn whom_the_person_leaves_out_gets_nothing() {
     let whole = part(&["alice@y.example", "b@y.example", "h@evil.example"], MAIL);
     let keep = |one: &[&str]| restrict(&whole, &one.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>());
     let cut = keep(&["alice@y.example"]).unwrap();
-    let (envelope, mail) = submitted(&cut.call).unwrap();
-    assert_eq!((envelope.recipients, mail), (vec!["alice@y.example".to_owned()], Bytes::from(MAIL)));
+    let (left, mail) = submitted(&cut.call).unwrap();
+    assert_eq!((left.recipients, mail), (vec!["alice@y.example".to_owned()], Bytes::from(MAIL)));
     assert_eq!(cut.operation.audience.as_ref().unwrap().members.len(), 1);
     let doubtful: Vec<&str> =
         cut.params.iter().filter(|(name, _)| name == NAMED).map(|(_, one)| one.as_str()).collect();
