@@ -165,6 +165,38 @@ async fn what_changed_between_question_and_answer_is_not_overwritten() {
 }
 
 #[tokio::test]
+async fn a_script_that_is_only_included_may_not_change_behind_the_question_either() {
+    let house = house("ask-everything").await;
+    let mut person = house.person().await;
+    let include = |name: &str| format!("require \"include\";\r\ninclude :personal \"{name}\";\r\n");
+    for (name, text) in [("inner", "keep;\r\n"), ("middle", &include("inner")), ("outer", &include("middle"))] {
+        person.ok(&put(name, text)).await;
+    }
+    let mut client = house.client().await;
+    for command in ["SETACTIVE \"outer\"".to_owned(), put("other", &include("middle"))] {
+        client.send(&command).await;
+        let hold = house.engine.hold().await;
+        person.ok(&put("inner", EVIL)).await;
+        house.allow(&hold).await;
+        let said = client.reply().await;
+        assert!(said.starts_with("NO ") && said.contains("no longer what they were"), "{command}: {said}");
+        person.ok(&put("inner", "keep;\r\n")).await;
+    }
+    assert_eq!((house.dovecot.running().as_deref(), house.dovecot.script("other")), (Some("main"), None));
+    // One that is not included does not matter, and what is as it was shown runs.
+    client.send("SETACTIVE \"outer\"").await;
+    let hold = house.engine.hold().await;
+    person.ok(&put("apart", EVIL)).await;
+    house.allow(&hold).await;
+    assert!(client.reply().await.starts_with("OK "));
+    client.send("DELETESCRIPT \"inner\"").await;
+    let hold = house.engine.hold().await;
+    assert!(fact(&hold, "Script").is_some_and(|text| text.contains("the script that runs includes it")), "{hold:?}");
+    house.engine.deny(&hold).await;
+    assert!(client.reply().await.starts_with("NO "));
+}
+
+#[tokio::test]
 async fn nobody_is_asked_for_what_is_impossible_or_not_granted() {
     for preset in ["read-only", "organize", "assistant"] {
         let house = house(preset).await;

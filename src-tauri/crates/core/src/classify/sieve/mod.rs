@@ -71,7 +71,7 @@ pub enum Change {
 /// What the server has now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// Every script that the change is about, with its text.
+    /// Every script that the change is about, with its text, and whatever those include.
     pub scripts: BTreeMap<String, Vec<u8>>,
     /// The one that runs.
     pub active: Option<String>,
@@ -106,16 +106,31 @@ impl Stored {
         Digest::of(&fields)
     }
 
+    /// The names that a script includes, and what is included by these in turn, as far as they are known.
+    fn included_by(&self, script: &[u8]) -> BTreeSet<String> {
+        let mut included = BTreeSet::new();
+        let mut waiting: Vec<String> = effects(script).includes.into_iter().collect();
+        while let Some(name) = waiting.pop() {
+            let alike = self.scripts.iter().filter(|(known, _)| fold(known) == fold(&name));
+            let further: Vec<String> = alike.flat_map(|(_, text)| effects(text).includes).collect();
+            if included.insert(name) {
+                waiting.extend(further);
+            }
+        }
+        included
+    }
+
     /// Whether a script runs, for people.
     fn state(&self, name: &str) -> &'static str {
-        let running = self.active.as_deref().and_then(|active| self.text(active)).map(effects).unwrap_or_default();
+        let running = self.active.as_deref().and_then(|active| self.text(active));
+        let included = running.map(|script| self.included_by(script)).unwrap_or_default();
         match &self.active {
             None => "no script runs now",
             Some(active) if active == name => "it runs on all new mail",
-            Some(_) if running.includes.contains(name) => "it runs on new mail: the script that runs includes it",
-            Some(_) if !running.includes.is_empty() => {
-                "it does not run by itself, but the script that runs includes others"
+            Some(_) if included.iter().any(|one| fold(one) == fold(name)) => {
+                "it runs on new mail: the script that runs includes it"
             }
+            Some(_) if !included.is_empty() => "it does not run by itself, but the script that runs includes others",
             Some(_) => "it does not run now",
         }
     }
@@ -131,6 +146,23 @@ impl Change {
             Self::Rename { name, to } => vec![name, to],
         };
         own.into_iter().cloned().chain(active.map(str::to_owned)).collect()
+    }
+
+    /// The scripts whose text must be read, too, beside those that are known: [`Self::about`], then what they include, until none is left. A name that the server
+    /// makes up while it runs may be any of them.
+    #[must_use]
+    pub fn unread(&self, stored: &Stored) -> Vec<String> {
+        let about = self.about(stored.active.as_deref());
+        let own = match self {
+            Self::Put { script, .. } => Some(script),
+            Self::Activate { .. } | Self::Delete { .. } | Self::Rename { .. } => None,
+        };
+        let included: BTreeSet<String> =
+            stored.scripts.values().chain(own).flat_map(|text| effects(text).includes).collect();
+        let any = included.iter().any(|name| name.contains("${"));
+        let included: BTreeSet<String> = included.iter().map(|name| fold(name)).collect();
+        let wanted = |name: &&String| any || about.contains(*name) || included.contains(&fold(name));
+        stored.names.iter().filter(|name| stored.text(name).is_none()).filter(wanted).cloned().collect()
     }
 
     /// Why it can't be done whatever the person says, as servers say it too: nobody needs to be asked.

@@ -145,6 +145,46 @@ fn the_answer_is_about_the_stored_script_too() {
     assert_eq!(of("a", None), of("a", None));
 }
 
+#[test]
+fn what_is_included_belongs_to_the_question() {
+    let scripts = [
+        ("main", "include :personal \"Outer\";"),
+        ("outer", "if true { include \"inner\"; }"),
+        ("inner", "include \"main\"; include \"gone\"; keep;"),
+        ("new", "include \"apart\";"),
+        ("apart", "stop;"),
+        ("alone", "discard;"),
+    ];
+    let all = stored(&scripts, Some("main"));
+    // Asked as often as the engine does.
+    let read = |change: &Change| {
+        let mut known = Stored { scripts: std::collections::BTreeMap::new(), ..all.clone() };
+        loop {
+            let unread = change.unread(&known);
+            if unread.is_empty() {
+                return known;
+            }
+            known.scripts.extend(unread.into_iter().map(|name| (name.clone(), all.scripts[&name].clone())));
+        }
+    };
+    let names = |change: &Change| read(change).scripts.into_keys().collect::<Vec<_>>();
+    let on = Change::Activate { name: Some("new".to_owned()) };
+    assert_eq!(names(&on), ["apart", "inner", "main", "new", "outer"]);
+    let put = |script: &str| Change::Put { name: "alone".to_owned(), script: script.as_bytes().to_vec() };
+    assert_eq!(names(&put("keep;")), ["alone", "inner", "main", "outer"]);
+    assert_eq!(names(&put("include \"apart\";")), ["alone", "apart", "inner", "main", "outer"]);
+    assert_eq!(names(&put("include \"${x}\";")).len(), 6, "it may be any of them");
+    // Another text of any of them is another question; of others it is none.
+    let known = read(&on);
+    for name in ["apart", "inner", "main", "new", "outer"] {
+        let mut other = known.clone();
+        other.scripts.insert(name.to_owned(), b"discard;".to_vec());
+        assert_ne!(on.part(&other).operation.content, on.part(&known).operation.content, "{name}");
+    }
+    let inner = Change::Delete { name: "inner".to_owned() };
+    assert!(facts(&inner, &read(&inner))[0].contains("the script that runs includes it"), "by way of another");
+}
+
 proptest! {
     #[test]
     fn no_script_makes_the_scanner_fail(text in "\\PC{0,200}") {

@@ -39,6 +39,8 @@ use crate::upstream::{Fault, UpstreamError};
 const WRONG: &str = "No such account for this access token, or the token is over. The person at this machine issues tokens; 'latch token' hands them out";
 /// The protocol says nothing of how long an answer may take; it waits as long as a mail does.
 const PATIENCE: Duration = Duration::from_secs(570);
+/// The most scripts that are read for one change: it is shown and compared with all that they include.
+const MOST_READ: usize = 32;
 const ODD: &str = "The mail server's answer can't be read";
 
 /// A client that is logged in.
@@ -109,7 +111,7 @@ impl Runtime {
     /// A change, shown as what it would make of what is stored now.
     async fn change_filters(self: &Arc<Self>, opened: &Opened, visitor: &Visitor, change: &Change) -> Response {
         let (account, session) = (&visitor.account, &visitor.session);
-        // LISTSCRIPTS, and at most three scripts.
+        // LISTSCRIPTS, and some scripts.
         let seen = match read::charge(opened, account, session, 1) {
             Ok(()) => self.filters_now(account, session.epoch, change).await,
             Err(error) => Err(error),
@@ -243,29 +245,37 @@ impl Runtime {
         epoch: Epoch,
         change: &Change,
     ) -> Result<Stored, ReadError> {
-        self.filters_of(account, epoch, |active| change.about(active).into_iter().collect()).await
+        self.filters_of(account, epoch, |stored| change.unread(stored)).await
     }
 
-    /// What is stored now of these scripts.
+    /// What is stored now of these scripts, asked for until none is named that is not known.
     async fn filters_of(
         &self,
         account: &Account,
         epoch: Epoch,
-        wanted: impl FnOnce(Option<&str>) -> Vec<String>,
+        unread: impl Fn(&Stored) -> Vec<String>,
     ) -> Result<Stored, ReadError> {
         let odd = || ReadError::Answer(ODD.to_owned());
         let list = self.filters_read(account, epoch, "LISTSCRIPTS", "").await?;
         let list = listed(&list.lines).ok_or_else(odd)?;
         let active = list.iter().find(|(_, active)| *active).map(|(name, _)| name.clone());
-        let names = list.iter().map(|(name, _)| name.clone()).collect();
+        let names = list.into_iter().map(|(name, _)| name).collect();
         let mut stored = Stored { active, names, ..Stored::default() };
-        for name in wanted(stored.active.as_deref()) {
-            if list.iter().any(|(known, _)| *known == name) {
+        loop {
+            let wanted = unread(&stored);
+            let there = |name: &String| stored.names.contains(name) && !stored.scripts.contains_key(name);
+            let wanted: Vec<String> = wanted.into_iter().filter(there).collect();
+            if wanted.is_empty() {
+                return Ok(stored);
+            }
+            for name in wanted {
+                if stored.scripts.len() >= MOST_READ {
+                    return Err(ReadError::Answer(format!("it hangs together with more than {MOST_READ} scripts")));
+                }
                 let answer = self.filters_read(account, epoch, "GETSCRIPT", &name).await?;
                 stored.scripts.insert(name, script(&answer.lines).ok_or_else(odd)?.to_vec());
             }
         }
-        Ok(stored)
     }
 
     async fn filters_read(
