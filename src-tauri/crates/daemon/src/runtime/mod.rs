@@ -107,6 +107,8 @@ pub(crate) struct Opened {
     pub(crate) undoing: tokio::sync::Mutex<()>,
     /// Where large bodies wait.
     pub(crate) spool: Spool,
+    /// Mails that are read before they are decided.
+    pub(crate) ahead: mail::Ahead,
     pub(crate) asks: Mutex<ask::Asks>,
     /// Holds whose objects are being read.
     pub(crate) preparing: Mutex<std::collections::HashSet<String>>,

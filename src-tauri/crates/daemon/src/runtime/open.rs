@@ -499,6 +499,7 @@ impl Runtime {
             starts: known.shown(&started, now),
             outbox: Mutex::new(waiting),
             phones,
+            ahead: super::mail::Ahead::default(),
             unsaved: Mutex::default(),
             changed: watch::Sender::new(0),
             store,

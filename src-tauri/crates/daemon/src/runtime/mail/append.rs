@@ -19,6 +19,7 @@ use latch_core::recipe::Answer;
 use latch_core::undo::imap::arrived;
 
 use super::act::Ruled;
+use super::ahead::{self, Unread};
 use super::execute::answered;
 use super::sent::Entering;
 use super::undo::Whole;
@@ -28,7 +29,6 @@ use crate::runtime::accounts::Account;
 use crate::runtime::execute::Failure;
 use crate::runtime::undo::Undo;
 use crate::runtime::{Opened, Runtime};
-use crate::spool::SPOOL_ABOVE;
 use crate::upstream::imap::{MailAnswer, Source};
 use crate::upstream::{Fault, UpstreamError};
 
@@ -38,7 +38,7 @@ const MAX_READ: usize = 64 * 1024 * 1024;
 /// A refused mail that comes anyway is read away for as long as this.
 const SKIPPING: Duration = Duration::from_secs(120);
 /// How long a mail waits for others that are being stored.
-const OTHERS: Duration = Duration::from_secs(10);
+pub(super) const OTHERS: Duration = Duration::from_secs(10);
 
 impl MailSession {
     pub(super) async fn append(&mut self, tag: &str, append: Append, talk: &mut Talk) -> io::Result<Next> {
@@ -123,25 +123,31 @@ impl MailSession {
         let Some(size) = usize::try_from(literal.size).ok().filter(|size| *size <= MAX_READ) else {
             return unread(talk, "[TOOBIG] This mail is too large to be shown to the person, so it can't be stored");
         };
-        let turn = match size > SPOOL_ABOVE {
-            true => match opened.spool.turn(size).await {
-                Ok(turn) => Some(turn),
-                Err(error) => return unread(talk, &format!("[LIMIT] {error}")),
-            },
-            false => None,
+        let Some(one) = opened.ahead.turn(&self.session.agent).await else {
+            return unread(
+                talk,
+                "[LIMIT] Another mail of this agent is being read, so this one was not stored: try again",
+            );
         };
-        let mut mail = Vec::with_capacity(size);
         let mut source = Arriving { session: &*self, talk, literal, begun: false, ended: false };
-        while mail.len() < size {
-            match source.next((size - mail.len()) as u64).await {
-                Some(piece) => mail.extend_from_slice(&piece),
-                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        let read = ahead::read(&opened.spool, &mut source, size).await;
+        let ended = source.ended;
+        drop(one);
+        let (mail, turn) = match read {
+            Ok(read) => read,
+            Err(Unread::Broken) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(why) => {
+                talk.line(&match why {
+                    Unread::Room(error) => format!("{tag} NO [LIMIT] {error}. Nothing was stored"),
+                    Unread::Late => format!("{tag} NO [LIMIT] The mail took too long to arrive, so it was not stored"),
+                    Unread::Longer | Unread::Broken => {
+                        format!("{tag} BAD Something follows the mail, so nothing was stored")
+                    }
+                });
+                // In the middle of a literal nobody knows where the next command begins.
+                return Ok(Stored::Read(if ended { Next::Command } else { Next::Close }));
             }
-        }
-        if !source.ended().await {
-            talk.line(&format!("{tag} BAD Something follows the mail, so nothing was stored"));
-            return Ok(Stored::Read(Next::Close));
-        }
+        };
         let part = storing(call, mailbox, flags, &Bytes::from(mail));
         let next = match self.ruled_in(tag, part, (Context::default(), turn), talk).await? {
             Ruled::Told(next) => next,

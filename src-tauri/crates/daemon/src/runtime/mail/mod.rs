@@ -6,6 +6,7 @@
 //! ```
 
 mod act;
+mod ahead;
 mod append;
 mod execute;
 mod hide;
@@ -28,6 +29,7 @@ use latch_core::grant::Preset;
 use latch_core::guard::Session;
 use tokio::sync::OwnedSemaphorePermit;
 
+pub(super) use ahead::Ahead;
 pub(super) use execute::refused;
 pub(super) use undo::Whole;
 
