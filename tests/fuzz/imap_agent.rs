@@ -128,7 +128,7 @@ fn forwarded(asked: &Command) {
             reads("EXAMINE", &args, &examine);
         }
         Command::Fetch { uid, set, items, modifiers, bodies } => {
-            let narrowed = [Some(set.clone()), Some(set.bounded(7)), set.without(3, 9), Set::of(&UIDS)];
+            let narrowed = [Some(set.clone()), set.bounded(7), set.without(3, 9), Set::of(&UIDS)];
             for set in narrowed.into_iter().flatten() {
                 let what = match items.as_slice() {
                     [one] => one.clone(),

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use latch_core::classify::imap::reply::{Status, capabilities, fetched, found, item_of, listed, numbered};
+use latch_core::classify::imap::reply::{Status, capabilities, fetched, found, item_of, listed, numbered, vanished};
 use latch_core::classify::imap::server::Server;
 use latch_core::classify::imap::token::{From, Piece, Token, encode, pieces, tokens};
 use latch_daemon::door::imap::Talk;
-use latch_daemon::door::imap::passing::{Broken, Opening, Passing, Through, tagged};
+use latch_daemon::door::imap::passing::{Broken, Numbers, Opening, Passing, Through, tagged};
 use latch_daemon::upstream::imap::Wire;
 use latch_daemon::upstream::{Fault, UpstreamError};
 
@@ -43,7 +43,7 @@ pub fn check_every_cut(said: &[u8]) {
 /// What the agent hears, and how the command ended.
 fn pass(said: &[u8], cut: Cut, way: usize) -> (Vec<u8>, Option<Status>, Vec<u32>) {
     let (mut heard, mut unheard, mut uids) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut opening, mut exists) = (Opening::default(), 3);
+    let (mut opening, mut numbers) = (Opening::default(), Numbers { exists: 3, renumbered: 0 });
     let status = now(async {
         let mut wire = Wire::over(Script::new(said, cut, &mut unheard), "mail.example".to_owned(), SILENCE);
         let mut talk = Talk::new(Script::new(b"", Cut::Whole, &mut heard));
@@ -53,7 +53,7 @@ fn pass(said: &[u8], cut: Cut, way: usize) -> (Vec<u8>, Option<Status>, Vec<u32>
             _ => Through::Opening { found: &mut opening, read_only: way == 2 },
         };
         let mut passing =
-            Passing { wire: &mut wire, exists: Some(&mut exists), shows: &|name| name != SECRET, stands: &|| true };
+            Passing { wire: &mut wire, numbers: Some(&mut numbers), shows: &|name| name != SECRET, stands: &|| true };
         let status = loop {
             match passing.one(Some(TAG), &mut talk, &mut through).await {
                 Ok(None) => {}
@@ -111,13 +111,15 @@ fn read(said: &[u8]) {
     assert_eq!(answer.status.tag, TAG);
     let size: usize = answer.untagged.iter().flatten().map(bytes).sum();
     assert!(size <= LIMIT, "{size} bytes were kept");
+    let many: usize = answer.untagged.iter().flatten().map(count).sum();
+    assert!(many <= LIMIT / 32, "{many} tokens were kept");
     for status in answer.statuses() {
         let (copied, _, _) = (status.copied(), status.appended(), status.uidvalidity());
         assert!(copied.is_none_or(|(_, pairs)| pairs.len() <= 200_000));
     }
     let mut mailboxes = Vec::new();
     for line in &answer.untagged {
-        let _ = (capabilities(line), found(line), item_of(line, 1, "X-GM-MSGID"));
+        let _ = (capabilities(line), item_of(line, 1, "X-GM-MSGID"));
         let _ = fetched(line).map(|fetched| fetched.view());
         mailboxes.extend(listed(line));
         // What can be read can be written, and is the same then.
@@ -129,7 +131,11 @@ fn read(said: &[u8]) {
     for name in &server.listed {
         let _ = (server.is_trash(name), server.is_junk(name));
     }
-    let _ = numbered(said);
+    let _ = (numbered(said), found(said), vanished(said));
+}
+
+fn count(token: &Token) -> usize {
+    1 + token.items().unwrap_or_default().iter().map(count).sum::<usize>()
 }
 
 fn bytes(token: &Token) -> usize {

@@ -107,9 +107,19 @@ fn attack_18_cut_at_every_byte() {
 
 #[test]
 fn a_flood_has_an_end() {
-    for said in
-        ["\r\n", "* {0}\r\n", "{0}\r\n", "* OK [X] \r\n", "* 1 EXISTS\r\n", "* X {9}\r\nabcdefghi", "* BYE", "+ \r\n"]
-    {
+    let said = [
+        "\r\n",
+        "* {0}\r\n",
+        "{0}\r\n",
+        "* OK [X] \r\n",
+        "* 1 EXISTS\r\n",
+        "* X {9}\r\nabcdefghi",
+        "* BYE",
+        "+ \r\n",
+        "* SEARCH 1 1 1\r\n",
+        "* 1 FETCH (FLAGS (a a a))\r\n",
+    ];
+    for said in said {
         for limit in [0, 100, 64 * 1024] {
             imap_server::flood(said.as_bytes(), limit);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::set::Set;
-use super::token::{From, Piece, Token, encode, split_word, tokens};
+use super::token::{Crowded, From, Piece, Token, encode, split_word, tokens, tokens_within};
 use crate::call::Digest;
 use crate::recipe::View;
 use crate::undo::imap::Present;
@@ -129,6 +129,24 @@ pub fn numbered(line: &[u8]) -> Option<(u32, String)> {
     Some((number, String::from_utf8_lossy(word).to_ascii_uppercase()))
 }
 
+/// How many messages leave the open mailbox by this VANISHED response (RFC 7162 section 3.2.10), which stands for EXPUNGE; `None` if it is none. Those of
+/// `(EARLIER)` had left before.
+#[must_use]
+pub fn vanished(line: &[u8]) -> Option<u32> {
+    let (_, rest) =
+        split_word(line).filter(|_| topic(line).is_some_and(|word| word.eq_ignore_ascii_case(b"VANISHED")))?;
+    let (_, set) = split_word(rest)?;
+    if set.first() == Some(&b'(') {
+        return None;
+    }
+    let ranges = match std::str::from_utf8(set).ok().and_then(Set::parse) {
+        Some(Set::Ranges(ranges)) => ranges,
+        _ => Vec::new(),
+    };
+    let count = |(from, to): (Option<u32>, Option<u32>)| Some(from?.abs_diff(to?).saturating_add(1));
+    Some(ranges.into_iter().filter_map(count).fold(0, u32::saturating_add))
+}
+
 /// The word after `*`: `CAPABILITY`, `LIST`, a number, ...; `None` if the line begins no untagged response.
 #[must_use]
 pub fn topic(line: &[u8]) -> Option<&[u8]> {
@@ -140,7 +158,15 @@ pub fn topic(line: &[u8]) -> Option<&[u8]> {
 /// An untagged response's tokens after `*`.
 #[must_use]
 pub fn untagged(pieces: &[Piece]) -> Option<Vec<Token>> {
-    let mut all = tokens(pieces, From::Upstream)?;
+    starred(tokens(pieces, From::Upstream)?)
+}
+
+/// The same with each token's own cost taken from `room`: a line of `1 1 1` takes many times its length.
+pub fn untagged_within(pieces: &[Piece], room: &mut usize) -> Result<Option<Vec<Token>>, Crowded> {
+    Ok(tokens_within(pieces, room)?.and_then(starred))
+}
+
+fn starred(mut all: Vec<Token>) -> Option<Vec<Token>> {
     match all.first() {
         Some(Token::Atom(star)) if star == "*" => {
             all.remove(0);
@@ -159,16 +185,23 @@ pub fn capabilities(tokens: &[Token]) -> Option<Vec<String>> {
     }
 }
 
-/// The UIDs in a SEARCH response.
+/// Whether a line is a SEARCH response.
 #[must_use]
-pub fn found(tokens: &[Token]) -> Option<Vec<u32>> {
-    match tokens {
-        [first, rest @ ..] if first.word()? == "SEARCH" => {
-            let numbers = rest.iter().take_while(|one| !matches!(one, Token::List(_)));
-            numbers.map(|one| u32::try_from(one.number()?).ok()).collect()
-        }
-        _ => None,
-    }
+pub fn is_search(line: &[u8]) -> bool {
+    topic(line).is_some_and(|topic| topic.eq_ignore_ascii_case(b"SEARCH"))
+}
+
+/// The numbers in a SEARCH response (RFC 9051 section 7.3.4, with the modification sequence of RFC 7162), read from the line itself: there may be
+/// hundreds of thousands. `None` if it holds anything else.
+#[must_use]
+pub fn found(line: &[u8]) -> Option<Vec<u32>> {
+    let (_, rest) = split_word(line).filter(|_| is_search(line))?;
+    let (_, rest) = split_word(rest).unwrap_or((rest, b""));
+    let numbers = rest.split(|byte| *byte == b'(').next().unwrap_or_default();
+    let words = numbers.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let number =
+        |word: &[u8]| std::str::from_utf8(word).ok().filter(|_| word.iter().all(u8::is_ascii_digit))?.parse().ok();
+    words.map(number).collect()
 }
 
 /// A mailbox of a LIST response.
@@ -280,12 +313,27 @@ pub fn item_of(tokens: &[Token], uid: u32, item: &str) -> Option<u64> {
     (word.word()? == "FETCH" && value("UID") == Some(u64::from(uid))).then(|| value(item))?
 }
 
+/// The longest subject that is shown, in characters.
+const LONGEST_TITLE: usize = 1000;
+/// The longest name and the longest address.
+const LONGEST_NAME: usize = 200;
+const LONGEST_ADDRESS: usize = 320;
+
+/// Anybody may write any length.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 impl Fetched {
     /// What the dialog shows.
     #[must_use]
     pub fn view(&self) -> View {
         let envelope = self.envelope.as_deref().unwrap_or_default();
-        let text = |at: usize| envelope.get(at).and_then(Token::nstring).map(|text| decoded(&text));
+        let text =
+            |at: usize| envelope.get(at).and_then(Token::nstring).map(|text| cut(&decoded(&text), LONGEST_TITLE));
         let subject = text(1).filter(|subject| !subject.trim().is_empty());
         View {
             title: subject.unwrap_or_else(|| "(no subject)".to_owned()),
@@ -312,8 +360,8 @@ impl Fetched {
 /// `(name adl mailbox host)`
 fn sender(address: &Token) -> Option<String> {
     let [name, _, mailbox, host] = address.items()? else { return None };
-    let bare = format!("{}@{}", mailbox.nstring()?, host.nstring().unwrap_or_default());
-    Some(match name.nstring().map(|name| decoded(&name)).filter(|name| !name.trim().is_empty()) {
+    let bare = cut(&format!("{}@{}", mailbox.nstring()?, host.nstring().unwrap_or_default()), LONGEST_ADDRESS);
+    Some(match name.nstring().map(|name| cut(&decoded(&name), LONGEST_NAME)).filter(|name| !name.trim().is_empty()) {
         Some(name) => format!("{name} <{bare}>"),
         None => bare,
     })

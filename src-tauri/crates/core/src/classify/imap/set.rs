@@ -48,15 +48,28 @@ impl Set {
         (!ranges.is_empty()).then_some(Self::Ranges(ranges))
     }
 
-    /// The same without what lies beyond the last message, or arrives later.
+    /// The same without what lies beyond the last message, or arrives later; `None` if nothing is left.
     #[must_use]
-    pub fn bounded(&self, exists: u32) -> Self {
+    pub fn bounded(&self, exists: u32) -> Option<Self> {
+        let Self::Ranges(ranges) = self else { return Some(Self::Saved) };
+        let ends = |(from, to): &(Option<u32>, Option<u32>)| {
+            let (from, to) = (from.unwrap_or(exists), to.unwrap_or(exists));
+            (from.min(to), from.max(to).min(exists))
+        };
+        let there = ranges.iter().map(ends).filter(|(low, high)| *low > 0 && low <= high);
+        let there: Vec<_> = there.map(|(low, high)| (Some(low), Some(high))).collect();
+        (!there.is_empty()).then_some(Self::Ranges(there))
+    }
+
+    /// The same with `*` as the number of the last message; of an empty mailbox it stays what it is.
+    #[must_use]
+    pub fn at(&self, exists: u32) -> Self {
         match self {
-            Self::Saved => Self::Saved,
-            Self::Ranges(ranges) => {
-                let last = |bound: &Option<u32>| Some(bound.unwrap_or(exists).min(exists).max(1));
-                Self::Ranges(ranges.iter().map(|(from, to)| (last(from), last(to))).collect())
+            Self::Ranges(ranges) if exists > 0 => {
+                let fixed = |bound: &Option<u32>| Some(bound.unwrap_or(exists));
+                Self::Ranges(ranges.iter().map(|(from, to)| (fixed(from), fixed(to))).collect())
             }
+            same => same.clone(),
         }
     }
 

@@ -282,7 +282,9 @@ fn sets_are_read_and_written() {
     }
     assert_eq!(Set::of(&[5, 3, 4, 9, 3]).unwrap().to_string(), "3:5,9");
     assert_eq!(Set::of(&[]), None);
-    assert_eq!(Set::parse("3:*,9").unwrap().bounded(5).to_string(), "3:5,5");
+    let bounded = |set: &str, exists| Set::parse(set).unwrap().bounded(exists).map(|set| set.to_string());
+    assert_eq!(bounded("3:*,9,7:4", 5).as_deref(), Some("3:5,4:5"), "a number beyond the last is no other message's");
+    assert_eq!((bounded("9", 5), bounded("*", 0), bounded("$", 0).as_deref()), (None, None, Some("$")));
     assert_eq!(Set::parse("5:3,9").unwrap().numbers(10).unwrap(), [3, 4, 5, 9]);
     assert_eq!(Set::parse("1:4294967295").unwrap().numbers(10), None);
 }
@@ -417,8 +419,18 @@ fn what_a_server_says() {
     for lie in ["COPYUID 17 1:2 21", "COPYUID 17 1:4000000000 1:4000000000", "COPYUID x 1 1", "COPYUID 17 * 1"] {
         assert_eq!(status(format!("a OK [{lie}] x").as_bytes()).unwrap().copied(), None, "{lie}");
     }
-    assert_eq!(found(&line("* SEARCH 3 5 (MODSEQ 9)")), Some(vec![3, 5]));
-    assert_eq!(found(&line("* SEARCH")), Some(Vec::new()));
+    for (said, numbers) in [
+        ("* SEARCH 3 5 (MODSEQ 9)", Some(vec![3, 5])),
+        ("* search  4294967295 3 ", Some(vec![u32::MAX, 3])),
+        ("* SEARCH", Some(Vec::new())),
+        ("* SEARCH 3 x", None),
+        ("* SEARCH +3", None),
+        ("* SEARCH 4294967296", None),
+        ("* ESEARCH 3", None),
+        ("x SEARCH 3", None),
+    ] {
+        assert_eq!(found(said.as_bytes()), numbers, "{said}");
+    }
     assert_eq!(capabilities(&line("* CAPABILITY IMAP4rev1 Move")).unwrap(), ["IMAP4REV1", "MOVE"]);
     let message = fetched(&line(
         "* 2 FETCH (UID 9 FLAGS (\\Seen \\Recent \\Flagged) INTERNALDATE \" 2-Jan-2026 03:04:05 +0100\" ENVELOPE (\"Fri, 2 Jan 2026\" \"=?UTF-8?Q?Gr=C3=BC=C3=9Fe?=\" ((\"Al \\\"A\\\" Ice\" NIL \"alice\" \"example.org\")) NIL NIL NIL NIL NIL NIL \"<1@x>\") BODY[] {3}\r\nabc)",

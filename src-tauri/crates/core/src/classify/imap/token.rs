@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 /// How deep lists may be nested.
 const MOST_DEPTH: usize = 16;
+/// What a token takes in memory besides its bytes: itself, and what its own piece of the heap costs.
+const PER_TOKEN: usize = 64;
 /// Longer strings are written as literals (RFC 9051 section 4.3 leaves the limit to the server; every server takes this).
 const MOST_QUOTED: usize = 512;
 
@@ -175,9 +177,26 @@ pub enum From {
 /// Reads the tokens of a whole message; `None` if it is not one.
 #[must_use]
 pub fn tokens(pieces: &[Piece], from: From) -> Option<Vec<Token>> {
-    let mut reader = Reader { pieces, piece: 0, at: 0, from };
+    let mut reader = Reader { pieces, piece: 0, at: 0, from, room: usize::MAX, crowded: false };
     let tokens = reader.list(0)?;
     reader.is_at_end().then_some(tokens)
+}
+
+/// A message has more tokens than there is room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no room for all of it")]
+pub struct Crowded;
+
+/// The same of an upstream's message, with each token's own cost taken from `room`; its bytes are counted by whoever read them.
+pub fn tokens_within(pieces: &[Piece], room: &mut usize) -> Result<Option<Vec<Token>>, Crowded> {
+    let most = *room / PER_TOKEN;
+    let mut reader = Reader { pieces, piece: 0, at: 0, from: From::Upstream, room: most, crowded: false };
+    let tokens = reader.list(0);
+    if reader.crowded {
+        return Err(Crowded);
+    }
+    *room -= most.saturating_sub(reader.room) * PER_TOKEN;
+    Ok(tokens.filter(|_| reader.is_at_end()))
 }
 
 struct Reader<'a> {
@@ -185,11 +204,21 @@ struct Reader<'a> {
     piece: usize,
     at: usize,
     from: From,
+    /// So many tokens more.
+    room: usize,
+    crowded: bool,
 }
 
 impl Reader<'_> {
     fn is_at_end(&self) -> bool {
         self.piece >= self.pieces.len()
+    }
+
+    /// Takes the room of one token.
+    fn take(&mut self) -> Option<()> {
+        self.crowded |= self.room == 0;
+        self.room = self.room.checked_sub(1)?;
+        Some(())
     }
 
     /// The next byte of text. A literal is not a byte: the text ends there.
@@ -238,6 +267,7 @@ impl Reader<'_> {
                 Some(b')') => return Some(items),
                 Some(b'(') => {
                     self.at += 1;
+                    self.take()?;
                     let inner = self.list(depth + 1)?;
                     if self.peek()? != b')' {
                         return None;
@@ -249,16 +279,19 @@ impl Reader<'_> {
                 }
                 Some(_) if !apart => return None,
                 Some(b'"') => {
+                    self.take()?;
                     items.push(Token::Text(self.quoted()?));
                     apart = false;
                 }
                 Some(_) => {
+                    self.take()?;
                     items.push(Token::Atom(self.atom()?));
                     apart = false;
                 }
                 None => match self.literal()? {
                     Some(_) if !apart => return None,
                     Some(bytes) => {
+                        self.take()?;
                         items.push(Token::Text(bytes));
                         apart = false;
                     }

@@ -4,18 +4,16 @@ use std::io;
 
 use bytes::Bytes;
 use latch_core::classify::imap::name::canonical;
-use latch_core::classify::imap::reply::{Kind, Status, found, numbered, status, topic, untagged};
+use latch_core::classify::imap::reply::{Kind, Status, found, numbered, status, topic, untagged, vanished};
 use latch_core::classify::imap::token::{Piece, Token, seems_announced};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Talk;
-use crate::upstream::imap::{Line, Wire};
+use crate::upstream::imap::{Line, MOST_FOUND, Wire};
 use crate::upstream::{Fault, UpstreamError};
 
 /// The longest response that names a mailbox by a literal.
 const MAX_NAME: u64 = 64 * 1024;
-/// The most messages that one search may find.
-const MAX_FOUND: usize = 2_000_000;
 
 /// What is done with the lines of an answer.
 pub enum Through<'a> {
@@ -40,6 +38,22 @@ pub struct Opening {
     /// How many messages are in it.
     pub exists: u32,
     flags: String,
+}
+
+/// The messages of the mailbox that is open, as far as their numbers go.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Numbers {
+    /// How many there are.
+    pub exists: u32,
+    /// How often some left: each time those behind them got other numbers.
+    pub renumbered: u64,
+}
+
+impl Numbers {
+    fn leave(&mut self, count: u32) {
+        self.exists = self.exists.saturating_sub(count);
+        self.renumbered = self.renumbered.wrapping_add(1);
+    }
 }
 
 /// Which side broke.
@@ -67,8 +81,8 @@ impl From<UpstreamError> for Broken {
 pub struct Passing<'a, S> {
     /// The server's connection.
     pub wire: &'a mut Wire<S>,
-    /// How many messages are in the mailbox that is open, if one is.
-    pub exists: Option<&'a mut u32>,
+    /// Of the mailbox that is open, if one is.
+    pub numbers: Option<&'a mut Numbers>,
     /// Whether the agent may know of this mailbox.
     pub shows: &'a (dyn Fn(&str) -> bool + Sync),
     /// Whether anything may pass still.
@@ -121,20 +135,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
             return Ok(None);
         }
         if let Some((number, word)) = numbered(text) {
-            match (word.as_str(), &mut self.exists) {
-                ("EXISTS", Some(exists)) => **exists = number,
-                ("EXPUNGE", Some(exists)) => **exists = exists.saturating_sub(1),
+            match (word.as_str(), &mut self.numbers) {
+                ("EXISTS", Some(numbers)) => numbers.exists = number,
+                ("EXPUNGE", Some(numbers)) => numbers.leave(1),
                 _ => {}
             }
             if let ("EXISTS", Through::Opening { found, .. }) = (word.as_str(), &mut *through) {
                 found.exists = number;
             }
+        } else if let (Some(count), Some(numbers)) = (vanished(text), &mut self.numbers) {
+            numbers.leave(count);
         } else if line.literal.is_none() {
             let tokens = || untagged(&[Piece::Text(text.to_vec())]).unwrap_or_default();
             match through {
                 Through::Search(uids) if is(&["SEARCH"]) => {
-                    uids.extend(found(&tokens()).unwrap_or_default());
-                    return if uids.len() > MAX_FOUND { Err(self.odd("it finds too many messages")) } else { Ok(None) };
+                    uids.extend(found(text).ok_or_else(|| self.odd("it finds what is no message"))?);
+                    return if uids.len() > MOST_FOUND {
+                        Err(self.odd("it finds too many messages"))
+                    } else {
+                        Ok(None)
+                    };
                 }
                 Through::Opening { found, .. } if is(&["FLAGS"]) => {
                     let tokens = tokens();

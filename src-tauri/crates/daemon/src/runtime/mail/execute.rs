@@ -1,6 +1,6 @@
 //! From a permit to what a deed became: snapshot, then step by step intent, lease, command, outcome.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,8 +27,8 @@ use crate::runtime::{Opened, Runtime};
 use crate::store::Copied;
 use crate::upstream::imap::MailAnswer;
 
-/// What the largest answer to a change may be, in bytes.
-const MAX_ANSWER: usize = 8 * 1024 * 1024;
+/// What the largest answer to a change may take in memory, in bytes.
+const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
 /// What [`Present::print`] is made of.
 pub(super) const PRINT: [&str; 3] = ["UID", "RFC822.SIZE", "ENVELOPE"];
@@ -311,7 +311,8 @@ impl Runtime {
         if Some(now.uidvalidity) != on.uidvalidity {
             return changed("the mailbox was made anew");
         }
-        if now.uids.iter().any(|uid| !on.uids.contains(uid)) {
+        let shown: BTreeSet<u32> = on.uids.iter().copied().collect();
+        if now.uids.iter().any(|uid| !shown.contains(uid)) {
             return changed("other messages came into the mailbox");
         }
         if self.mail_has_below(account, epoch, &on.mailbox, server).await.map_err(Failure::Snapshot)? {

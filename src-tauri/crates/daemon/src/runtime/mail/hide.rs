@@ -70,7 +70,7 @@ impl MailSession {
                 Err(ended) => return Ok(Without::Ended(ended)),
             }
         } else {
-            self.selected.as_ref().map_or(number, |selected| selected.exists)
+            self.selected.as_ref().map_or(number, |selected| selected.numbers.exists)
         };
         Ok(set.without(number, last).map_or(Without::Nothing, Without::Set))
     }

@@ -21,8 +21,10 @@ use crate::runtime::read::ReadError;
 use crate::runtime::{Opened, Runtime};
 use crate::upstream::imap::MailAnswer;
 
-/// The largest answer to one read, in bytes: envelopes of some thousand messages, or one mail.
+/// What the answer to one read may take in memory, in bytes: envelopes of some thousand messages, or one mail.
 const MAX_ANSWER: usize = 96 * 1024 * 1024;
+/// So many messages are looked at before what the dialog needs of them is all that is kept.
+const AT_ONCE: usize = 500;
 /// Messages that are shown before the rest has been read.
 const FIRST_PAGE: usize = 50;
 
@@ -34,11 +36,21 @@ impl Runtime {
         epoch: Epoch,
         call: &Call,
     ) -> Result<MailAnswer, ReadError> {
+        self.mail_read_within(account, epoch, call, MAX_ANSWER).await
+    }
+
+    async fn mail_read_within(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        call: &Call,
+        most: usize,
+    ) -> Result<MailAnswer, ReadError> {
         let opened = self.opened().ok_or(ReadError::Stopped)?;
         let lease = opened.guard().lease_preview(&account.id, call, epoch).map_err(|_| ReadError::Stopped)?;
         let answer = opened
             .upstream
-            .mail(lease, &account.target, call, MAX_ANSWER)
+            .mail(lease, &account.target, call, most)
             .await
             .map_err(|error| ReadError::Upstream(Arc::new(error)))?;
         if answer.is_ok() { Ok(answer) } else { Err(ReadError::Answer(answer.status.text)) }
@@ -66,7 +78,7 @@ impl Runtime {
         Ok(server)
     }
 
-    /// Messages with these items, chunk by chunk.
+    /// Messages with these items.
     pub(crate) async fn mail_fetch(
         &self,
         account: &Account,
@@ -74,13 +86,26 @@ impl Runtime {
         on: &On,
         items: &[&str],
     ) -> Result<BTreeMap<u32, Fetched>, ReadError> {
+        self.mail_fetch_within(account, epoch, on, items, MAX_ANSWER).await
+    }
+
+    /// The same, taking at most so much memory: chunk by chunk.
+    pub(super) async fn mail_fetch_within(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        on: &On,
+        items: &[&str],
+        mut room: usize,
+    ) -> Result<BTreeMap<u32, Fetched>, ReadError> {
         let wanted: BTreeSet<u32> = on.uids.iter().copied().collect();
         let mut found = BTreeMap::new();
         for (_, set) in chunks(&on.uids) {
             let args = [Token::atom(set.to_string()), Token::atoms(items.iter().copied())];
             let place = Some((on.mailbox.as_str(), on.uidvalidity));
             let call = command("UID FETCH", place, &args).ok_or(ReadError::Stopped)?;
-            let answer = self.mail_read(account, epoch, &call).await?;
+            let answer = self.mail_read_within(account, epoch, &call, room).await?;
+            room = room.saturating_sub(answer.cost);
             let fetched = answer.untagged.iter().filter_map(|tokens| reply::fetched(tokens));
             found.extend(fetched.filter_map(|one| Some((one.uid?, one))).filter(|(uid, _)| wanted.contains(uid)));
         }
@@ -97,9 +122,7 @@ impl Runtime {
         let uidvalidity = self.mail_status(account, epoch, mailbox, "UIDVALIDITY").await?;
         let place = Some((mailbox, Some(uidvalidity)));
         let call = command("UID SEARCH", place, &[Token::atom("ALL")]).ok_or(ReadError::Stopped)?;
-        let answer = self.mail_read(account, epoch, &call).await?;
-        let mut uids: Vec<u32> = answer.untagged.iter().filter_map(|tokens| reply::found(tokens)).flatten().collect();
-        uids.sort_unstable();
+        let uids = self.mail_read(account, epoch, &call).await?.sorted();
         Ok(Content { uidvalidity, uids })
     }
 
@@ -143,12 +166,27 @@ impl Runtime {
         mailbox: &str,
         item: &str,
     ) -> Result<u32, ReadError> {
-        let call = command("STATUS", None, &[Token::text(mailbox), Token::atoms([item])]).ok_or(ReadError::Stopped)?;
+        self.mail_numbers(account, epoch, mailbox, [item]).await.map(|[number]| number)
+    }
+
+    /// Several of them, of one moment.
+    pub(super) async fn mail_numbers<const N: usize>(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        mailbox: &str,
+        items: [&str; N],
+    ) -> Result<[u32; N], ReadError> {
+        let call = command("STATUS", None, &[Token::text(mailbox), Token::atoms(items)]).ok_or(ReadError::Stopped)?;
         let answer = self.mail_read(account, epoch, &call).await?;
-        let count = answer.untagged.iter().find_map(|tokens| reply::status_item(tokens, item));
-        count
-            .and_then(|count| u32::try_from(count).ok())
-            .ok_or_else(|| ReadError::Answer(format!("the mail server does not say {item} of it")))
+        let mut numbers = [0; N];
+        for (number, item) in numbers.iter_mut().zip(items) {
+            let said = answer.untagged.iter().find_map(|tokens| reply::status_item(tokens, item));
+            let said = said.and_then(|said| u32::try_from(said).ok());
+            let unsaid = || ReadError::Answer(format!("the mail server does not say {item} of it"));
+            *number = said.ok_or_else(unsaid)?;
+        }
+        Ok(numbers)
     }
 
     /// What the dialog would show of a request's messages. What can't be read is left out.
@@ -170,8 +208,6 @@ impl Runtime {
         (mailbox, uidvalidity): (&str, u32),
         uids: &[u32],
     ) -> Result<Views, ReadError> {
-        let on = On { mailbox: mailbox.to_owned(), uidvalidity: Some(uidvalidity), uids: uids.to_vec() };
-        let found = self.mail_fetch(account, epoch, &on, &["UID", "FLAGS", "INTERNALDATE", "ENVELOPE"]).await?;
         let view = |(uid, fetched): (u32, Fetched)| {
             let mut view = fetched.view();
             if mailbox == INBOX {
@@ -179,7 +215,13 @@ impl Runtime {
             }
             (object(mailbox, uidvalidity, uid), view)
         };
-        Ok(found.into_iter().map(view).collect())
+        let mut views = Views::new();
+        for uids in uids.chunks(AT_ONCE) {
+            let on = On { mailbox: mailbox.to_owned(), uidvalidity: Some(uidvalidity), uids: uids.to_vec() };
+            let found = self.mail_fetch(account, epoch, &on, &["UID", "FLAGS", "INTERNALDATE", "ENVELOPE"]).await?;
+            views.extend(found.into_iter().map(view));
+        }
+        Ok(views)
     }
 
     /// Reads what the dialog shows of a hold's messages and mailboxes.

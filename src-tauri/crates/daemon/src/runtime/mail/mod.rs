@@ -35,6 +35,7 @@ pub(super) use undo::Whole;
 
 use super::accounts::{Account, MOST_READING};
 use super::{Runtime, inside};
+use crate::door::imap::passing::Numbers;
 use crate::door::imap::{Denied, Inside, Next, Talk};
 use crate::upstream::imap::Wire;
 use crate::upstream::{Fault, UpstreamError};
@@ -67,7 +68,7 @@ pub struct MailSession {
 struct Selected {
     mailbox: String,
     uidvalidity: u32,
-    exists: u32,
+    numbers: Numbers,
     read_only: bool,
 }
 

@@ -1,6 +1,7 @@
 //! The agent's own connection: leased commands out, answers through.
 
 use std::io;
+use std::time::Duration;
 
 use latch_core::call::Call;
 use latch_core::classify::imap::deed::command;
@@ -10,10 +11,13 @@ use latch_core::classify::imap::token::Token;
 use latch_core::lease::Redeemed;
 use latch_core::plan::Permit;
 
-use super::MailSession;
+use super::{MailSession, Selected};
 use crate::door::imap::passing::{Broken, Passing, Through, tagged};
 use crate::door::imap::{Next, Talk};
 use crate::upstream::{Fault, UpstreamError};
+
+/// How long the answer to a command of the connection's own may take.
+const OWN: Duration = Duration::from_secs(120);
 
 /// How a relayed command ended.
 pub(super) enum Ended {
@@ -105,7 +109,7 @@ impl MailSession {
         };
         let mut passing = Passing {
             wire: &mut self.wire,
-            exists: self.selected.as_mut().map(|selected| &mut selected.exists),
+            numbers: self.selected.as_mut().map(|selected| &mut selected.numbers),
             shows: &reaches,
             stands: &|| redeemed.stands(),
         };
@@ -118,15 +122,29 @@ impl MailSession {
         self.ask(&call, talk, Through::All).await
     }
 
-    /// A command of the connection's own.
+    /// A command of the connection's own. What an agent asked for goes on as long as something comes; this has an end.
     pub(super) async fn ask(&mut self, call: &Call, talk: &mut Talk, through: Through<'_>) -> io::Result<Ended> {
-        match self.own(call) {
-            Ok(redeemed) => self.relay(&redeemed, call, None, talk, through).await,
-            Err(error) => {
-                talk.line(&format!("* BYE [UNAVAILABLE] {error}"));
-                Ok(Ended::Gone)
+        let error = match self.own(call) {
+            Ok(redeemed) => {
+                let asked = self.relay(&redeemed, call, None, talk, through);
+                match tokio::time::timeout(OWN, asked).await {
+                    Ok(ended) => return ended,
+                    Err(_) => {
+                        let host = self.wire.host().to_owned();
+                        Fault::Timeout { host, doing: "answering in full" }.sent()
+                    }
+                }
             }
-        }
+            Err(error) => error,
+        };
+        talk.line(&format!("* BYE [UNAVAILABLE] {error}"));
+        Ok(Ended::Gone)
+    }
+
+    /// Whether messages named by number may be others by now: some left since so many times had been counted.
+    pub(super) fn is_renumbered(&self, uid: bool, before: &Selected) -> bool {
+        let now = self.selected.as_ref().map(|selected| selected.numbers.renumbered);
+        !uid && now != Some(before.numbers.renumbered)
     }
 
     /// The UIDs that a set names right now in the open mailbox; only those marked as deleted where that is asked.
@@ -151,7 +169,11 @@ impl MailSession {
         let mut uids = Vec::new();
         let Some(call) = command("UID SEARCH", None, &keys) else { return Ok(Err(Ended::Gone)) };
         match self.ask(&call, talk, Through::Search(&mut uids)).await? {
-            Ended::Status(status) if status.kind == Kind::Ok => Ok(Ok(uids)),
+            Ended::Status(status) if status.kind == Kind::Ok => {
+                uids.sort_unstable();
+                uids.dedup();
+                Ok(Ok(uids))
+            }
             ended => Ok(Err(ended)),
         }
     }

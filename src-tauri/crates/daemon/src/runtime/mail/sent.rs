@@ -1,6 +1,6 @@
 //! The account's own sent mail: whom the person wrote to, and what agents put among it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use latch_core::classify::imap::deed::{Deed, On, Server, command, object};
 use latch_core::classify::imap::reply;
@@ -17,6 +17,8 @@ use crate::upstream::imap::MailAnswer;
 
 /// Sent messages that are read to find one that really went to an address.
 const PROOFS: usize = 50;
+/// So many of those that a search found are looked at together.
+const AT_ONCE: usize = 1000;
 
 /// Where sent mail is kept.
 #[derive(Debug, Clone)]
@@ -65,12 +67,18 @@ impl Runtime {
         let SentMail { mailbox, uidvalidity } = place;
         let call = command("UID SEARCH", Some((mailbox, Some(*uidvalidity))), &keys).ok_or(ReadError::Stopped)?;
         let answer = self.mail_read(account, epoch, &call).await?;
-        let mut found: Vec<u32> = answer.untagged.iter().filter_map(|tokens| reply::found(tokens)).flatten().collect();
-        found.sort_unstable_by(|one, other| other.cmp(one));
-        let named = found.iter().map(|uid| object(mailbox, *uidvalidity, *uid)).collect();
-        let persons = opened.guard().by_the_person(named);
-        let is_persons = |uid: &u32| persons.contains(&object(mailbox, *uidvalidity, *uid));
-        let uids: Vec<u32> = found.into_iter().filter(is_persons).take(PROOFS).collect();
+        let found = answer.sorted();
+        let mut uids = Vec::new();
+        // By and by: a search may have found any number.
+        for some in found.rchunks(AT_ONCE) {
+            let named = some.iter().map(|uid| object(mailbox, *uidvalidity, *uid)).collect();
+            let persons: HashSet<String> = opened.guard().by_the_person(named).into_iter().collect();
+            let is_persons = |uid: &&u32| persons.contains(&object(mailbox, *uidvalidity, **uid));
+            uids.extend(some.iter().rev().filter(is_persons).take(PROOFS.saturating_sub(uids.len())));
+            if uids.len() >= PROOFS {
+                break;
+            }
+        }
         if uids.is_empty() {
             return Ok(None);
         }

@@ -16,13 +16,15 @@ use super::act::Ruled;
 use super::hide::Without;
 use super::relay::Ended;
 use super::{LOOK_AGAIN, MailSession, STALLED, Selected};
-use crate::door::imap::passing::{Broken, Opening, Through, tagged};
+use crate::door::imap::passing::{Broken, Numbers, Opening, Through, tagged};
 use crate::door::imap::{Next, Talk};
 use crate::upstream::{Fault, UpstreamError};
 
 /// One command may name so many messages.
 const MOST: usize = 10_000;
 const TOO_MANY: &str = "NO [LIMIT] More than 10000 messages at once: ask for fewer at a time";
+/// RFC 5530 section 3.
+const RENUMBERED: &str = "NO [EXPUNGEISSUED] Messages have just left the mailbox, so these numbers may mean others now. Nothing was done: look again, or use UIDs";
 const NOT_OPEN: &str = "BAD Open a mailbox first: SELECT or EXAMINE";
 
 impl MailSession {
@@ -230,7 +232,8 @@ impl MailSession {
                     "NO [UNAVAILABLE] The mail server gives this mailbox no UIDVALIDITY, so nothing in it can be named safely",
                 );
             };
-            self.selected = Some(Selected { mailbox, uidvalidity, exists: found.exists, read_only });
+            let numbers = Numbers { exists: found.exists, renumbered: 0 };
+            self.selected = Some(Selected { mailbox, uidvalidity, numbers, read_only });
             status.code = Some(if read_only { "READ-ONLY" } else { "READ-WRITE" }.to_owned());
         }
         talk.line(&tagged(tag, &status));
@@ -260,6 +263,7 @@ impl MailSession {
         talk: &mut Talk,
     ) -> io::Result<Next> {
         let Some(selected) = self.selected.clone() else { return Self::told(talk, tag, NOT_OPEN) };
+        let set = if uid { set } else { set.at(selected.numbers.exists) };
         let mut named = match self.without_hidden(uid, set, talk).await? {
             Without::Set(set) => set,
             Without::Nothing => return Self::told(talk, tag, "OK There is none of these"),
@@ -277,7 +281,12 @@ impl MailSession {
             let Some(exact) = Set::of(&uids) else { return Self::told(talk, tag, "OK There is none of these") };
             read = uids.iter().map(|uid| object(&selected.mailbox, selected.uidvalidity, *uid)).collect();
             // What arrives meanwhile was not decided.
-            named = if uid { exact } else { named.bounded(selected.exists) };
+            let bounded = if uid { Some(exact) } else { named.bounded(selected.numbers.exists) };
+            let Some(bounded) = bounded else { return Self::told(talk, tag, "OK There is none of these") };
+            named = bounded;
+        }
+        if self.is_renumbered(uid, &selected) {
+            return Self::told(talk, tag, RENUMBERED);
         }
         let what = match items.as_slice() {
             [one] => one.clone(),
@@ -305,6 +314,9 @@ impl MailSession {
             Ok(uids) => uids,
             Err(ended) => return Ok(Self::end(tag, ended, talk)),
         };
+        if self.is_renumbered(uid, &selected) {
+            return Self::told(talk, tag, RENUMBERED);
+        }
         if uids.is_empty() {
             return Self::told(talk, tag, "OK There is none of these, so nothing was changed");
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use latch_core::classify::imap::deed::{On, Server, append_call, command, mailbox_named, object, place_of};
-use latch_core::classify::imap::reply::{Status, found};
+use latch_core::classify::imap::reply::Status;
 use latch_core::classify::imap::steps::store;
 use latch_core::classify::imap::token::Token;
 use latch_core::journal::Commit;
@@ -22,7 +22,7 @@ use crate::runtime::{Opened, Runtime};
 use crate::store::StoreError;
 use crate::upstream::imap::{MailAnswer, Source};
 
-const MAX_ANSWER: usize = 8 * 1024 * 1024;
+const MAX_ANSWER: usize = 32 * 1024 * 1024;
 /// Among so many of the newest messages of a mailbox, lost ones are looked for.
 const MOST_LOOKED_AT: usize = 20_000;
 const NEW_UIDS: &str =
@@ -189,9 +189,7 @@ impl Runtime {
         };
         let place = Some((mailbox, Some(uidvalidity)));
         let call = command("UID SEARCH", place, &[Token::atom("ALL")]).ok_or(ReadError::Stopped)?;
-        let answer = self.mail_read(account, epoch, &call).await?;
-        let mut uids: Vec<u32> = answer.untagged.iter().filter_map(|tokens| found(tokens)).flatten().collect();
-        uids.sort_unstable();
+        let mut uids = self.mail_read(account, epoch, &call).await?.sorted();
         let on = On {
             mailbox: mailbox.to_owned(),
             uidvalidity: Some(uidvalidity),
@@ -254,7 +252,7 @@ impl Runtime {
                 let place = Some((mailbox.as_str(), Some(uidvalidity)));
                 let call = command("UID SEARCH", place, &keys).ok_or(ReadError::Stopped)?;
                 let answer = self.mail_read(account, epoch, &call).await?;
-                uids.extend(answer.untagged.iter().filter_map(|tokens| found(tokens)).flatten());
+                uids.extend(answer.found);
             }
             let on = On { mailbox: mailbox.clone(), uidvalidity: Some(uidvalidity), uids };
             for (uid, one) in self.mail_fetch(account, epoch, &on, &LABELS).await? {

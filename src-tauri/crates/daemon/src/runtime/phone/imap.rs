@@ -30,7 +30,8 @@ const ANSWER: Duration = Duration::from_secs(20);
 const BREATH: Duration = Duration::from_millis(250);
 /// So many messages that a search found are looked at.
 const MOST_FOUND: usize = 20;
-const MAX_ANSWER: usize = 1024 * 1024;
+/// What all that happens in an inbox meanwhile may take in memory, in bytes.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
 /// See the module.
 pub(super) struct Mailbox<'a> {
@@ -90,9 +91,8 @@ impl<'a> Mailbox<'a> {
     async fn search(&mut self, name: &str, uidvalidity: u32) -> Result<Vec<Anchor>, Over> {
         let keys = [Token::atom("UNDELETED"), Token::atom("HEADER"), Token::atom("Message-ID"), Token::text(name)];
         let answer = self.ask("UID SEARCH", &keys).await?;
-        let uids: Vec<u32> = answer.untagged.iter().filter_map(|tokens| reply::found(tokens)).flatten().collect();
         let mut found = Vec::new();
-        for uid in uids.into_iter().take(MOST_FOUND) {
+        for uid in answer.found.into_iter().take(MOST_FOUND) {
             // Servers have been seen to ignore the words of a search.
             if self.is_called(uid, name).await? {
                 found.push(self.anchor(uidvalidity, uid).await?);

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use latch_core::classify::imap::reply::{Kind, Status, capabilities, status, untagged};
+use latch_core::classify::imap::reply::{Kind, Status, capabilities, status};
 use latch_core::classify::imap::token::{Piece, Token, encode, pieces};
 use latch_core::lease::Redeemed;
 use zeroize::Zeroizing;
@@ -245,11 +245,6 @@ async fn login(wire: &mut Wire, redeemed: &Redeemed, args: &[u8]) -> Result<Stat
         return Ok(refused);
     }
     Ok(wire.answer("a", GREETING).await?.status)
-}
-
-/// The tokens of an untagged response.
-pub(super) fn tokens(pieces: &[Piece]) -> Option<Vec<Token>> {
-    untagged(pieces)
 }
 
 #[cfg(test)]

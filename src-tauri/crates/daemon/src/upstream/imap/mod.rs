@@ -29,15 +29,22 @@ const MOST_IDLE: usize = 3;
 /// Commands of an account that run at once.
 pub(super) const MOST_AT_ONCE: usize = 2;
 
+/// The most messages that one search may find.
+pub const MOST_FOUND: usize = 2_000_000;
+
 /// A mail server's answer to one command.
 #[derive(Debug, Clone)]
 pub struct MailAnswer {
     /// How it ended.
     pub status: Status,
-    /// What was said before, without `*`.
+    /// What was said before, without `*`; not what was found.
     pub untagged: Vec<Vec<Token>>,
     /// Codes of untagged OKs, such as COPYUID of a MOVE (RFC 6851 section 4.3).
     pub codes: Vec<Status>,
+    /// The numbers that a search found, as they came.
+    pub found: Vec<u32>,
+    /// What it takes in memory, about, in bytes.
+    pub cost: usize,
 }
 
 /// A mail on its way through.
@@ -50,6 +57,18 @@ pub trait Source: Send {
 }
 
 impl MailAnswer {
+    fn refused(status: Status) -> Self {
+        Self { status, untagged: Vec::new(), codes: Vec::new(), found: Vec::new(), cost: 0 }
+    }
+
+    /// What a search found, each once, in order.
+    #[must_use]
+    pub fn sorted(mut self) -> Vec<u32> {
+        self.found.sort_unstable();
+        self.found.dedup();
+        self.found
+    }
+
     /// Whether it was done.
     #[must_use]
     pub fn is_ok(&self) -> bool {
@@ -98,7 +117,7 @@ impl Upstream {
         wire.write(&redeemed, format!("{tag} APPEND {args} {{{size}}}\r\n").as_bytes()).await?;
         if let Some(refused) = wire.go_ahead(&tag).await? {
             self.mail_done(account, wire);
-            return Ok(MailAnswer { status: refused, untagged: Vec::new(), codes: Vec::new() });
+            return Ok(MailAnswer::refused(refused));
         }
         // Until the line's end is written the server keeps nothing of it: a connection that ends before has stored nothing.
         let broken = || Fault::AgentBody("it broke off, or something followed it".to_owned()).unsent();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use latch_core::call::{Call, CallBody};
 use latch_core::classify::imap::deed;
-use latch_core::classify::imap::reply::{Kind, Status, status};
+use latch_core::classify::imap::reply::{Kind, Status, found, is_search, status, untagged_within};
 use latch_core::classify::imap::token::{
     Announced, Piece, Token, announced, encode, may_announce, pieces, seems_announced,
 };
@@ -15,8 +15,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::runtime;
 use tokio::time::Instant;
 
-use super::login::tokens;
-use super::{MailAnswer, ends};
+use super::{MOST_FOUND, MailAnswer, ends};
 use crate::upstream::oauth::Access;
 use crate::upstream::pool::Stream;
 use crate::upstream::{Fault, UpstreamError};
@@ -32,6 +31,12 @@ const KEEP: Duration = Duration::from_secs(120);
 
 /// What a piece of an answer costs beside its bytes: a flood of empty ones has an end, too.
 const PIECE: usize = 32;
+/// What a status costs beside its bytes.
+const STATUS: usize = 128;
+/// How long the answer to a command of our own may take,
+const WHOLE: Duration = Duration::from_secs(120);
+/// and a second more for so many bytes of it: a large mail goes on over a slow line, what only drips does not.
+const SLOWEST: u64 = 32 * 1024;
 
 /// A line of a server.
 #[derive(Debug)]
@@ -74,6 +79,8 @@ pub struct Wire<S = Stream> {
     /// The line that is being read goes on after a literal.
     continues: bool,
     lines: u64,
+    /// When the answer that is being read must be over.
+    until: Option<Instant>,
 }
 
 impl<S> std::fmt::Debug for Wire<S> {
@@ -116,6 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             broken: false,
             continues: false,
             lines: 0,
+            until: None,
         }
     }
 
@@ -245,8 +253,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Waits for `+`. `Some`: the command ended instead.
     pub async fn go_ahead(&mut self, tag: &str) -> Result<Option<Status>, UpstreamError> {
+        self.until = Some(Instant::now() + WHOLE);
+        let ended = self.gone_ahead(tag).await;
+        self.until = None;
+        ended
+    }
+
+    async fn gone_ahead(&mut self, tag: &str) -> Result<Option<Status>, UpstreamError> {
+        let mut room = MAX_LINE;
         loop {
-            let response = self.response(MAX_LINE).await?;
+            let response = self.response(room).await?;
+            room = room.saturating_sub(size(&response));
+            if room == 0 {
+                return Err(self.too_large(MAX_LINE));
+            }
             let Some(Piece::Text(line)) = response.first() else { continue };
             if line.first() == Some(&b'+') {
                 return Ok(None);
@@ -254,6 +274,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if let Some(status) = ends(line, tag) {
                 return Ok(Some(status));
             }
+        }
+    }
+
+    /// How long the next word may take.
+    fn patience(&self) -> Duration {
+        let left = |until: Instant| until.saturating_duration_since(Instant::now());
+        self.until.map_or(self.silence, |until| left(until).min(self.silence))
+    }
+
+    fn came(&mut self, bytes: usize) {
+        if let Some(until) = &mut self.until {
+            *until += Duration::from_millis((bytes as u64).saturating_mul(1000) / SLOWEST);
         }
     }
 
@@ -265,17 +297,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// One line, at most [`MAX_LINE`] bytes. Not cancel-safe.
     pub async fn line(&mut self) -> Result<Line, UpstreamError> {
         let mut bytes = Vec::new();
+        let patience = self.patience();
         let read = async {
             let mut limited = (&mut self.stream).take(MAX_LINE as u64 + 1);
             limited.read_until(b'\n', &mut bytes).await
         };
-        match tokio::time::timeout(self.silence, read).await {
+        match tokio::time::timeout(patience, read).await {
             Err(_) => {
                 self.broken = true;
                 return Err(Fault::Timeout { host: self.host.clone(), doing: "waiting for its answer" }.sent());
             }
             Ok(Err(_) | Ok(0)) => return Err(self.lost()),
-            Ok(Ok(_)) => {}
+            Ok(Ok(read)) => self.came(read),
         }
         if bytes.len() > MAX_LINE {
             return Err(self.malformed("a line is too long"));
@@ -309,15 +342,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(MAX_PIECE);
         // The same memory again, once the piece before is gone.
         self.room.reserve(most);
+        let patience = self.patience();
         let mut room = (&mut self.room).limit(most);
-        let read = tokio::time::timeout(self.silence, self.stream.read_buf(&mut room)).await;
+        let read = tokio::time::timeout(patience, self.stream.read_buf(&mut room)).await;
         match read {
             Err(_) => {
                 self.broken = true;
                 Err(Fault::Timeout { host: self.host.clone(), doing: "sending its answer" }.sent())
             }
             Ok(Err(_) | Ok(0)) => Err(self.lost()),
-            Ok(Ok(_)) => Ok(self.room.split().freeze()),
+            Ok(Ok(read)) => {
+                self.came(read);
+                Ok(self.room.split().freeze())
+            }
         }
     }
 
@@ -367,21 +404,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Fault::TooLarge { host: self.host.clone(), limit }.sent()
     }
 
-    /// Everything up to the end of the command with this tag.
+    /// Everything up to the end of the command with this tag: at most `limit` bytes with what it takes in memory, and not for ever.
     pub async fn answer(&mut self, tag: &str, limit: usize) -> Result<MailAnswer, UpstreamError> {
-        let (mut untagged, mut codes) = (Vec::new(), Vec::new());
+        self.until = Some(Instant::now() + WHOLE);
+        let answer = self.gathered(tag, limit).await;
+        self.until = None;
+        answer
+    }
+
+    async fn gathered(&mut self, tag: &str, limit: usize) -> Result<MailAnswer, UpstreamError> {
+        let (mut untagged, mut codes, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
         let mut room = limit;
         loop {
             let response = self.response(room).await?;
-            let size = |piece: &Piece| match piece {
-                Piece::Text(bytes) | Piece::Literal(bytes) => bytes.len() + PIECE,
-            };
             let Some(Piece::Text(first)) = response.first() else { continue };
             let status = status(first);
             if let Some(status) = status.as_ref().filter(|status| status.tag == tag) {
-                return Ok(MailAnswer { status: status.clone(), untagged, codes });
+                let (status, cost) = (status.clone(), limit.saturating_sub(room));
+                return Ok(MailAnswer { status, untagged, codes, found: numbers, cost });
             }
-            room = room.saturating_sub(response.iter().map(size).sum());
+            room = room.saturating_sub(size(&response));
             if room == 0 {
                 return Err(self.too_large(limit));
             }
@@ -389,13 +431,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Some(status) => match status.kind {
                     Kind::Bye => return Err(self.lost()),
                     Kind::Preauth => return Err(self.malformed("it lets everybody in although a login is over")),
-                    Kind::Ok | Kind::No | Kind::Bad if status.tag == "*" => codes.push(status),
+                    Kind::Ok | Kind::No | Kind::Bad if status.tag == "*" => {
+                        room = room.saturating_sub(STATUS);
+                        codes.push(status);
+                    }
                     Kind::Ok | Kind::No | Kind::Bad => return Err(self.malformed("it answers what was not asked")),
                 },
                 None if first.first() == Some(&b'+') => {
                     return Err(self.malformed("it asks for more than the command has"));
                 }
-                None => untagged.extend(tokens(&response)),
+                None if is_search(first) => {
+                    let all = if response.len() == 1 { found(first) } else { None };
+                    let all = all.ok_or_else(|| self.malformed("it finds what is no message"))?;
+                    if all.len() > MOST_FOUND.saturating_sub(numbers.len()) {
+                        return Err(self.malformed("it finds too many messages"));
+                    }
+                    numbers.extend(all);
+                }
+                None => match untagged_within(&response, &mut room) {
+                    Ok(tokens) => untagged.extend(tokens),
+                    Err(_) => return Err(self.too_large(limit)),
+                },
             }
         }
     }
@@ -444,5 +500,98 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let command = if known { format!("{tag} UNSELECT\r\n") } else { format!("{tag} EXAMINE INBOX\r\n") };
         self.write(redeemed, command.as_bytes()).await?;
         self.answer(&tag, MAX_LINE).await.map(|_| ())
+    }
+}
+
+/// What a response takes of the room for an answer, its tokens aside.
+fn size(response: &[Piece]) -> usize {
+    let one = |piece: &Piece| match piece {
+        Piece::Text(bytes) | Piece::Literal(bytes) => bytes.len() + PIECE,
+    };
+    response.iter().map(one).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use tokio::io::DuplexStream;
+
+    use super::*;
+
+    fn connected() -> (Wire<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(CHUNK);
+        (Wire::over(ours, "mail.example".to_owned(), Duration::from_secs(60)), theirs)
+    }
+
+    /// Says this again and again, with a pause before.
+    async fn drips(mut server: DuplexStream, said: &'static [u8], pause: u64) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            if server.write_all(said).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_drips_has_no_more_time_than_one_that_is_silent() {
+        for said in [&b"* OK wait\r\n"[..], b"x", b"* 1 EXISTS\r\n", b"* X {100000}\r\n"] {
+            let (mut wire, server) = connected();
+            let begun = Instant::now();
+            let dripping = tokio::spawn(drips(server, said, 20));
+            let ended = wire.answer("L1", 1024 * 1024).await;
+            assert!(matches!(ended.unwrap_err().fault, Fault::Timeout { .. }));
+            assert!(wire.broken && begun.elapsed() < WHOLE + Duration::from_secs(2), "{:?}", begun.elapsed());
+            dripping.abort();
+            let (mut wire, server) = connected();
+            let begun = Instant::now();
+            let dripping = tokio::spawn(drips(server, said, 20));
+            assert!(matches!(wire.go_ahead("L1").await.unwrap_err().fault, Fault::Timeout { .. }));
+            assert!(begun.elapsed() < WHOLE + Duration::from_secs(2), "{:?}", begun.elapsed());
+            dripping.abort();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_mail_goes_on_over_a_slow_line() {
+        const SIZE: usize = 20 * 1024 * 1024;
+        let (mut wire, mut server) = connected();
+        let begun = Instant::now();
+        let said = tokio::spawn(async move {
+            server.write_all(format!("* 1 FETCH (BODY[] {{{SIZE}}}\r\n").as_bytes()).await.unwrap();
+            for _ in 0..SIZE / CHUNK {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                server.write_all(&[b'x'; CHUNK]).await.unwrap();
+            }
+            server.write_all(b")\r\nL1 OK done\r\n").await.unwrap();
+        });
+        let answer = wire.answer("L1", 2 * SIZE).await.unwrap();
+        assert!(answer.is_ok() && answer.untagged.len() == 1 && begun.elapsed() > 2 * WHOLE);
+        assert!((SIZE..SIZE + 1024).contains(&answer.cost), "{}", answer.cost);
+        said.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_found_is_kept_as_numbers_and_what_is_not_makes_no_answer() {
+        for (said, found) in [
+            ("* SEARCH 5 3\r\n* SEARCH\r\n* SEARCH 3 9 (MODSEQ 7)\r\nL1 OK done\r\n", Some(vec![3, 5, 9])),
+            ("* SEARCH 5 x\r\nL1 OK done\r\n", None),
+            ("* SEARCH 5 {1}\r\n6\r\nL1 OK done\r\n", None),
+        ] {
+            let (mut wire, mut server) = connected();
+            server.write_all(said.as_bytes()).await.unwrap();
+            assert_eq!(wire.answer("L1", 64 * 1024).await.ok().map(MailAnswer::sorted), found, "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_short_words_ends_at_what_they_take_in_memory() {
+        let (mut wire, mut server) = connected();
+        let flood = format!("* 1 FETCH ({})\r\n", "1 ".repeat(20_000));
+        let said = tokio::spawn(async move { while server.write_all(flood.as_bytes()).await.is_ok() {} });
+        let ended = wire.answer("L1", 8 * 1024 * 1024).await;
+        assert!(matches!(ended.unwrap_err().fault, Fault::TooLarge { .. }));
+        drop(wire);
+        said.await.unwrap();
     }
 }
