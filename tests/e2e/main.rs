@@ -37,6 +37,8 @@ mod imap_cut;
 #[cfg(unix)]
 mod imap_history;
 #[cfg(unix)]
+mod imap_hostile;
+#[cfg(unix)]
 mod imap_mailboxes;
 mod imap_names;
 #[cfg(unix)]

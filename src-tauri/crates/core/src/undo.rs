@@ -104,8 +104,24 @@ pub enum Difference {
 pub struct Trace {
     /// The mailbox that it was to go to.
     pub mailbox: String,
-    /// A digest of what moving does not change about it.
-    pub print: String,
+    /// A digest of what moving does not change about it, if that could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub print: Option<String>,
+    /// Where that mailbox stood just before: nothing older in it is this message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Next>,
+    /// It was surely not marked as deleted.
+    #[serde(default)]
+    pub unmarked: bool,
+}
+
+/// The UID that the next message of a mailbox would get (RFC 9051 section 2.3.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Next {
+    /// While the mailbox has this UIDVALIDITY.
+    pub uidvalidity: u32,
+    /// At least this one.
+    pub uid: u32,
 }
 
 /// The calls that put back, and what they can't.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::{Change, Difference, Entry, Trace};
+use super::{Change, Difference, Entry, Next, Trace};
 use crate::call::Call;
 use crate::classify::imap::command::Mode;
 use crate::classify::imap::deed::{
@@ -17,6 +17,7 @@ use crate::operation::Part;
 
 /// The undo recipe of what changes Gmail's labels.
 const LABELS: &str = "labels";
+const DELETED: &str = "\\Deleted";
 
 /// What was read of one message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,9 +34,24 @@ pub struct Present {
     pub at: Option<String>,
 }
 
-/// What a deed is about to change, from what its messages are like before. `gone`: how softened or quarantined removals end.
+impl Present {
+    /// Its mark as deleted, as the server spells it.
+    #[must_use]
+    pub fn mark(&self) -> Option<&String> {
+        self.flags.iter().find(|flag| flag.eq_ignore_ascii_case(DELETED))
+    }
+}
+
+/// What a deed is about to change, from what its messages are like before, and where the mailbox stands that they go to. `end`: how softened or
+/// quarantined removals end.
 #[must_use]
-pub fn entry(part: &Part, deed: &Deed, on: &On, before: &BTreeMap<u32, Present>, end: &End) -> Option<Entry> {
+pub fn entry(
+    part: &Part,
+    deed: &Deed,
+    on: &On,
+    (before, next): (&BTreeMap<u32, Present>, Option<Next>),
+    end: &End,
+) -> Option<Entry> {
     let id = |uid: u32| object(&on.mailbox, on.uidvalidity.unwrap_or_default(), uid);
     let each = |difference: &dyn Fn(u32) -> Option<Difference>| -> Vec<Change> {
         let one = |uid: &u32| Some(Change { object: id(*uid), difference: difference(*uid)? });
@@ -43,8 +59,13 @@ pub fn entry(part: &Part, deed: &Deed, on: &On, before: &BTreeMap<u32, Present>,
     };
     let whole = |difference: Difference| vec![Change { object: mailbox_object(&on.mailbox), difference }];
     let moved = |uid: u32, mailbox: Option<&String>, marked: bool| {
-        let print = before.get(&uid).and_then(|present| present.print.clone());
-        let trace = mailbox.zip(print).map(|(mailbox, print)| Trace { mailbox: mailbox.clone(), print });
+        let known = mailbox.zip(before.get(&uid));
+        let trace = known.map(|(mailbox, present)| Trace {
+            mailbox: mailbox.clone(),
+            print: present.print.clone(),
+            next,
+            unmarked: present.mark().is_none(),
+        });
         Some(Difference::Moved { to: None, marked, trace })
     };
     let changes = match deed {
@@ -209,6 +230,47 @@ pub fn whereabouts(entry: &Entry) -> BTreeMap<(String, u32), Vec<u32>> {
         }
     }
     places
+}
+
+/// The messages that a move was to take away, by the mailbox and UIDVALIDITY that they were in: some may be there still.
+#[must_use]
+pub fn homes(entry: &Entry) -> BTreeMap<(String, u32), Vec<u32>> {
+    let mut homes: BTreeMap<(String, u32), Vec<u32>> = BTreeMap::new();
+    for change in &entry.changes {
+        if let (Difference::Moved { trace: Some(_), .. }, Some((mailbox, uidvalidity, uid))) =
+            (&change.difference, place_of(&change.object))
+        {
+            homes.entry((mailbox.to_owned(), uidvalidity)).or_default().push(uid);
+        }
+    }
+    homes
+}
+
+/// What is left to take back of moves whose messages are found at home, by object: the mark of one that was to be removed there, a mark that was taken
+/// off, and the copy of it elsewhere, which goes as everything does that was made. One in the Trash stays.
+pub fn stayed(entry: &mut Entry, at_home: &BTreeMap<String, Present>, server: &Server) {
+    let mut copies = Vec::new();
+    entry.changes.retain_mut(|change| {
+        let (Difference::Moved { to, marked, trace: Some(trace) }, Some(present)) =
+            (&change.difference, at_home.get(&change.object))
+        else {
+            return true;
+        };
+        let set = |added: Vec<String>, removed: Vec<String>| Difference::Set { added, removed, presumed: Vec::new() };
+        let left = match present.mark() {
+            None if *marked => Some(set(Vec::new(), vec![DELETED.to_owned()])),
+            Some(mark) if !*marked && trace.unmarked => Some(set(vec![mark.clone()], Vec::new())),
+            _ => None,
+        };
+        let copy = to.clone().filter(|to| place_of(to).is_some_and(|(mailbox, ..)| !server.is_in_trash(mailbox)));
+        copies.extend(copy.map(|object| Change { object, difference: Difference::Created { marker: None } }));
+        match left {
+            Some(left) => change.difference = left,
+            None => return false,
+        }
+        true
+    });
+    entry.changes.extend(copies);
 }
 
 /// One command of an undo.

@@ -16,6 +16,7 @@ use crate::operation::{Class, Meter, Objects};
 
 mod gmail_means;
 mod mailboxes;
+mod moves;
 
 /// Text with literals as `{n}` + CRLF inside, as one command.
 fn split(text: &str) -> Vec<Piece> {
@@ -379,7 +380,7 @@ fn a_mailbox_goes_whole_with_each_of_its_messages() {
         &part,
         &delete,
         &on,
-        &std::collections::BTreeMap::new(),
+        (&std::collections::BTreeMap::new(), None),
         &crate::undo::imap::End::Copied { subscribed: true },
     );
     let back = crate::undo::imap::inverse(&entry.unwrap(), &std::collections::BTreeMap::new(), &server());

@@ -28,10 +28,8 @@ use crate::store::Copied;
 use crate::upstream::imap::MailAnswer;
 
 /// What the largest answer to a change may take in memory, in bytes.
-const MAX_ANSWER: usize = 32 * 1024 * 1024;
+pub(super) const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
-/// What [`Present::print`] is made of.
-pub(super) const PRINT: [&str; 3] = ["UID", "RFC822.SIZE", "ENVELOPE"];
 /// What is read of messages on Gmail before and after their labels change.
 pub(super) const LABELS: [&str; 4] = ["UID", "FLAGS", "X-GM-LABELS", "X-GM-MSGID"];
 
@@ -240,8 +238,7 @@ impl Runtime {
             Deed::Move { .. } | Deed::Expunge | Deed::Store { .. }
                 if soft || part.operation.class != Class::Destroy =>
             {
-                let found = self.mail_fetch(account, epoch, on, &PRINT).await.map_err(Failure::Snapshot)?;
-                found.into_iter().map(|(uid, fetched)| (uid, fetched.present)).collect()
+                self.before_moving(account, epoch, on).await.map_err(Failure::Snapshot)?
             }
             _ => BTreeMap::<u32, Present>::new(),
         };
@@ -259,7 +256,16 @@ impl Runtime {
         let steps = steps(deed, on, &server, soft, &undo_id)
             .map_err(|why| Failure::Snapshot(ReadError::Answer(why.to_string())))?;
         let agent = permit.agent().to_owned();
-        let entry = entry(part, deed, on, &before, &end);
+        let to = match deed {
+            Deed::Move { to } => Some(to),
+            Deed::Expunge | Deed::Store { .. } if soft => server.trash.as_ref(),
+            _ => None,
+        };
+        let next = match to {
+            Some(to) => self.next_of(account, epoch, to).await.map_err(Failure::Snapshot)?,
+            None => None,
+        };
+        let entry = entry(part, deed, on, (&before, next), &end);
         let undo = entry.map(|entry| Undo::new(&undo_id, &agent, &account.id, part, entry, opened.now()));
         let said = match (deed, soft) {
             (Deed::Expunge | Deed::Store { .. }, true) => "Moved to the Trash instead of being removed for ever",

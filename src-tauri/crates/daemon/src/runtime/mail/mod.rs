@@ -14,6 +14,7 @@ mod look;
 mod relay;
 mod sent;
 mod session;
+mod trace;
 mod undo;
 
 use std::io;

@@ -13,7 +13,7 @@ use latch_core::undo::{Change, Difference};
 use latch_ipc::contract::{NotRestored, UndoResult};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 
-use super::execute::{Kept, LABELS, PRINT};
+use super::execute::{Kept, LABELS, MAX_ANSWER};
 use crate::runtime::accounts::Account;
 use crate::runtime::read::ReadError;
 use crate::runtime::stop::storage;
@@ -22,9 +22,6 @@ use crate::runtime::{Opened, Runtime};
 use crate::store::StoreError;
 use crate::upstream::imap::{MailAnswer, Source};
 
-const MAX_ANSWER: usize = 32 * 1024 * 1024;
-/// Among so many of the newest messages of a mailbox, lost ones are looked for.
-const MOST_LOOKED_AT: usize = 20_000;
 const NEW_UIDS: &str =
     "Messages that were moved or copied back have new UIDs; their text, flags and dates are as before.";
 
@@ -38,7 +35,7 @@ impl Runtime {
         let failed = |error: ReadError| RpcError::new(ErrorCode::Upstream, format!("nothing was put back: {error}"));
         let epoch = opened.gate.current();
         let server = self.mail_server_now(opened, account, epoch).await.map_err(failed)?;
-        let undo = self.found_again(account, epoch, undo).await.map_err(failed)?;
+        let undo = self.found_again(account, epoch, &server, undo).await.map_err(failed)?;
         let mut now = self.present(account, epoch, &undo).await.map_err(failed)?;
         self.elsewhere(account, epoch, &undo, &server, &mut now).await.map_err(failed)?;
         let back = inverse(&undo.entry, &now, &server);
@@ -125,83 +122,6 @@ impl Runtime {
             tracing::warn!(%error, "copies of what is back stay in the quarantine");
         }
         Ok(result)
-    }
-
-    /// Where the answer to a move was lost, its messages are still at home, or among the newest of the mailbox that they were to go to.
-    async fn found_again(
-        &self,
-        account: &Account,
-        epoch: latch_core::lease::Epoch,
-        mut undo: Undo,
-    ) -> Result<Undo, ReadError> {
-        let mut homes: BTreeMap<(String, u32), Vec<u32>> = BTreeMap::new();
-        let mut toward: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (index, change) in undo.entry.changes.iter().enumerate() {
-            if let (Difference::Moved { to: None, trace: Some(trace), .. }, Some((mailbox, uidvalidity, uid))) =
-                (&change.difference, place_of(&change.object))
-            {
-                homes.entry((mailbox.to_owned(), uidvalidity)).or_default().push(uid);
-                toward.entry(trace.mailbox.clone()).or_default().push(index);
-            }
-        }
-        let mut at_home: BTreeMap<String, Present> = BTreeMap::new();
-        for ((mailbox, uidvalidity), uids) in homes {
-            let on = On { mailbox: mailbox.clone(), uidvalidity: Some(uidvalidity), uids };
-            match self.mail_fetch(account, epoch, &on, &["UID", "FLAGS"]).await {
-                Ok(found) => at_home
-                    .extend(found.into_iter().map(|(uid, one)| (object(&mailbox, uidvalidity, uid), one.present))),
-                Err(ReadError::Upstream(error)) if is_gone(&error.fault) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        for (mailbox, indexes) in toward {
-            let mut newest = self.newest(account, epoch, &mailbox).await?;
-            for index in indexes {
-                let Some(change) = undo.entry.changes.get_mut(index) else { continue };
-                let Difference::Moved { to, trace: Some(trace), marked } = &mut change.difference else { continue };
-                match at_home.get(&change.object) {
-                    None => *to = newest.get_mut(&trace.print).and_then(Vec::pop),
-                    // It was marked as deleted, and that was taken off before it was to go.
-                    Some(present) if *marked && !present.flags.contains("\\Deleted") => {
-                        let removed = vec!["\\Deleted".to_owned()];
-                        change.difference = Difference::Set { added: Vec::new(), removed, presumed: Vec::new() };
-                        at_home.remove(&change.object);
-                    }
-                    Some(_) => {}
-                }
-            }
-        }
-        undo.entry.changes.retain(|change| !at_home.contains_key(&change.object));
-        Ok(undo)
-    }
-
-    /// The newest messages of a mailbox by what tells them apart, of equals the newest last.
-    async fn newest(
-        &self,
-        account: &Account,
-        epoch: latch_core::lease::Epoch,
-        mailbox: &str,
-    ) -> Result<BTreeMap<String, Vec<String>>, ReadError> {
-        let uidvalidity = match self.mail_status(account, epoch, mailbox, "UIDVALIDITY").await {
-            Ok(uidvalidity) => uidvalidity,
-            Err(ReadError::Answer(_)) => return Ok(BTreeMap::new()),
-            Err(error) => return Err(error),
-        };
-        let place = Some((mailbox, Some(uidvalidity)));
-        let call = command("UID SEARCH", place, &[Token::atom("ALL")]).ok_or(ReadError::Stopped)?;
-        let mut uids = self.mail_read(account, epoch, &call).await?.sorted();
-        let on = On {
-            mailbox: mailbox.to_owned(),
-            uidvalidity: Some(uidvalidity),
-            uids: uids.split_off(uids.len().saturating_sub(MOST_LOOKED_AT)),
-        };
-        let mut prints: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (uid, fetched) in self.mail_fetch(account, epoch, &on, &PRINT).await? {
-            if let Some(print) = fetched.present.print {
-                prints.entry(print).or_default().push(object(mailbox, uidvalidity, uid));
-            }
-        }
-        Ok(prints)
     }
 
     /// What is where the entry says that it went.
@@ -471,7 +391,7 @@ fn told_as(object: &str) -> String {
 }
 
 /// A mailbox that can't hold what is looked for.
-fn is_gone(fault: &crate::upstream::Fault) -> bool {
+pub(super) fn is_gone(fault: &crate::upstream::Fault) -> bool {
     matches!(fault, crate::upstream::Fault::Changed { .. } | crate::upstream::Fault::NotThere { .. })
 }
 

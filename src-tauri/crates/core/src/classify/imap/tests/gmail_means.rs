@@ -69,7 +69,9 @@ fn back(deed: &Deed, on: &On, before: &[&str], now: &[(&str, &[&str])]) -> (Vec<
     };
     let part = deed.part(on, &gmail_server());
     let before = BTreeMap::from([(1, present(before))]);
-    let Some(entry) = undo::entry(&part, deed, on, &before, &undo::End::Plain) else { return (Vec::new(), Vec::new()) };
+    let Some(entry) = undo::entry(&part, deed, on, (&before, None), &undo::End::Plain) else {
+        return (Vec::new(), Vec::new());
+    };
     let home = object(&on.mailbox, 7, 1);
     assert_eq!(entry.params, [(home.clone(), "99".to_owned())]);
     // Where a copy arrived is no message of its own.

@@ -85,7 +85,7 @@ fn a_mailbox_that_is_called_like_a_message_is_none() {
     let on = On { mailbox: "INBOX;7;45".to_owned(), uidvalidity: None, uids: Vec::new() };
     let undo = |deed: &Deed| {
         let part = deed.part(&on, &server());
-        let entry = undo::entry(&part, deed, &on, &BTreeMap::new(), &undo::End::Plain).unwrap();
+        let entry = undo::entry(&part, deed, &on, (&BTreeMap::new(), None), &undo::End::Plain).unwrap();
         assert!(undo::whereabouts(&entry).is_empty());
         let there = BTreeMap::from([(object("INBOX", 7, 45), undo::Present::default())]);
         let back = undo::inverse(&entry, &there, &server());

@@ -1,0 +1,113 @@
+//! Moves that were cut short, and what of them is taken back; and how much of an answer there is room for.
+
+use std::collections::BTreeMap;
+
+use super::{inbox, server, split};
+use crate::classify::imap::deed::{Deed, object};
+use crate::classify::imap::reply::{fetched, untagged, untagged_within, vanished};
+use crate::classify::imap::set::Set;
+use crate::classify::imap::token::Crowded;
+use crate::undo::imap::{End, Present, entry, inverse, stayed};
+use crate::undo::{Difference, Entry, Next};
+
+const NEXT: Next = Next { uidvalidity: 3, uid: 40 };
+
+fn present(flags: &[&str]) -> Present {
+    Present {
+        flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+        print: Some("print".to_owned()),
+        ..Present::default()
+    }
+}
+
+/// The entry of a MOVE of message 1 to the Archive, which was like this before.
+fn moved(before: &Present) -> Entry {
+    let (deed, on) = (Deed::Move { to: "Archive".to_owned() }, inbox(&[1]));
+    let part = deed.part(&on, &server());
+    let entry = entry(&part, &deed, &on, (&BTreeMap::from([(1, before.clone())]), Some(NEXT)), &End::Plain).unwrap();
+    // As it is kept.
+    serde_json::from_str(&serde_json::to_string(&entry).unwrap()).unwrap()
+}
+
+/// The commands that take it back when it is at home like this.
+fn back(mut entry: Entry, home: &Present) -> Vec<String> {
+    let at_home = BTreeMap::from([(object("INBOX", 7, 1), home.clone())]);
+    let copy = object("Archive", 3, 44);
+    stayed(&mut entry, &at_home, &server());
+    let now = at_home.into_iter().chain([(copy, Present::default())]).collect();
+    let back = inverse(&entry, &now, &server());
+    assert!(back.not_restored.is_empty(), "{:?}", back.not_restored);
+    let one = |step: &crate::undo::imap::BackStep| super::written_call(&step.step.call);
+    back.steps.iter().map(one).collect()
+}
+
+#[test]
+fn what_a_move_leaves_behind_says_where_to_look_for_it() {
+    let entry = moved(&present(&["\\Seen"]));
+    let Difference::Moved { to: None, marked: false, trace: Some(trace) } = &entry.changes[0].difference else {
+        panic!("{entry:?}");
+    };
+    assert_eq!((trace.mailbox.as_str(), trace.print.as_deref(), trace.next), ("Archive", Some("print"), Some(NEXT)));
+    assert!(trace.unmarked);
+    let old: crate::undo::Trace = serde_json::from_str("{\"mailbox\":\"Trash\",\"print\":\"x\"}").unwrap();
+    assert_eq!((old.print.as_deref(), old.next, old.unmarked), (Some("x"), None, false), "as it was kept before");
+}
+
+#[test]
+fn a_message_that_stayed_at_home_loses_the_mark_that_it_had_not() {
+    let (plain, marked) = (present(&["\\Seen"]), present(&["\\deleted"]));
+    assert_eq!(back(moved(&plain), &marked), ["[INBOX 7] UID STORE 1 -FLAGS.SILENT (\\deleted)"]);
+    assert!(back(moved(&marked), &marked).is_empty(), "it was marked before");
+    assert!(back(moved(&plain), &plain).is_empty());
+    // Its copy is there already, and it itself was never removed.
+    let mut copied = moved(&plain);
+    let Difference::Moved { to, .. } = &mut copied.changes[0].difference else { panic!() };
+    *to = Some(object("Archive", 3, 44));
+    let both = ["[INBOX 7] UID STORE 1 -FLAGS.SILENT (\\deleted)", "[Archive 3] UID MOVE 44 \"Trash\""];
+    assert_eq!(back(copied.clone(), &marked), both);
+    let Difference::Moved { to, .. } = &mut copied.changes[0].difference else { panic!() };
+    *to = Some(object("Trash", 3, 44));
+    assert_eq!(back(copied, &marked), both[..1], "what is in the Trash stays there");
+}
+
+#[test]
+fn many_short_words_take_the_room_that_they_need() {
+    let line = split("* X 1 1 1 1 (1 1)");
+    let mut room = 10 * 64;
+    assert_eq!(untagged_within(&line, &mut room), Ok(untagged(&line)));
+    assert_eq!(room, 64);
+    let before = room;
+    assert_eq!(untagged_within(&line, &mut room), Err(Crowded));
+    assert!(room <= before);
+    let flood = split(&format!("* X {}", "1 ".repeat(100_000)));
+    assert_eq!(untagged_within(&flood, &mut 100_000), Err(Crowded));
+    assert_eq!(untagged_within(&split("* X \"never ends"), &mut 1000), Ok(None));
+}
+
+#[test]
+fn what_leaves_is_counted_and_numbers_stay_what_they_were() {
+    for (said, count) in [
+        ("* VANISHED 4", Some(1)),
+        ("* vanished 1:3,9:7,5", Some(7)),
+        ("* VANISHED x", Some(0)),
+        ("* VANISHED 1:4294967295,1:4294967295", Some(u32::MAX)),
+        ("* VANISHED (EARLIER) 1:3", None),
+        ("* 4 EXPUNGE", None),
+        ("* VANISHED", None),
+    ] {
+        assert_eq!(vanished(said.as_bytes()), count, "{said}");
+    }
+    let at = |set: &str, exists| Set::parse(set).unwrap().at(exists).to_string();
+    assert_eq!((at("3:*,*,9", 7), at("$", 7), at("1:*", 0)), ("3:7,7,9".to_owned(), "$".to_owned(), "1:*".to_owned()));
+}
+
+#[test]
+fn a_header_of_any_length_is_shown_in_a_bounded_one() {
+    let (subject, name) = ("s".repeat(300_000), "n".repeat(300_000));
+    let line = format!(
+        "* 1 FETCH (UID 1 ENVELOPE (NIL \"{subject}\" ((\"{name}\" NIL \"al\" \"x.org\")) NIL NIL NIL NIL NIL NIL NIL))"
+    );
+    let view = fetched(&untagged(&split(&line)).unwrap()).unwrap().view();
+    assert_eq!(view.title.chars().count(), 1001);
+    assert!(view.from.is_some_and(|from| from.len() < 300 && from.ends_with("n… <al@x.org>")));
+}
