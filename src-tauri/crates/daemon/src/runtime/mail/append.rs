@@ -17,6 +17,7 @@ use latch_core::operation::Part;
 use latch_core::plan::Permit;
 use latch_core::recipe::Answer;
 use latch_core::undo::imap::arrived;
+use tokio::time::Instant;
 
 use super::act::Ruled;
 use super::ahead::{self, Unread};
@@ -37,6 +38,9 @@ const MAX_READ: usize = 64 * 1024 * 1024;
 
 /// A refused mail that comes anyway is read away for as long as this.
 const SKIPPING: Duration = Duration::from_secs(120);
+/// A mail that passes through may take as long as this, and a second more for so many bytes of it: it takes one of few places.
+const PASSING: Duration = Duration::from_secs(120);
+const SLOWEST: u64 = 32 * 1024;
 /// How long a mail waits for others that are being stored.
 pub(super) const OTHERS: Duration = Duration::from_secs(10);
 
@@ -129,7 +133,7 @@ impl MailSession {
                 "[LIMIT] Another mail of this agent is being read, so this one was not stored: try again",
             );
         };
-        let mut source = Arriving { session: &*self, talk, literal, begun: false, ended: false };
+        let mut source = Arriving::new(&*self, talk, literal);
         let read = ahead::read(&opened.spool, &mut source, size).await;
         let ended = source.ended;
         drop(one);
@@ -179,7 +183,7 @@ impl MailSession {
             ));
             return Ok(Stored::Unread(Next::Command));
         };
-        let mut source = Arriving { session: &*self, talk, literal, begun: false, ended: false };
+        let mut source = Arriving::new(&*self, talk, literal);
         let stored = runtime.append(opened, &self.account, permit, &part, &mut source, None).await;
         let (begun, ended) = (source.begun, source.ended);
         let next = match stored {
@@ -298,16 +302,20 @@ struct Arriving<'a> {
     literal: Announced,
     begun: bool,
     ended: bool,
+    until: Instant,
 }
 
 impl Source for Arriving<'_> {
     fn next(&mut self, left: u64) -> BoxFuture<'_, Option<Bytes>> {
         Box::pin(async move {
             self.begin().await?;
-            tokio::select! {
-                chunk = tokio::time::timeout(STALLED, self.talk.chunk(left)) => chunk.ok()?.ok(),
-                () = self.session.over() => None,
-            }
+            let patience = self.until.min(Instant::now() + STALLED);
+            let chunk = tokio::select! {
+                chunk = tokio::time::timeout_at(patience, self.talk.chunk(left)) => chunk.ok()?.ok()?,
+                () = self.session.over() => return None,
+            };
+            self.until += Duration::from_millis((chunk.len() as u64).saturating_mul(1000) / SLOWEST);
+            Some(chunk)
         })
     }
 
@@ -324,7 +332,11 @@ impl Source for Arriving<'_> {
     }
 }
 
-impl Arriving<'_> {
+impl<'a> Arriving<'a> {
+    fn new(session: &'a MailSession, talk: &'a mut Talk, literal: Announced) -> Self {
+        Self { session, talk, literal, begun: false, ended: false, until: Instant::now() + PASSING }
+    }
+
     async fn begin(&mut self) -> Option<()> {
         if !self.begun {
             self.begun = true;

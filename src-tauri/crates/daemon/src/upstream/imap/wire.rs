@@ -33,8 +33,8 @@ const KEEP: Duration = Duration::from_secs(120);
 const PIECE: usize = 32;
 /// What a status costs beside its bytes.
 const STATUS: usize = 128;
-/// How long the answer to a command of our own may take,
-const WHOLE: Duration = Duration::from_secs(120);
+/// How long the answer to a command of our own may take: servers that move or search for minutes say so meanwhile,
+const WHOLE: Duration = Duration::from_secs(300);
 /// and a second more for so many bytes of it: a large mail goes on over a slow line, what only drips does not.
 const SLOWEST: u64 = 32 * 1024;
 
@@ -560,7 +560,7 @@ mod tests {
         let said = tokio::spawn(async move {
             server.write_all(format!("* 1 FETCH (BODY[] {{{SIZE}}}\r\n").as_bytes()).await.unwrap();
             for _ in 0..SIZE / CHUNK {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                tokio::time::sleep(Duration::from_secs(2)).await;
                 server.write_all(&[b'x'; CHUNK]).await.unwrap();
             }
             server.write_all(b")\r\nL1 OK done\r\n").await.unwrap();
