@@ -214,9 +214,16 @@ impl Rig {
             if let Some(id) = found.lines().last() {
                 return id.to_owned();
             }
-            assert!(started.elapsed() < Duration::from_secs(30), "no window is called {title}");
+            assert!(started.elapsed() < Duration::from_secs(30), "no window is called {title}: {}", self.state());
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
+    }
+
+    /// What a failing test tells about the tray.
+    fn state(&self) -> String {
+        let runs = Path::new(&format!("/proc/{}", self.pid())).join("exe").canonicalize().is_ok();
+        let heard = self.script.calls("hold.list").len();
+        format!("tray runs: {runs}, its children: {:?}, holds were listed {heard} times", self.children())
     }
 
     pub async fn no_window(&self, title: &str) {

@@ -214,7 +214,11 @@ fn reversible(hold: &Hold, chief: Option<&Operation>, softened: bool) -> (Revers
             (Reversible::Softened, "They are moved to the Trash instead, and Undo moves them back.")
         }
         Class::Read => (Reversible::Yes, "Reading changes nothing."),
-        Class::Modify | Class::Remove | Class::Share | Class::Destroy | Class::Spend | Class::Divert if undoable => {
+        Class::Divert if undoable => {
+            (Reversible::Yes, "Undo takes it back. What it did to mail until then can't be undone.")
+        }
+        Class::Share if undoable => (Reversible::Yes, "Undo takes it back. Others may have read things until then."),
+        Class::Modify | Class::Remove | Class::Destroy | Class::Spend if undoable => {
             (Reversible::Yes, "Undo puts everything back as it was.")
         }
         Class::Modify | Class::Remove | Class::Share | Class::Destroy | Class::Spend | Class::Divert => {
