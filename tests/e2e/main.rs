@@ -26,6 +26,8 @@ mod dav_between;
 mod dav_clients;
 #[cfg(unix)]
 mod dav_crash;
+#[cfg(unix)]
+mod gmail_imap;
 mod holds;
 #[cfg(unix)]
 mod imap;

@@ -18,6 +18,8 @@ pub mod engine;
 #[cfg(unix)]
 pub mod filters;
 #[cfg(unix)]
+pub mod gmail_imap;
+#[cfg(unix)]
 pub mod mail;
 pub mod names;
 pub mod paths;

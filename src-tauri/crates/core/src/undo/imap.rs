@@ -18,6 +18,10 @@ use crate::operation::Part;
 /// The undo recipe of what changes Gmail's labels.
 const LABELS: &str = "labels";
 const DELETED: &str = "\\Deleted";
+/// That of a mail that was stored.
+pub const APPENDED: &str = "appended";
+/// What an entry says of all mail as it was before a mail was stored: its UIDVALIDITY, and the UID that its next message was to get.
+const ALL_BEFORE: &str = "all-before";
 
 /// What was read of one message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,6 +124,20 @@ pub fn entry(
     let known = |(uid, present): (&u32, &Present)| Some((id(*uid), present.id?.to_string()));
     entry.params = before.iter().filter_map(known).collect();
     Some(entry)
+}
+
+/// Notes what All Mail was like before a mail was stored on Gmail.
+pub fn note_all(entry: &mut Entry, uidvalidity: u32, next: u32) {
+    entry.params.push((ALL_BEFORE.to_owned(), format!("{uidvalidity};{next}")));
+}
+
+/// Whether a stored message, found among all mail, was not there before.
+fn is_new(entry: &Entry, present: &Present) -> bool {
+    let before = entry.params.iter().find(|(name, _)| name == ALL_BEFORE).and_then(|(_, said)| said.split_once(';'));
+    let before =
+        before.and_then(|(uidvalidity, next)| Some((uidvalidity.parse::<u32>().ok()?, next.parse::<u32>().ok()?)));
+    let now = present.at.as_deref().and_then(place_of);
+    before.zip(now).is_some_and(|((known, next), (_, uidvalidity, uid))| known == uidvalidity && uid >= next)
 }
 
 /// An entry with these changes.
@@ -323,7 +341,8 @@ pub fn inverse(entry: &Entry, now: &BTreeMap<String, Present>, server: &Server) 
                 let found = present.at.as_deref().and_then(place_of);
                 let (home, (mailbox, uidvalidity, uid)) = (mailbox, found.unwrap_or((mailbox, uidvalidity, uid)));
                 let away = server.is_trash(mailbox) || server.is_junk(mailbox);
-                if labels && away && found.is_some() && added.iter().any(|word| gmail::takes_away(word)) {
+                let takes = |word: &String| gmail::takes_away(word) || server.is_trash(word) || server.is_junk(word);
+                if labels && away && found.is_some() && added.iter().any(takes) {
                     let key = (mailbox.to_owned(), uidvalidity, home.to_owned(), false);
                     moves.entry(key).or_default().push((uid, object.clone()));
                     continue;
@@ -364,6 +383,27 @@ pub fn inverse(entry: &Entry, now: &BTreeMap<String, Present>, server: &Server) 
             (Difference::Created { .. }, Some(_)) if server.gmail && entry.recipe == "copied" => {
                 leave("on Gmail a copy is the message itself: take its label off there");
             }
+            (Difference::Created { .. }, Some((mailbox, uidvalidity, uid)))
+                if server.gmail && entry.recipe == APPENDED && !server.is_in_trash(mailbox) =>
+            {
+                let Some(present) = now.get(object) else {
+                    leave("it is not there any more");
+                    continue;
+                };
+                let own = gmail::label_of(mailbox);
+                let put = |label: &&String| !gmail::comes_by_itself(label) && Some(*label) != own.as_ref();
+                // Gmail may take what is stored for a message that it has: then only the label is the agent's.
+                match own.clone() {
+                    _ if is_new(entry, present) && !present.labels.iter().any(|label| put(&label)) => {
+                        made.entry((mailbox.to_owned(), uidvalidity)).or_default().push((uid, object.clone()));
+                    }
+                    Some(own) => {
+                        let key = (mailbox.to_owned(), uidvalidity, "-X-GM-LABELS.SILENT", vec![own]);
+                        stores.entry(key).or_default().push((uid, object.clone()));
+                    }
+                    None => leave("Gmail may have taken it for a message that was there before, so it stays"),
+                }
+            }
             (Difference::Created { .. }, Some((mailbox, uidvalidity, uid))) => {
                 if now.contains_key(object) {
                     made.entry((mailbox.to_owned(), uidvalidity)).or_default().push((uid, object.clone()));
@@ -396,7 +436,8 @@ pub fn inverse(entry: &Entry, now: &BTreeMap<String, Present>, server: &Server) 
         }
     }
     for ((mailbox, uidvalidity, item, words), named) in stores {
-        let words = words.iter().map(|word| if labels { gmail::written(word) } else { Token::atom(word) });
+        let words =
+            words.iter().map(|word| if item.contains("X-GM") { gmail::written(word) } else { Token::atom(word) });
         let on = On { mailbox, uidvalidity: Some(uidvalidity), uids: named.iter().map(|(uid, _)| *uid).collect() };
         add(&mut back, &named, store(&on, item, words.collect(), None, true), false);
     }

@@ -354,6 +354,8 @@ impl Deed {
         operation.facts = self.facts(on, server);
         operation.audience = self.audience();
         let softens = match self {
+            // On Gmail a mailbox is a label: there is nothing that could lie in the Trash.
+            Self::Delete { .. } if server.gmail => false,
             Self::Expunge | Self::Delete { .. } | Self::Store { .. } if class == Class::Destroy => {
                 server.trash.is_some() && !server.is_in_trash(&on.mailbox)
             }
@@ -385,9 +387,13 @@ impl Deed {
         let only = |words: &[String], word: &str| matches!(words, [one] if one.eq_ignore_ascii_case(word));
         match self {
             Self::Store { labels: true, mode, words, .. } => {
-                let gone = words.iter().any(|word| gmail::takes_away(word));
+                // A label of the Trash's own name may be the Trash.
+                let gone = |word: &String| gmail::takes_away(word) || server.is_trash(word) || server.is_junk(word);
+                let gone = words.iter().any(gone);
                 if gone && *mode != Mode::Remove {
                     ("store", Class::Remove, "Trash", Some("labels"))
+                } else if *mode == Mode::Remove && only(words, "\\Inbox") {
+                    ("store", Class::Modify, "Archive", Some("labels"))
                 } else {
                     ("store", Class::Modify, "Change labels", Some("labels"))
                 }
@@ -438,7 +444,8 @@ impl Deed {
                 vec![fact("On Gmail", "What is marked is removed at once, unless its settings say otherwise")]
             }
             Self::Store { mode, words, .. } => {
-                let plain = self.kind(on, server).2 != "Change flags" && words.len() == 1 && *mode != Mode::Replace;
+                let says_all = !matches!(self.kind(on, server).2, "Change flags" | "Change labels");
+                let plain = says_all && words.len() == 1 && *mode != Mode::Replace;
                 if plain {
                     return Vec::new();
                 }
@@ -454,7 +461,12 @@ impl Deed {
             Self::Copy { to } | Self::Move { to } => vec![fact("From", &text(&on.mailbox)), fact("To", &text(to))],
             Self::Rename { to } => vec![fact("Mailbox", &text(&on.mailbox)), fact("New name", &text(to))],
             Self::Delete { messages } => {
-                vec![fact("Mailbox", &text(&on.mailbox)), fact("Messages in it", &messages.to_string())]
+                let mut facts =
+                    vec![fact("Mailbox", &text(&on.mailbox)), fact("Messages in it", &messages.to_string())];
+                if server.gmail {
+                    facts.push(fact("On Gmail", "The label goes; its messages stay among all mail"));
+                }
+                facts
             }
             Self::SetAcl { rights: Some(rights), .. } => {
                 vec![fact("Mailbox", &text(&on.mailbox)), fact("Rights", rights)]

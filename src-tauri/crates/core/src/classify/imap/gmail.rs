@@ -51,6 +51,13 @@ pub fn takes_away(label: &str) -> bool {
     ["\\Trash", "\\Spam", "\\Junk"].iter().any(|one| one.eq_ignore_ascii_case(label))
 }
 
+/// Whether Gmail gives a message this label by itself, or for what it is: it says nothing of where anybody has put it.
+#[must_use]
+pub fn comes_by_itself(label: &str) -> bool {
+    let known = ["\\Important", "\\Starred", "\\Draft", "\\Drafts", "\\Sent", "\\Muted"];
+    known.iter().any(|one| one.eq_ignore_ascii_case(label))
+}
+
 /// Whether a command means something only where a server has these extensions.
 #[must_use]
 pub fn needs(command: &Command) -> bool {

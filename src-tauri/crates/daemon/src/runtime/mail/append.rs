@@ -16,7 +16,7 @@ use latch_core::guard::Context;
 use latch_core::operation::Part;
 use latch_core::plan::Permit;
 use latch_core::recipe::Answer;
-use latch_core::undo::imap::arrived;
+use latch_core::undo::imap::{arrived, note_all};
 use tokio::time::Instant;
 
 use super::act::Ruled;
@@ -183,8 +183,9 @@ impl MailSession {
             ));
             return Ok(Stored::Unread(Next::Command));
         };
+        let all = runtime.all_before(&account, permit.epoch(), &self.server).await;
         let mut source = Arriving::new(&*self, talk, literal);
-        let stored = runtime.append(opened, &self.account, permit, &part, &mut source, None).await;
+        let stored = runtime.append(opened, &self.account, permit, &part, &mut source, (None, all)).await;
         let (begun, ended) = (source.begun, source.ended);
         let next = match stored {
             Ok(answer) => {
@@ -216,13 +217,14 @@ impl Runtime {
         if self.tasks.is_ending() {
             return Err(Failure::Ending);
         }
+        let all = self.all_before(account, permit.epoch(), &server).await;
         let mut source = Whole::new(mail.clone());
-        let answer = self.append(opened, account, permit, part, &mut source, entering).await?;
+        let answer = self.append(opened, account, permit, part, &mut source, (entering, all)).await?;
         let codes = answer.statuses().filter_map(|status| status.code.clone()).collect();
         Ok(answered(&answer.status, codes, "", 1))
     }
 
-    /// Intent, lease, command, outcome.
+    /// Intent, lease, command, outcome. `all`: all mail as it was before, on Gmail.
     async fn append(
         &self,
         opened: &Opened,
@@ -230,7 +232,7 @@ impl Runtime {
         permit: Permit,
         part: &Part,
         source: &mut dyn Source,
-        mut entering: Option<Entering>,
+        (mut entering, all): (Option<Entering>, Option<(u32, u32)>),
     ) -> Result<MailAnswer, Failure> {
         let call = &part.call;
         let mailbox = mailboxes(part).next().unwrap_or_default();
@@ -264,7 +266,10 @@ impl Runtime {
             && let Some((uidvalidity, uid)) = answer.statuses().find_map(Status::appended)
         {
             let on = On { mailbox: mailbox.to_owned(), uidvalidity: Some(uidvalidity), uids: Vec::new() };
-            if let Some(entry) = arrived(None, part, &on, mailbox, uidvalidity, &[(0, uid)]) {
+            if let Some(mut entry) = arrived(None, part, &on, mailbox, uidvalidity, &[(0, uid)]) {
+                if let Some((uidvalidity, next)) = all {
+                    note_all(&mut entry, uidvalidity, next);
+                }
                 let (id, counter) = opened.guard().next_undo();
                 let agent = plan.agent().unwrap_or_default().to_owned();
                 let undo = Undo::new(&id, &agent, &account.id, part, entry, opened.now());

@@ -9,6 +9,7 @@ mod act;
 mod ahead;
 mod append;
 mod execute;
+mod gmail;
 mod hide;
 mod look;
 mod relay;

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use latch_core::classify::imap::deed::{On, Server, append_call, command, mailbox_named, object, place_of};
+use latch_core::classify::imap::deed::{On, Server, append_call, mailbox_named, object, place_of};
 use latch_core::classify::imap::reply::Status;
 use latch_core::classify::imap::steps::store;
 use latch_core::classify::imap::token::Token;
 use latch_core::journal::Commit;
 use latch_core::operation::Class;
-use latch_core::undo::imap::{BackStep, Present, inverse, whereabouts};
+use latch_core::undo::imap::{APPENDED, BackStep, Present, inverse, whereabouts};
 use latch_core::undo::{Change, Difference};
 use latch_ipc::contract::{NotRestored, UndoResult};
 use latch_ipc::rpc::{ErrorCode, RpcError};
@@ -36,8 +36,9 @@ impl Runtime {
         let epoch = opened.gate.current();
         let server = self.mail_server_now(opened, account, epoch).await.map_err(failed)?;
         let undo = self.found_again(account, epoch, &server, undo).await.map_err(failed)?;
-        let mut now = self.present(account, epoch, &undo).await.map_err(failed)?;
+        let mut now = self.present(account, epoch, &undo, &server).await.map_err(failed)?;
         self.elsewhere(account, epoch, &undo, &server, &mut now).await.map_err(failed)?;
+        self.among_all(account, epoch, &undo, &server, &mut now).await.map_err(failed)?;
         let back = inverse(&undo.entry, &now, &server);
         let changed: Vec<String> = undo.entry.changes.iter().map(|change| change.object.clone()).collect();
         let agents = self.brings_back_agents(opened, &undo, &changed).await?;
@@ -130,8 +131,9 @@ impl Runtime {
         account: &Account,
         epoch: latch_core::lease::Epoch,
         undo: &Undo,
+        server: &Server,
     ) -> Result<BTreeMap<String, Present>, ReadError> {
-        let labels = undo.entry.recipe == "labels";
+        let labels = undo.entry.recipe == "labels" || (server.gmail && undo.entry.recipe == APPENDED);
         let items: &[&str] = if labels { &LABELS } else { &["UID", "FLAGS"] };
         let mut now = BTreeMap::new();
         for ((mailbox, uidvalidity), uids) in whereabouts(&undo.entry) {
@@ -146,43 +148,6 @@ impl Runtime {
             }
         }
         Ok(now)
-    }
-
-    /// What left its mailbox on Gmail: there a message is in every mailbox whose label it has, under another UID, and otherwise among all mail or in the Trash.
-    async fn elsewhere(
-        &self,
-        account: &Account,
-        epoch: latch_core::lease::Epoch,
-        undo: &Undo,
-        server: &Server,
-        now: &mut BTreeMap<String, Present>,
-    ) -> Result<(), ReadError> {
-        let known =
-            undo.entry.params.iter().filter(|(name, _)| undo.entry.recipe == "labels" && !now.contains_key(name));
-        let mut missing: BTreeMap<u64, String> =
-            known.filter_map(|(name, id)| Some((id.parse().ok()?, name.clone()))).collect();
-        for mailbox in [&server.all, &server.trash, &server.junk].into_iter().flatten() {
-            if missing.is_empty() {
-                break;
-            }
-            let uidvalidity = self.mail_status(account, epoch, mailbox, "UIDVALIDITY").await?;
-            let mut uids = Vec::new();
-            for id in missing.keys() {
-                let keys = [Token::atom("X-GM-MSGID"), Token::atom(id.to_string())];
-                let place = Some((mailbox.as_str(), Some(uidvalidity)));
-                let call = command("UID SEARCH", place, &keys).ok_or(ReadError::Stopped)?;
-                let answer = self.mail_read(account, epoch, &call).await?;
-                uids.extend(answer.found);
-            }
-            let on = On { mailbox: mailbox.clone(), uidvalidity: Some(uidvalidity), uids };
-            for (uid, one) in self.mail_fetch(account, epoch, &on, &LABELS).await? {
-                if let Some(name) = one.present.id.and_then(|id| missing.remove(&id)) {
-                    let at = Some(object(mailbox, uidvalidity, uid));
-                    now.insert(name, Present { at, ..one.present });
-                }
-            }
-        }
-        Ok(())
     }
 
     /// A mailbox that an agent made and somebody has filled since is not taken away.

@@ -107,6 +107,53 @@ fn on_gmail_taking_back_a_copy_takes_its_label_off_and_nothing_to_the_trash() {
 }
 
 #[test]
+fn on_gmail_what_was_stored_goes_to_the_trash_only_if_it_is_new_and_nowhere_else() {
+    let call = crate::classify::imap::deed::append_call("Work", &[], 1).unwrap();
+    let part = crate::classify::imap::deed::appending(call, "Work", &[], 1, 0);
+    let on = On { mailbox: "Work".to_owned(), ..inbox(&[]) };
+    let stored = undo::arrived(None, &part, &on, "Work", 7, &[(0, 5)]).unwrap();
+    let mut known = stored.clone();
+    undo::note_all(&mut known, 2, 40);
+    let back = |entry: &crate::undo::Entry, at: Option<&str>, labels: &[&str]| {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        let present = undo::Present { labels, id: Some(99), at: at.map(str::to_owned), ..undo::Present::default() };
+        let back = undo::inverse(entry, &BTreeMap::from([("Work;7;5".to_owned(), present)]), &gmail_server());
+        assert!(back.not_restored.is_empty(), "{back:?}");
+        back.steps.iter().map(|one| written_call(&one.step.call)).collect::<Vec<_>>()
+    };
+    let trashed = ["[Work 7] UID MOVE 5 \"[Gmail]/Bin\""];
+    let off = ["[Work 7] UID STORE 5 -X-GM-LABELS.SILENT (\"Work\")"];
+    let (new, old) = (Some("[Gmail]/All_Mail;2;40"), Some("[Gmail]/All_Mail;2;39"));
+    assert_eq!(back(&known, new, &["Work", "\\Important"]), trashed);
+    assert_eq!(back(&known, new, &["Work", "Home"]), off, "somebody has filed it since");
+    assert_eq!(back(&known, old, &["Work"]), off, "it was there before");
+    assert_eq!(back(&known, Some("[Gmail]/All_Mail;3;40"), &["Work"]), off, "another UIDVALIDITY says nothing");
+    assert_eq!(back(&known, None, &["Work"]), off);
+    assert_eq!(back(&stored, new, &["Work"]), off, "it is not known what was there before");
+    let drafts = undo::arrived(None, &part, &on, "[Gmail]/Drafts", 7, &[(0, 5)]).unwrap();
+    let present = BTreeMap::from([("[Gmail]/Drafts;7;5".to_owned(), undo::Present::default())]);
+    assert_eq!(undo::inverse(&drafts, &present, &gmail_server()).not_restored.len(), 1);
+    assert_eq!(undo::inverse(&drafts, &present, &Server { gmail: false, ..gmail_server() }).steps.len(), 1);
+}
+
+#[test]
+fn on_gmail_a_label_that_could_be_the_trash_is_asked_like_it_and_a_mailbox_goes_nowhere() {
+    for label in ["\\Trash", "Trash", "[Gmail]/Bin", "Spam"] {
+        assert_eq!(add(true, &[label]).part(&inbox(&[1]), &gmail_server()).operation.class, Class::Remove, "{label}");
+    }
+    let work = add(true, &["Work"]).part(&inbox(&[1]), &gmail_server()).operation;
+    assert_eq!(
+        (work.class, work.verb.as_str(), work.facts[0].value.as_str()),
+        (Class::Modify, "Change labels", "Work")
+    );
+    let delete = Deed::Delete { messages: 1 };
+    let work = On { mailbox: "Work".to_owned(), ..inbox(&[1]) };
+    let operation = delete.part(&work, &gmail_server()).operation;
+    assert_eq!((operation.class, operation.soften), (Class::Destroy, None));
+    assert_eq!(sent(&delete, &work, &gmail_server(), false), ["DELETE \"Work\""]);
+}
+
+#[test]
 fn on_gmail_what_lost_its_mailbox_by_a_label_is_found_again() {
     let archive =
         Deed::Store { mode: Mode::Remove, labels: true, words: vec!["\\Inbox".to_owned()], unchanged_since: None };
