@@ -1,6 +1,7 @@
 //! Accounts from their address: servers found, the login tried before anything is kept, a mail program connected with a token.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use latch_daemon::runtime::{Engine as Inside, OnEof, Options, Origin, OwnerKind, Runtime};
 use latch_daemon::vault::VaultKind;
@@ -12,6 +13,7 @@ use latch_ipc::contract::{
 };
 use latch_ipc::discovery::{DiscoveredView, FoundBy, PasswordKind};
 use latch_ipc::rpc::{ErrorCode, RpcError};
+use latch_tests::canary::Canaries;
 use latch_tests::dovecot::{Dovecot, PASSWORD, USER};
 use latch_tests::engine::{Engine, PASSPHRASE, Start};
 use latch_tests::mail::Client;
@@ -123,6 +125,65 @@ async fn a_token_for_an_api_is_tried_with_a_cheap_read() {
     assert!(error.message.contains("does not accept this token, so nothing was saved"), "{}", error.message);
     engine.call(AccountAdd, params("good-token")).await;
     assert_eq!(gmail.asked(), ["GET /gmail/v1/users/me/labels"; 2]);
+}
+
+/// A provider that hands out a new refresh token each time and knows only the newest, and whose API opens when it is told to.
+fn rotating(opens: Arc<AtomicBool>) -> Upstream {
+    let newest = AtomicUsize::new(1);
+    Upstream::start(move |seen| {
+        let count = newest.load(Ordering::SeqCst);
+        if seen.target != "/token" {
+            let good =
+                seen.header("authorization") == format!("Bearer at-canary-{count}") && opens.load(Ordering::SeqCst);
+            return Reply::json(if good { 200 } else { 401 }, &json!({}));
+        }
+        let form = String::from_utf8_lossy(&seen.body).into_owned();
+        if !form.contains(&format!("refresh_token=rt-canary-{count}&")) {
+            return Reply::json(400, &json!({ "error": "invalid_grant" }));
+        }
+        let next = newest.fetch_add(1, Ordering::SeqCst) + 1;
+        let answer = json!({ "access_token": format!("at-canary-{next}"), "token_type": "Bearer", "expires_in": 3600,
+                             "refresh_token": format!("rt-canary-{next}") });
+        Reply::json(200, &answer)
+    })
+}
+
+#[tokio::test]
+async fn a_login_that_fails_does_not_lose_the_token_that_its_provider_handed_out_instead() {
+    let opens = Arc::new(AtomicBool::new(false));
+    let provider = rotating(Arc::clone(&opens));
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let engine = Start::at(home.path()).start().await;
+    let params = |endpoint: &str| AccountAddParams {
+        id: "gmail".to_owned(),
+        provider: "gmail".to_owned(),
+        upstream: UpstreamParams { base_url: Some(provider.url.clone()), ..UpstreamParams::default() },
+        credential: CredentialParams::OAuth2 {
+            client_id: "latch".to_owned(),
+            client_secret: None,
+            refresh_token: Secret::new("rt-canary-1".to_owned()),
+            token_endpoint: format!("{}{endpoint}", provider.url),
+        },
+        check: true,
+    };
+    for _ in 0..2 {
+        let error = refused(engine.client.call(AccountAdd, params("/token")).await);
+        assert!(error.message.contains("try again with the one that you have"), "{}", error.message);
+        assert!(!error.message.contains("canary"), "{}", error.message);
+        assert!(engine.call(AccountList, Empty {}).await.is_empty());
+    }
+    // It goes nowhere but where the first one was for.
+    let error = refused(engine.client.call(AccountAdd, params("/elsewhere")).await);
+    assert!(!error.message.contains("try again with the one that you have"), "{}", error.message);
+    let strays = provider.seen().into_iter().filter(|seen| seen.target == "/elsewhere");
+    let forms: Vec<String> = strays.map(|seen| String::from_utf8_lossy(&seen.body).into_owned()).collect();
+    assert!(!forms.is_empty() && forms.iter().all(|form| form.contains("rt-canary-1&")), "{forms:?}");
+    opens.store(true, Ordering::SeqCst);
+    engine.call(AccountAdd, params("/token")).await;
+    assert_eq!(engine.call(AccountList, Empty {}).await.len(), 1);
+    let canaries = Canaries::of((1..9).map(|n| format!("rt-canary-{n}")));
+    assert!(canaries.assert_absent_below(home.path()) > 0);
+    canaries.assert_absent("the log", engine.log().as_bytes());
 }
 
 /// An engine in this process, which asks the test's name server and trusts the test's certificate.

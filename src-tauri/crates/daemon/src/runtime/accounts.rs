@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::{Host, Url};
 
+use super::renewals;
 use super::stop::{locked, storage};
 use super::{Opened, Runtime};
 use crate::seal::Key;
@@ -61,13 +62,15 @@ impl Account {
 
     /// The same with the refresh token that stands now.
     fn renewed(self, stored: &Stored) -> Result<Self, RpcError> {
-        match (&*self.whole, self.target.refresh_token()) {
-            (Credential::OAuth2 { refresh_token, .. }, Some(now)) if now != *refresh_token => {
-                let kind = self.credential;
-                self.rotated(now).map_or(Ok(self), |credential| account(stored, credential, kind))
-            }
-            _ => Ok(self),
-        }
+    /// The refresh token that stands now, if it is another one than the account was made with.
+    fn renewed_token(&self) -> Option<Secret> {
+        let Credential::OAuth2 { refresh_token, .. } = &*self.whole else { return None };
+        self.target.refresh_token().filter(|now| now != refresh_token)
+    }
+
+        let kind = self.credential;
+        let credential = self.renewed_token().and_then(|now| self.rotated(now));
+        credential.map_or(Ok(self), |credential| account(stored, credential, kind))
     }
 
     /// Its credential with the refresh token that the provider handed out instead of the old one.
@@ -123,7 +126,9 @@ impl Runtime {
             .catalog
             .provider(&params.provider)
             .ok_or_else(|| RpcError::new(ErrorCode::InvalidParams, "no provider file has this id"))?;
-        let (credential, kind) = credential(params.credential);
+        let (typed, kind) = credential(params.credential);
+        let name = renewals::name(&typed);
+        let credential = super::lock(&opened.renewals).newest(typed);
         let base_url = match provider.protocol {
             Protocol::Http => {
                 let base_url = params.upstream.base_url.as_deref().unwrap_or(&provider.base_url);
@@ -170,7 +175,12 @@ impl Runtime {
         };
         let mut account = account(&stored, credential, kind)?;
         if params.check {
-            self.try_account(opened, provider, &account).await?;
+            let tried = self.try_account(opened, provider, &account).await;
+            if let (Some(name), Some(token)) = (name, account.renewed_token()) {
+                super::lock(&opened.renewals).note(name, token);
+            }
+            let replaced = name.is_some_and(|name| super::lock(&opened.renewals).of(&name).is_some());
+            tried.map_err(|error| if replaced { with_renewal(error) } else { error })?;
             stored.trash = super::lock(&account.trash).clone();
             // Trying it may have brought a new refresh token, and ended the one that was typed.
             account = account.renewed(&stored)?;
@@ -200,6 +210,9 @@ impl Runtime {
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
         opened.guard().set_places(&account.id, &self.places(&account));
         opened.accounts.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(stored.id, account);
+        if let Some(name) = name {
+            super::lock(&opened.renewals).forget(&name);
+        }
         Ok(Id { id: params.id })
     }
 
@@ -420,6 +433,14 @@ fn credential(params: CredentialParams) -> (Credential, &'static str) {
 /// Ids stand in URLs and on the disk.
 pub(crate) fn check_id(id: &str) -> Result<(), RpcError> {
     let good = !id.is_empty()
+/// The person would type again what the provider knows no more.
+fn with_renewal(mut error: RpcError) -> RpcError {
+    let more = " The provider replaced the refresh token when it was tried. Latchstring remembers the new one until it ends: try again with the one that \
+                you have.";
+    error.message.push_str(more);
+    error
+}
+
         && id.len() <= 64
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
         && !id.starts_with('.')

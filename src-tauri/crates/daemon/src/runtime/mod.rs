@@ -49,6 +49,7 @@ mod problem;
 mod read;
 mod refresh;
 mod sieve;
+mod renewals;
 mod smtp;
 mod starts;
 mod stop;
@@ -122,6 +123,8 @@ pub(crate) struct Opened {
     pub(crate) outbox: Mutex<BTreeMap<u64, outbox::Waiting>>,
     /// Mails that are leaving now.
     pub(crate) sending: Mutex<smtp::Leaving>,
+    /// Sign-ins that were tried and not kept.
+    pub(crate) renewals: Mutex<renewals::Renewals>,
     /// The mails whose leaving stops everything.
     pub(crate) phones: phone::Phones,
     /// Reads that count but are not charged durably yet.

@@ -502,6 +502,7 @@ impl Runtime {
             ahead: super::mail::Ahead::default(),
             unsaved: Mutex::default(),
             changed: watch::Sender::new(0),
+            renewals: Mutex::default(),
             store,
         };
         self.use_settings(&opened, settings);
