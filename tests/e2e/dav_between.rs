@@ -7,6 +7,7 @@ use latch_ipc::contract::{
     AccountAdd, AccountAddParams, CredentialParams, GrantPut, GrantPutParams, UndoList, UndoListParams, UndoResult,
     UndoRun, UndoRunParams, UpstreamParams,
 };
+use latch_ipc::view::Class;
 use latch_tests::engine::Start;
 use latch_tests::radicale::{ACCOUNT, Dav, Diary, PASSWORD, Radicale, USER, WORK, event};
 use latch_tests::scene::{AGENT, connect};
@@ -152,7 +153,7 @@ async fn undoing_a_replaced_calendar_leaves_what_somebody_else_put_into_it() {
 }
 
 #[tokio::test]
-async fn nothing_is_read_for_a_deletion_that_is_refused_anyway_and_no_more_than_the_budget() {
+async fn nothing_is_read_for_a_deletion_that_is_refused_anyway_and_what_is_read_for_the_person_costs_no_budget() {
     let (diary, between) = diary(12, "read-only").await;
     let agent = diary.agent().await;
     let before = diary.radicale.stored();
@@ -163,12 +164,23 @@ async fn nothing_is_read_for_a_deletion_that_is_refused_anyway_and_no_more_than_
         account: ACCOUNT.to_owned(),
         preset: "organize".to_owned(),
         authorization_details: None,
-        budgets: Some([("read".to_owned(), [8, 8])].into()),
+        budgets: Some([("read".to_owned(), [1, 1])].into()),
         expires_in: None,
     };
     diary.engine.call(GrantPut, put).await;
+    // The list of what is in it is one read; the entries are read for the person, and the agent gets nothing of them.
+    let asked = tokio::spawn({
+        let agent = agent.clone();
+        async move { agent.delete(WORK).await }
+    });
+    let hold = diary.engine.hold().await;
+    assert_eq!((hold.class, hold.count), (Class::Destroy, 12));
+    assert!(hold.objects.iter().all(|object| !object.title.is_empty()), "{:?}", hold.objects);
+    assert_eq!((between.reads(), diary.radicale.stored() == before), (12, true));
+    diary.engine.deny(&hold).await;
+    asked.await.unwrap().expect(403);
     let answer = agent.delete(WORK).await;
     assert_eq!(answer.status, 429, "{}", answer.text());
-    assert_eq!(between.reads(), 0);
+    assert_eq!(between.reads(), 12);
     assert_eq!(diary.radicale.stored(), before);
 }

@@ -50,6 +50,8 @@ pub struct Account {
     pub(super) reading: Arc<Semaphore>,
     /// Places for mails that agents are just storing: each takes as long as the agent takes to hand it in.
     pub(super) storing: Semaphore,
+    /// The place for reading all that is in a collection, which is much and counts little.
+    pub(super) looking: Semaphore,
     whole: Arc<Credential>,
     trash: Mutex<Option<String>>,
 }
@@ -60,14 +62,14 @@ impl Account {
         *super::lock(&self.trash) = name;
     }
 
-    /// The same with the refresh token that stands now.
-    fn renewed(self, stored: &Stored) -> Result<Self, RpcError> {
     /// The refresh token that stands now, if it is another one than the account was made with.
     fn renewed_token(&self) -> Option<Secret> {
         let Credential::OAuth2 { refresh_token, .. } = &*self.whole else { return None };
         self.target.refresh_token().filter(|now| now != refresh_token)
     }
 
+    /// The same with the refresh token that stands now.
+    fn renewed(self, stored: &Stored) -> Result<Self, RpcError> {
         let kind = self.credential;
         let credential = self.renewed_token().and_then(|now| self.rotated(now));
         credential.map_or(Ok(self), |credential| account(stored, credential, kind))
@@ -208,11 +210,11 @@ impl Runtime {
             ..Commit::default()
         };
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
-        opened.guard().set_places(&account.id, &self.places(&account));
-        opened.accounts.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(stored.id, account);
         if let Some(name) = name {
             super::lock(&opened.renewals).forget(&name);
         }
+        opened.guard().set_places(&account.id, &self.places(&account));
+        opened.accounts.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(stored.id, account);
         Ok(Id { id: params.id })
     }
 
@@ -415,6 +417,7 @@ fn account(stored: &Stored, credential: Credential, kind: &'static str) -> Resul
         sealed_to: stored.origin(),
         reading: Arc::new(Semaphore::new(MOST_READING)),
         storing: Semaphore::new(MOST_STORING),
+        looking: Semaphore::new(1),
         whole,
         trash: Mutex::new(stored.trash.clone()),
     })
@@ -430,9 +433,6 @@ fn credential(params: CredentialParams) -> (Credential, &'static str) {
     }
 }
 
-/// Ids stand in URLs and on the disk.
-pub(crate) fn check_id(id: &str) -> Result<(), RpcError> {
-    let good = !id.is_empty()
 /// The person would type again what the provider knows no more.
 fn with_renewal(mut error: RpcError) -> RpcError {
     let more = " The provider replaced the refresh token when it was tried. Latchstring remembers the new one until it ends: try again with the one that \
@@ -441,6 +441,9 @@ fn with_renewal(mut error: RpcError) -> RpcError {
     error
 }
 
+/// Ids stand in URLs and on the disk.
+pub(crate) fn check_id(id: &str) -> Result<(), RpcError> {
+    let good = !id.is_empty()
         && id.len() <= 64
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
         && !id.starts_with('.')

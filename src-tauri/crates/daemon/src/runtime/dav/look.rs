@@ -130,8 +130,8 @@ impl Runtime {
                 let tree = self
                     .dav_tree(account, epoch, here, collection, |listings| charge(opened, account, session, listings));
                 let tree = tree.await?;
-                // Each of them is read.
-                charge(opened, account, session, tree.members.len())?;
+                // The agent gets nothing of what is read for the person's answer, so it is no reading of its own.
+                let _one = account.looking.acquire().await.map_err(|_| ReadError::Stopped)?;
                 let glimpses = self.dav_glimpses(account, epoch, &tree.members).await?;
                 let people = glimpses.iter().flat_map(|(_, one)| one.people.iter().cloned()).collect();
                 let collections = tree.collections.iter().map(|one| (one.path.clone(), named(one)));
