@@ -1,11 +1,14 @@
 //! ATTACKS 35 for submitted mail: kill -9 while it is held, while it waits, while it is sent. It leaves at most once, and nobody is left in doubt.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use latch_daemon::runtime::{Engine as Inside, OnEof, Options, Origin, OwnerKind};
+use latch_daemon::vault::VaultKind;
 use latch_ipc::contract::{
     Empty, HoldList, JournalTail, JournalTailParams, JournalVerify, OutboxList, SettingsSet, StatusCall,
 };
-use latch_tests::engine::Start;
+use latch_tests::engine::{PASSPHRASE, Start};
 use latch_tests::sink::{Outgoing, USER, mail};
 use serde_json::json;
 
@@ -58,6 +61,56 @@ async fn attack_35_killed_while_it_waits_a_mail_is_asked_about_and_leaves_once()
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(out.sink.mails().len(), 2);
     out.engine.no_holds().await;
+}
+
+#[tokio::test]
+async fn where_the_terminal_is_missing_nobodys_no_drops_no_waiting_mail() {
+    let mut out = lasting(1).await;
+    assert!(out.client().await.submit(USER, &[BOB], &mail(BOB, "Waits")).await.starts_with("250 "));
+    let pid = rustix::process::Pid::from_raw(out.engine.pid() as i32).expect("a process");
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    out.engine.ended().await;
+    // The restart froze it, so it is to be asked about; but this process has no terminal.
+    let options = Options {
+        home: Some(out.home.path().to_owned()),
+        http: None,
+        imap: None,
+        smtp: None,
+        sieve: None,
+        optional: false,
+        nameserver: None,
+        roots: Vec::new(),
+        vault: VaultKind::Passphrase,
+        owner: OwnerKind::Terminal,
+        on_eof: OnEof::Exit,
+        started_by: Vec::new(),
+        warnings: Vec::new(),
+    };
+    // On threads of its own, so that it lets go of the home when they end.
+    let inside = tokio::task::spawn_blocking(move || {
+        let threads = tokio::runtime::Runtime::new().expect("threads");
+        threads.block_on(async {
+            let engine = Inside::start(options).await.expect("it starts");
+            let runtime = Arc::clone(engine.runtime());
+            let nobody = async {
+                let open = json!({ "passphrase": PASSPHRASE });
+                runtime.call("vault.unlock", open, Origin::Owner).await.expect("it opens");
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                let waiting = runtime.call("outbox.list", json!({}), Origin::Owner).await.expect("a list");
+                runtime.end();
+                waiting
+            };
+            tokio::join!(engine.run(), nobody).1
+        })
+    });
+    let waiting = inside.await.expect("it ran");
+    assert_eq!(waiting.as_array().map(Vec::len), Some(1), "{waiting}");
+    assert_eq!(out.sink.mails().len(), 1, "and a silence is no yes");
+    out.engine = Start::at(out.home.path()).smtp().start().await;
+    let hold = out.engine.hold().await;
+    assert_eq!(out.sink.mails().len(), 1);
+    out.engine.allow(&hold).await;
+    assert!(out.sink.arrived(2).await[1].text().contains("Subject: Waits"));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::accounts::check_id;
 use super::owner_calls::{check_name, is_hidden};
 use super::stop::locked;
-use super::{OwnerKind, Runtime, views};
+use super::{Runtime, views};
 use crate::control::Peer;
 
 /// How long an ask waits.
@@ -118,7 +118,7 @@ impl Runtime {
                 return Err(RpcError::new(ErrorCode::Forbidden, message));
             }
         };
-        if self.owner == OwnerKind::Nobody {
+        if self.is_unattended() {
             let message = "nobody is there to ask: start the tray, or `latch serve` in a terminal";
             return Err(RpcError::new(ErrorCode::Forbidden, message));
         }

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use latch_core::catalog::Catalog;
@@ -48,8 +49,8 @@ mod phone;
 mod problem;
 mod read;
 mod refresh;
-mod sieve;
 mod renewals;
+mod sieve;
 mod smtp;
 mod starts;
 mod stop;
@@ -70,6 +71,7 @@ pub struct Runtime {
     roots: Vec<CertificateDer<'static>>,
     connections: Connections,
     owner: OwnerKind,
+    unattended: AtomicBool,
     doors: OnceLock<DoorsView>,
     opened: OnceLock<Opened>,
     vault: Arc<Vault>,
@@ -121,10 +123,10 @@ pub(crate) struct Opened {
     pub(crate) starts: Vec<String>,
     /// Mails that wait.
     pub(crate) outbox: Mutex<BTreeMap<u64, outbox::Waiting>>,
-    /// Mails that are leaving now.
-    pub(crate) sending: Mutex<smtp::Leaving>,
     /// Sign-ins that were tried and not kept.
     pub(crate) renewals: Mutex<renewals::Renewals>,
+    /// Mails that are leaving now.
+    pub(crate) sending: Mutex<smtp::Leaving>,
     /// The mails whose leaving stops everything.
     pub(crate) phones: phone::Phones,
     /// Reads that count but are not charged durably yet.
@@ -181,6 +183,11 @@ impl Runtime {
     #[must_use]
     pub fn ended(&self) -> watch::Receiver<bool> {
         self.ended.subscribe()
+    }
+
+    /// Whether there is nobody to ask, whoever was to answer.
+    pub(crate) fn is_unattended(&self) -> bool {
+        self.owner == OwnerKind::Nobody || self.unattended.load(Ordering::SeqCst)
     }
 
     /// Asks the engine to end.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
@@ -190,6 +191,7 @@ impl Engine {
             roots: options.roots.clone(),
             connections: Connections::new(),
             owner: options.owner,
+            unattended: AtomicBool::new(false),
             doors: OnceLock::from(doors),
             opened: OnceLock::new(),
             opening: tokio::sync::Mutex::new(()),
@@ -311,6 +313,7 @@ impl Engine {
                             }
                         }
                         None => {
+                            self.runtime.unattended.store(true, Ordering::SeqCst);
                             confirm::deny::run(client, events).await;
                         }
                     }
@@ -498,11 +501,11 @@ impl Runtime {
             rules: Mutex::new(rules),
             starts: known.shown(&started, now),
             outbox: Mutex::new(waiting),
+            renewals: Mutex::default(),
             phones,
             ahead: super::mail::Ahead::default(),
             unsaved: Mutex::default(),
             changed: watch::Sender::new(0),
-            renewals: Mutex::default(),
             store,
         };
         self.use_settings(&opened, settings);

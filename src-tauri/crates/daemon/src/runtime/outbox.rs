@@ -356,7 +356,8 @@ impl Runtime {
         };
         match why {
             None => self.outbox_send(opened, waiting, now).await,
-            Some(_) if opened.guard().is_stopped(&waiting.agent) => {}
+            // A no that nobody said would be none, and so would be a silence.
+            Some(_) if self.is_unattended() || opened.guard().is_stopped(&waiting.agent) => {}
             Some(why) => self.outbox_ask(opened, &waiting, why, now).await,
         }
         drop(turn);
@@ -519,7 +520,7 @@ impl Runtime {
     }
 
     /// Mails whose question was answered with no, or by nobody, wait no longer: they stay among the drafts. The no of a panic is none: it is asked about
-    /// them again; and so is, later, about those that wait here alone, if nobody answered.
+    /// them again; and so is, later, about those that wait here alone, if nobody answered. Where nobody is there to answer, all go on waiting.
     pub(super) async fn outbox_answered(&self, opened: &Opened) {
         if self.tasks.is_ending() {
             return;
@@ -538,11 +539,12 @@ impl Runtime {
                         .for_each(|waiting| waiting.held = None);
                 }
                 None | Some((State::Denied | State::Expired | State::Failed, _)) => {
-                    let denied = refused && self.owner != super::OwnerKind::Nobody;
+                    let nobody = self.is_unattended();
+                    let denied = refused && !nobody;
                     let later = opened.now().time + ASK_AGAIN;
                     super::lock(&opened.outbox)
                         .values_mut()
-                        .filter(|waiting| is_it(waiting) && waiting.is_here_alone() && !denied)
+                        .filter(|waiting| is_it(waiting) && (waiting.is_here_alone() || nobody) && !denied)
                         .for_each(|waiting| (waiting.held, waiting.due) = (None, later));
                     let dropped = self.outbox_drop(opened, is_it);
                     let commit =

@@ -67,6 +67,7 @@ impl Runtime {
             panicked: false,
             panicked_why: None,
             owner: match self.owner {
+                _ if self.is_unattended() => "none",
                 OwnerKind::Stdio => "tray",
                 OwnerKind::Terminal => "terminal",
                 OwnerKind::Nobody => "none",
