@@ -162,3 +162,46 @@ pub fn unstuffed(wire: &[u8]) -> Vec<u8> {
     let lines = text.split_inclusive(|byte| *byte == b'\n');
     lines.flat_map(|line| line.strip_prefix(b".").unwrap_or(line).to_vec()).collect()
 }
+
+/// The words of one ManageSieve command to a server, or of one answer, as RFC 5804 section 4 has them; `None` if it is not exactly one. `plus`: what stands
+/// behind the size of a literal, which only a client writes.
+pub fn sieve(bytes: &[u8], plus: &str) -> Option<Vec<Vec<u8>>> {
+    let (mut words, mut rest) = (Vec::new(), bytes);
+    loop {
+        match *rest.first()? {
+            b'\r' => return (rest == b"\r\n").then_some(words),
+            b' ' => rest = &rest[1..],
+            bracket @ (b'(' | b')') => {
+                words.push(vec![bracket]);
+                rest = &rest[1..];
+            }
+            b'"' => {
+                let (mut text, mut at) = (Vec::new(), 1);
+                while *rest.get(at)? != b'"' {
+                    at += usize::from(rest[at] == b'\\');
+                    text.push(*rest.get(at).filter(|byte| !b"\0\r\n".contains(byte))?);
+                    at += 1;
+                }
+                rest = &rest[at + 1..];
+                words.push(text);
+                b" )\r".contains(rest.first()?).then_some(())?;
+            }
+            b'{' => {
+                let end = rest.windows(3).position(|end| end == b"}\r\n")?;
+                let digits = std::str::from_utf8(&rest[1..end]).ok()?.strip_suffix(plus)?;
+                let size: usize = Some(digits).filter(|digits| !digits.starts_with('+'))?.parse().ok()?;
+                words.push(rest.get(end + 3..(end + 3).checked_add(size)?)?.to_vec());
+                rest = &rest[end + 3 + size..];
+                b" )\r".contains(rest.first()?).then_some(())?;
+            }
+            _ => {
+                let end = rest.iter().position(|byte| b" ()\r\"{".contains(byte))?;
+                let word = &rest[..end];
+                (end > 0 && word.iter().all(u8::is_ascii_graphic)).then_some(())?;
+                words.push(word.to_vec());
+                rest = &rest[end..];
+                b" ()\r".contains(rest.first()?).then_some(())?;
+            }
+        }
+    }
+}

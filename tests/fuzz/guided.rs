@@ -5,6 +5,7 @@ mod eyes;
 mod imap_agent;
 mod imap_server;
 mod script;
+mod sieve;
 mod smtp;
 mod targets;
 

@@ -7,6 +7,7 @@ mod imap_agent;
 mod imap_server;
 mod mutate;
 mod script;
+mod sieve;
 mod smtp;
 mod targets;
 
@@ -96,12 +97,20 @@ fn what_agents_hand_in_over_smtp() {
 }
 
 #[test]
+fn what_agents_say_over_managesieve() {
+    run("sieve");
+}
+
+#[test]
 fn attack_18_cut_at_every_byte() {
     for (_, bytes) in corpus("imap-agent").iter().filter(|(_, bytes)| bytes.len() < 1500) {
         imap_agent::check_every_cut(bytes);
     }
     for (_, bytes) in corpus("imap-server").iter().filter(|(_, bytes)| bytes.len() < 1500) {
         imap_server::check_every_cut(bytes);
+    }
+    for (_, bytes) in corpus("sieve").iter().filter(|(_, bytes)| bytes.len() < 1500) {
+        sieve::check_every_cut(bytes);
     }
 }
 
@@ -138,6 +147,12 @@ fn the_other_eyes_see_what_they_should() {
     }
     let (all, left) = eyes::responses(b"* OK {2}\r\n\r\n\r\n* X\r\nrest");
     assert_eq!((all.len(), all[0].len(), left), (2, 3, true));
+    let strings = |text: &str| eyes::sieve(text.as_bytes(), "+").map(|words| words.len());
+    let whole = ["X\r\n", "X \"a\\\"b\" 3\r\n", "X {3+}\r\na\r\n \"b\"\r\n", "OK (TAG \"a\") \"b\"\r\n"];
+    assert_eq!(whole.map(strings), [Some(1), Some(3), Some(3), Some(6)]);
+    for none in ["X", "X\r\nY\r\n", "X \"a\r\n\"\r\n", "X {3+}\r\nab\r\n", "X \"a\"b\r\n", "X {3}\r\nabc\r\n"] {
+        assert_eq!(strings(none), None, "{none}");
+    }
     for (wire, end) in [(".\r\nx", 3), ("a\r\n.\r\nx", 6), ("a\n.\nx", 4), ("a\r\n.\nx", 5), ("a\r.\rx", 4)] {
         assert_eq!(eyes::end_of_mail(wire.as_bytes()), Some(end), "{wire:?}");
     }

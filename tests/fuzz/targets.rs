@@ -1,6 +1,6 @@
 //! What is fuzzed.
 
-use crate::{imap_agent, imap_server, smtp};
+use crate::{imap_agent, imap_server, sieve, smtp};
 
 /// Something that must keep its promises for whatever bytes come.
 pub struct Target {
@@ -11,8 +11,9 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 3] = [
+pub const TARGETS: [Target; 4] = [
     Target { name: "imap-agent", check: imap_agent::check },
     Target { name: "imap-server", check: imap_server::check },
+    Target { name: "sieve", check: sieve::check },
     Target { name: "smtp", check: smtp::check },
 ];

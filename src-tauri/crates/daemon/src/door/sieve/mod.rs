@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use crate::door::sasl;
 use crate::net::Connections;
-use talk::{Heard, Talk};
+pub use talk::{Heard, Talk};
 
 /// The most connections at once.
 pub const MAX_CONNECTIONS: usize = 64;

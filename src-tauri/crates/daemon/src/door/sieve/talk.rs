@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use latch_core::classify::imap::token::{Piece, announced};
 use latch_core::classify::sieve::MAX_SCRIPT;
 use latch_core::classify::sieve::response::Response;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
 use crate::net::CutStream;
@@ -24,7 +24,8 @@ const AHEAD: usize = 64 * 1024;
 const TAKING: Duration = Duration::from_secs(60);
 
 /// What was heard.
-pub(super) enum Heard {
+#[derive(Debug)]
+pub enum Heard {
     /// A whole command, or the answer to a question.
     Command(Vec<Piece>),
     /// What can't be one, and what is said of it.
@@ -36,8 +37,8 @@ pub(super) enum Heard {
 }
 
 /// A connection, and what was read ahead of it.
-pub(super) struct Talk {
-    stream: CutStream,
+pub struct Talk<S = CutStream> {
+    stream: S,
     buffer: BytesMut,
     /// Whoever is not logged in by then is let go, whatever they say meanwhile.
     login_by: Option<Instant>,
@@ -50,12 +51,14 @@ enum Gap {
     End,
 }
 
-impl Talk {
-    pub(super) fn new(stream: CutStream, login_by: Instant) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
+    /// Whoever is on it logs in by then.
+    pub fn new(stream: S, login_by: Instant) -> Self {
         Self { stream, buffer: BytesMut::new(), login_by: Some(login_by) }
     }
 
-    pub(super) fn logged_in(&mut self) {
+    /// From here on longer commands are taken.
+    pub fn logged_in(&mut self) {
         self.login_by = None;
     }
 
@@ -75,7 +78,7 @@ impl Talk {
     }
 
     /// The next command.
-    pub(super) async fn hear(&mut self, patience: Duration) -> io::Result<Heard> {
+    pub async fn hear(&mut self, patience: Duration) -> io::Result<Heard> {
         Ok(match self.whole(patience).await? {
             Ok(pieces) => Heard::Command(pieces),
             Err(Gap::Unfit(response)) => Heard::Unfit(response),

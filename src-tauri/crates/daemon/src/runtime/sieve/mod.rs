@@ -87,20 +87,17 @@ impl Inside for Runtime {
         if !opened.still_has(&visitor.account) {
             return Response::bye("", "The person removed this account: log in again. Nothing was done");
         }
-        let look = |verb: &str, name: &str, headers, body| reading(verb, name, headers, body);
-        let call = match command {
+        match &command {
             Command::Noop(tag) => return Response::noop(tag.as_deref()),
-            Command::Change(change) => return self.change_filters(opened, visitor, &change).await,
+            Command::Change(change) => return self.change_filters(opened, visitor, change).await,
             Command::Logout | Command::Authenticate { .. } => return Response::no("", "This is not for now"),
-            Command::Capability => look("CAPABILITY", "", Vec::new(), Bytes::new()),
-            Command::List => look("LISTSCRIPTS", "", Vec::new(), Bytes::new()),
-            Command::Get { name } => look("GETSCRIPT", &name, Vec::new(), Bytes::new()),
-            Command::Check { script } => look("CHECKSCRIPT", "", Vec::new(), script),
-            Command::HaveSpace { name, size } => {
-                look("HAVESPACE", &name, vec![("size".to_owned(), size.to_string())], Bytes::new())
-            }
-        };
-        match call {
+            Command::Capability
+            | Command::List
+            | Command::Get { .. }
+            | Command::Check { .. }
+            | Command::HaveSpace { .. } => {}
+        }
+        match command.reading() {
             Some(call) => self.rule_on_filters(opened, visitor, reading_part(call)).await,
             None => Response::no("", "This can't be written. Nothing was done"),
         }
