@@ -69,6 +69,8 @@ mod sieve;
 mod sieve_clients;
 #[cfg(unix)]
 mod sieve_crash;
+#[cfg(unix)]
+mod sieve_login;
 mod signing_out;
 #[cfg(unix)]
 mod smtp;

@@ -5,7 +5,7 @@ use latch_ipc::contract::{
     MailTls, StatusCall,
 };
 use latch_tests::canary::Canaries;
-use latch_tests::dovecot::{Dovecot, PASSWORD};
+use latch_tests::dovecot::PASSWORD;
 use latch_tests::engine::Start;
 use latch_tests::filters::{Filters, account, put};
 use latch_tests::scene::{ACCOUNT, AGENT, grant};
@@ -107,51 +107,4 @@ async fn a_wrong_password_is_the_persons_to_mend_and_no_password_stands_anywhere
     elsewhere.upstream.sieve.as_mut().expect("a server").port = Some(nobody);
     assert!(house.engine.client.call(AccountAdd, elsewhere).await.is_err(), "nobody listens there");
     house.engine.call(AccountAdd, params).await;
-}
-
-#[tokio::test]
-async fn a_server_without_tls_hears_no_password() {
-    let dovecot = Dovecot::with_filters(false).await;
-    let home = tempfile::tempdir().expect("a temporary folder");
-    let engine = Start::at(home.path()).in_memory().sieve().start().await;
-    for tls in [MailTls::StartTls, MailTls::Implicit] {
-        let mut params = account(&dovecot, tls, PASSWORD);
-        params.check = false;
-        params.id = format!("{tls:?}").to_lowercase();
-        let id = params.id.clone();
-        engine.call(AccountAdd, params).await;
-        latch_tests::scene::connect(&engine, &format!("agent-{id}"), &id, "read-only").await;
-        let token = latch_tests::scene::issue(&engine, &format!("agent-{id}")).await;
-        let door = engine.welcome.doors.sieve.clone().expect("a door");
-        let mut client = latch_tests::filters::Client::connect(&door).await;
-        client.login(&id, &token).await;
-        let said = client.no("LISTSCRIPTS").await;
-        assert!(said.starts_with("NO (TRYLATER)"), "{tls:?}: {said}");
-    }
-    assert_eq!(dovecot.filter_logins(), 0);
-    assert!(!dovecot.log().contains("auth failed"), "{}", dovecot.log());
-}
-
-#[tokio::test]
-async fn starttls_is_spoken_with_a_server_that_proves_its_name() {
-    let dovecot = Dovecot::with_filters(true).await;
-    for trusted in [false, true] {
-        let home = tempfile::tempdir().expect("a temporary folder");
-        let mut start = Start::at(home.path()).in_memory().sieve();
-        if trusted {
-            start = start.env("SSL_CERT_FILE", &crate::imap_tls::trust(&dovecot, home.path()).to_string_lossy());
-        }
-        let engine = start.start().await;
-        let mut params = account(&dovecot, MailTls::StartTls, PASSWORD);
-        params.check = false;
-        engine.call(AccountAdd, params).await;
-        latch_tests::scene::connect(&engine, AGENT, ACCOUNT, "read-only").await;
-        let token = latch_tests::scene::issue(&engine, AGENT).await;
-        let door = engine.welcome.doors.sieve.clone().expect("a door");
-        let mut client = latch_tests::filters::Client::connect(&door).await;
-        client.login(ACCOUNT, &token).await;
-        let said = client.command("LISTSCRIPTS").await;
-        assert_eq!(said.contains("OK"), trusted, "{said}");
-        assert_eq!(dovecot.filter_logins() > 0, trusted);
-    }
 }

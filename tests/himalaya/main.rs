@@ -10,11 +10,11 @@ use std::time::Duration;
 use latch_ipc::Secret;
 use latch_ipc::contract::{
     AccountAdd, AccountAddParams, AgentConnect, AgentConnectParams, CredentialParams, Empty, HoldList,
-    MailServerParams, MailTls, PanicCall, SettingsSet, UndoResult, UndoRun, UndoRunParams, UpstreamParams,
+    MailServerParams, MailTls, PanicCall, SettingsSet, UndoResult, UndoRun, UndoRunParams, UpstreamParams, Verdict,
 };
 use latch_ipc::view::{Class, HoldView};
 use latch_tests::dovecot::{Dovecot, PASSWORD, Stored, USER};
-use latch_tests::engine::{Engine, Start};
+use latch_tests::engine::{Engine, Start, decision};
 use latch_tests::paths;
 use latch_tests::scene::{ACCOUNT, AGENT, grant};
 use latch_tests::sink::Sink;
@@ -77,10 +77,14 @@ async fn run(command: &mut Command, input: &str) -> Ran {
 
 impl House {
     async fn new(mails: usize, preset: &str) -> Self {
+        Self::with(Dovecot::start(mails), preset).await
+    }
+
+    async fn with(server: impl Future<Output = Dovecot>, preset: &str) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
         let login = json!({ "user": USER, "password": PASSWORD });
-        let start = Start::at(home.path()).in_memory().imap().smtp().start();
-        let (dovecot, sink, engine) = tokio::join!(Dovecot::start(mails), Sink::with(login), start);
+        let start = Start::at(home.path()).in_memory().imap().smtp().sieve().start();
+        let (dovecot, sink, engine) = tokio::join!(server, Sink::with(login), start);
         let server = |port| MailServerParams {
             host: "127.0.0.1".to_owned(),
             port: Some(port),
@@ -94,6 +98,7 @@ impl House {
             upstream: UpstreamParams {
                 imap: Some(server(dovecot.port)),
                 smtp: Some(server(sink.port)),
+                sieve: (dovecot.sieve_port != 0).then(|| server(dovecot.sieve_port)),
                 ..UpstreamParams::default()
             },
             credential: CredentialParams::Password {
@@ -325,6 +330,45 @@ async fn stopped_while_it_waits_nothing_is_done_and_the_next_call_gets_no_token(
     let said = house.himalaya(&["envelope", "list"]).await.refused();
     assert!(said.to_lowercase().contains("stopped"), "{said}");
     assert_eq!(house.mailboxes(), start);
+}
+
+#[tokio::test]
+async fn it_reads_mail_filters_and_every_change_of_one_is_shown_first() {
+    let house = House::with(Dovecot::with_filters(false), "ask-everything").await;
+    let file = house.folder.path().join("filters.sieve");
+    std::fs::write(&file, "redirect \"x@evil.example\";\r\n").expect("a file");
+    let file = file.to_string_lossy().into_owned();
+    house.himalaya(&["sieve", "list"]).await.ok();
+    house.himalaya(&["sieve", "check", "--script-file", &file]).await.ok();
+    let put = ["sieve", "put", "main", "--script-file", &file];
+    let (ran, ()) = house
+        .while_decided(&put, async |hold| {
+            assert_eq!((hold.verb.as_str(), hold.class), ("Change the mail filter", Class::Divert));
+            assert!(hold.facts.iter().any(|fact| fact.value.contains("x@evil.example")), "{:?}", hold.facts);
+            house.engine.deny(&hold).await;
+        })
+        .await;
+    let said = ran.refused();
+    assert!(said.contains(SAID_NO), "{said}");
+    assert_eq!(house.dovecot.script("main"), None);
+    std::fs::write(&file, "keep;\r\n").expect("a file");
+    for change in [&put[..], &["sieve", "activate", "main"]] {
+        let (ran, ()) = house
+            .while_decided(change, async |hold| {
+                let mut allow = decision(&hold, Verdict::Allow);
+                allow.retyped_count = Some(hold.count);
+                house.engine.decide(allow).await.expect("allowed");
+            })
+            .await;
+        ran.ok();
+    }
+    assert_eq!(house.dovecot.script("main").as_deref(), Some("keep;\r\n"));
+    assert_eq!(house.dovecot.running().as_deref(), Some("main"));
+    assert!(house.himalaya(&["sieve", "list"]).await.ok().contains("main"));
+    assert!(house.himalaya(&["sieve", "get", "main"]).await.ok().contains("keep;"));
+    let undone = house.undo_everything().await;
+    assert!(undone.not_restored.is_empty(), "{undone:?}");
+    assert_eq!((house.dovecot.script("main"), house.dovecot.running()), (None, None));
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ pub struct Dovecot {
     pub tls_port: u16,
     /// Where mail filters are changed (Pigeonhole's ManageSieve), with STARTTLS if it has TLS. 0: they are not.
     pub sieve_port: u16,
+    /// The same with TLS from the first byte; 0 without TLS or filters.
+    pub sieve_tls_port: u16,
     /// What must be trusted for that: its own certificate, for `localhost`.
     pub certificate: Option<CertificateDer<'static>>,
     folder: TempDir,
@@ -51,31 +53,37 @@ impl std::fmt::Debug for Stored {
 impl Dovecot {
     /// Starts with so many messages in INBOX: every third unread, every tenth starred.
     pub async fn start(mails: usize) -> Self {
-        Self::start_as(mails, false, false, "", "").await
+        Self::start_as(mails, How::default()).await
     }
 
     /// With mail filters, and with TLS or without. No mails.
     pub async fn with_filters(tls: bool) -> Self {
-        Self::start_as(0, tls, true, "", "").await
+        Self::start_as(0, How { tls, filters: true, ..How::default() }).await
+    }
+
+    /// With mail filters, and taking OAuth tokens: it asks at this address whose one is (RFC 7662).
+    pub async fn with_sign_in(introspection: &str) -> Self {
+        Self::start_as(0, How { filters: true, introspection, ..How::default() }).await
     }
 
     /// The same with every mailbox below `INBOX/`, also below `mail/` where nothing is listed, and forgiving to clients: servers that grew old are like this.
     pub async fn start_below_inbox(mails: usize) -> Self {
-        Self::start_as(mails, false, false, "imap_client_workarounds = tb-extra-mailbox-sep", "INBOX/").await
+        let imap = "imap_client_workarounds = tb-extra-mailbox-sep";
+        Self::start_as(mails, How { imap, prefix: "INBOX/", ..How::default() }).await
     }
 
     /// The same with TLS.
     pub async fn with_tls(mails: usize) -> Self {
-        Self::start_as(mails, true, false, "", "").await
+        Self::start_as(mails, How { tls: true, ..How::default() }).await
     }
 
     /// The same for a server that can't report changes (RFC 2177) and does not say what it stored where (RFC 4315).
     pub async fn start_plain(mails: usize) -> Self {
-        let less = "imap_capability = IMAP4rev1 SASL-IR ID ENABLE UNSELECT NAMESPACE SPECIAL-USE ACL";
-        Self::start_as(mails, false, false, less, "").await
+        let imap = "imap_capability = IMAP4rev1 SASL-IR ID ENABLE UNSELECT NAMESPACE SPECIAL-USE ACL";
+        Self::start_as(mails, How { imap, ..How::default() }).await
     }
 
-    async fn start_as(mails: usize, tls: bool, filters: bool, more: &str, prefix: &str) -> Self {
+    async fn start_as(mails: usize, how: How<'_>) -> Self {
         let folder = tempfile::Builder::new().prefix("latch-dovecot").tempdir().expect("a temporary folder");
         let (user, group) = account();
         let root = folder.path();
@@ -84,14 +92,21 @@ impl Dovecot {
             std::fs::create_dir(root.join(below)).expect("a folder");
         }
         let port = free_port();
-        let tls_port = if tls { free_port() } else { 0 };
-        let sieve_port = if filters { free_port() } else { 0 };
-        let certificate = tls.then(|| certify(root));
-        let text = config(root, [port, tls_port, sieve_port], (&user, &group), more, prefix);
+        let tls_port = if how.tls { free_port() } else { 0 };
+        let sieve_port = if how.filters { free_port() } else { 0 };
+        let sieve_tls_port = if how.tls && how.filters { free_port() } else { 0 };
+        let certificate = how.tls.then(|| certify(root));
+        let text = config(root, [port, tls_port, sieve_port, sieve_tls_port], (&user, &group), &how);
+        if !how.introspection.is_empty() {
+            let asks = "introspection_mode = post\nforce_introspection = yes\nusername_attribute = username\n\
+                        active_attribute = active\nactive_value = true\n";
+            let text = format!("introspection_url = {}\n{asks}", how.introspection);
+            std::fs::write(root.join("oauth2.conf"), text).expect("a file");
+        }
         std::fs::write(root.join("dovecot.conf"), text).expect("a file");
         fill(&root.join("mail").join(USER), mails);
         own(root, &user);
-        let server = Self { port, tls_port, sieve_port, certificate, folder };
+        let server = Self { port, tls_port, sieve_port, sieve_tls_port, certificate, folder };
         server.begin().await;
         server
     }
@@ -344,14 +359,39 @@ fn fill(home: &Path, mails: usize) {
     }
 }
 
+/// What a server is like.
+#[derive(Default)]
+struct How<'a> {
+    tls: bool,
+    filters: bool,
+    /// Among the settings of IMAP.
+    imap: &'a str,
+    /// Before every mailbox's name.
+    prefix: &'a str,
+    /// Where it asks about tokens.
+    introspection: &'a str,
+}
+
 fn config(
     root: &Path,
-    [port, tls_port, sieve_port]: [u16; 3],
+    [port, tls_port, sieve_port, sieve_tls_port]: [u16; 4],
     (user, group): (&str, &str),
-    more: &str,
-    prefix: &str,
+    How { imap: more, prefix, introspection, .. }: &How<'_>,
 ) -> String {
     let root = root.display();
+    let (mechanisms, sign_in) = if introspection.is_empty() {
+        ("", String::new())
+    } else {
+        let passdb = "driver = oauth2\n  mechanisms = oauthbearer xoauth2";
+        (" oauthbearer xoauth2", format!("passdb {{\n  {passdb}\n  args = {root}/oauth2.conf\n}}"))
+    };
+    let tls_filters = if sieve_tls_port == 0 {
+        String::new()
+    } else {
+        format!(
+            "  inet_listener sieves {{\n    address = 127.0.0.1\n    port = {sieve_tls_port}\n    ssl = yes\n  }}\n"
+        )
+    };
     // With a prefix it would be a folder of that name.
     let inbox = if prefix.is_empty() { String::new() } else { format!(":INBOX={root}/mail/%u") };
     let alias = if prefix.is_empty() {
@@ -376,7 +416,7 @@ fn config(
     address = 127.0.0.1
     port = {sieve_port}
   }}
-}}
+{tls_filters}}}
 service managesieve {{
   chroot =
 }}
@@ -395,7 +435,7 @@ state_dir = {root}/state
 log_path = {root}/dovecot.log
 {ssl}
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = plain login{mechanisms}
 default_internal_user = {user}
 default_internal_group = {group}
 default_login_user = {user}
@@ -415,8 +455,10 @@ plugin {{
   quota = maildir:User quota
   quota_rule = *:storage=1G
 }}
+{sign_in}
 passdb {{
   driver = static
+  mechanisms = plain login
   args = password={PASSWORD}
 }}
 userdb {{

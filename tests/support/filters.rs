@@ -123,7 +123,10 @@ pub fn account(dovecot: &Dovecot, tls: MailTls, password: &str) -> AccountAddPar
         provider: "imap".to_owned(),
         upstream: UpstreamParams {
             imap: server(dovecot.port),
-            sieve: server(dovecot.sieve_port),
+            sieve: server(match tls {
+                MailTls::Implicit if dovecot.sieve_tls_port != 0 => dovecot.sieve_tls_port,
+                _ => dovecot.sieve_port,
+            }),
             ..UpstreamParams::default()
         },
         credential: CredentialParams::Password {

@@ -185,6 +185,24 @@ test("the yes names every server elsewhere that gets the password, and only thos
   expect(backend.accounts[0]?.upstream).toEqual({ imap: { host: "imap.example.org", port: 993, tls: "implicit" } });
 });
 
+test("whoever types the server for reading may type one for mail filters", async () => {
+  const backend = await found("erin@example.org");
+  expect(screen.queryByLabelText(/Server for mail filters/)).toBeNull();
+  await fireEvent.input(screen.getByLabelText("Server for reading (IMAP)"), { target: { value: "mail.example.org" } });
+  expect(screen.queryByLabelText("Encryption for mail filters")).toBeNull();
+  await fireEvent.input(screen.getByLabelText(/Server for mail filters/), { target: { value: "sieve.example.org" } });
+  expect((screen.getByLabelText("Encryption for mail filters") as HTMLSelectElement).value).toBe("starttls");
+  await fireEvent.input(screen.getByLabelText("Port for mail filters"), { target: { value: "4191" } });
+  await fireEvent.input(screen.getByLabelText("Password"), { target: { value: "secret-canary" } });
+  await fireEvent.click(screen.getByText("Try the login and add"));
+  await pass(10);
+  expect(backend.accounts[0]?.upstream).toEqual({
+    imap: { host: "mail.example.org", port: 993, tls: "implicit" },
+    sieve: { host: "sieve.example.org", port: 4191, tls: "starttls" },
+  });
+  await accessible();
+});
+
 test("a yes for one server elsewhere is none for two", async () => {
   const server = (host: string) => ({ host, port: 993, tls: "implicit", by: "domain", outside: true });
   await found("erin@example.org", {

@@ -180,10 +180,13 @@ async fn chosen(terminal: &mut Terminal, found: &DiscoveredView) -> Option<Serve
 
 async fn mail_servers(terminal: &mut Terminal) -> Option<Servers> {
     let host = needed(terminal, "Its IMAP server (imap.example.com): ").await?;
-    let imap = mail_server(terminal, host).await?;
+    let imap = mail_server(terminal, host, MailTls::Implicit).await?;
     let host = terminal.ask("The server that it sends mail through (smtp.example.com; Enter: it sends none): ").await?;
-    let smtp = if host.is_empty() { None } else { Some(mail_server(terminal, host).await?) };
-    Some(Servers { imap, smtp, sieve: None })
+    let smtp = if host.is_empty() { None } else { Some(mail_server(terminal, host, MailTls::Implicit).await?) };
+    let host = terminal.ask("The server of its mail filters (ManageSieve; Enter: it has none): ").await?;
+    // As most of them speak it (RFC 5804 has no other).
+    let sieve = if host.is_empty() { None } else { Some(mail_server(terminal, host, MailTls::StartTls).await?) };
+    Some(Servers { imap, smtp, sieve })
 }
 
 /// What was found, for a person who is about to trust it with a password.
@@ -303,20 +306,19 @@ async fn asked(terminal: &mut Terminal) -> Option<AccountAddParams> {
     let mut upstream = upstream;
     if upstream.imap.is_some() && !matches!(credential, CredentialParams::Password { .. }) {
         let username = needed(terminal, "User name at the mail server: ").await?;
-        for server in upstream.imap.iter_mut().chain(&mut upstream.smtp) {
+        for server in upstream.imap.iter_mut().chain(&mut upstream.smtp).chain(&mut upstream.sieve) {
             server.username = Some(username.clone());
         }
     }
     Some(AccountAddParams { id, provider, upstream, credential, check: true })
 }
 
-async fn mail_server(terminal: &mut Terminal, host: String) -> Option<MailServerParams> {
-    let tls = match terminal
-        .ask("Encryption: implicit, starttls, or none on this machine (Enter: implicit): ")
-        .await?
-        .as_str()
-    {
-        "" | "implicit" => MailTls::Implicit,
+async fn mail_server(terminal: &mut Terminal, host: String, usual: MailTls) -> Option<MailServerParams> {
+    let word = if usual == MailTls::StartTls { "starttls" } else { "implicit" };
+    let question = format!("Encryption: implicit, starttls, or none on this machine (Enter: {word}): ");
+    let tls = match terminal.ask(&question).await?.as_str() {
+        "" => usual,
+        "implicit" => MailTls::Implicit,
         "starttls" => MailTls::StartTls,
         "none" => MailTls::None,
         _ => {

@@ -76,6 +76,11 @@ pub fn settings(
             if let Some(smtp) = smtp {
                 text.push_str(&format!("smtp.server = \"smtp://{smtp}\"\n{}", sasl("smtp", id, &token)));
             }
+            if let Some(sieve) = filtering(account, doors) {
+                // It takes a plain connection only where it is told to.
+                text.push_str(&format!("sieve.server = \"sieve://{sieve}\"\nsieve.starttls = false\n"));
+                text.push_str(&format!("sieve.allow-cleartext-auth = true\n{}", sasl("sieve", id, &token)));
+            }
             // It asks no server which mailbox is the Trash, and deletes nothing unless it is told.
             text.push_str("mailbox.alias.inbox = \"INBOX\"\n");
             text.push_str(&trash("mailbox.alias.trash", account.trash.as_deref()));

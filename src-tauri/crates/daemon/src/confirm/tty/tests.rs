@@ -352,6 +352,30 @@ async fn a_mailbox_is_added_only_after_its_servers_were_agreed_to() {
 }
 
 #[tokio::test]
+async fn whoever_types_the_servers_is_asked_for_the_one_of_mail_filters_too() {
+    let mut stage = stage(hold_of(1));
+    stage.wait_for("Only Enter").await;
+    stage.kind("later");
+    stage.wait_for("It waits until").await;
+    stage.kind("account add erin@example.org");
+    stage.wait_for("Is this where your mail is?").await;
+    for line in ["no", "mail.example.org", "", "", "", "sieve.example.org", "", "4191"] {
+        stage.kind(line);
+    }
+    stage.wait_for("ManageSieve; Enter: it has none").await;
+    stage.wait_for("Enter: starttls").await;
+    stage.wait_for("at mail.example.org and sieve.example.org").await;
+    stage.kind("canary-4713");
+    let (method, params) = stage.decision().await;
+    assert_eq!(method, "account.add");
+    assert_eq!(
+        params["upstream"],
+        json!({"imap": {"host": "mail.example.org", "tls": "implicit"},
+               "sieve": {"host": "sieve.example.org", "port": 4191, "tls": "starttls"}})
+    );
+}
+
+#[tokio::test]
 async fn whoever_does_not_agree_adds_nothing() {
     for answers in [["", ""], ["no", ""], ["y", ""]] {
         let mut stage = stage(hold_of(1));
