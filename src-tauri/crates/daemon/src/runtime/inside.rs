@@ -25,11 +25,17 @@ use crate::door::http::{
     AgentBody, AnswerBody, Inside, Introspection, OAuthError, TokenAnswer, TokenRequest, Unauthorized,
 };
 
-/// 256 random bits, base64url.
+/// 256 random bits, base64url, without a dash at the front.
 pub(crate) fn random_secret() -> Option<Secret> {
     let mut bytes = Zeroizing::new([0_u8; 32]);
-    getrandom::fill(bytes.as_mut()).ok()?;
-    Some(Secret::new(BASE64URL.encode(*bytes)))
+    loop {
+        getrandom::fill(bytes.as_mut()).ok()?;
+        let text = BASE64URL.encode(*bytes);
+        // Command lines take what begins with a dash for an option.
+        if !text.starts_with('-') {
+            return Some(Secret::new(text));
+        }
+    }
 }
 
 /// What is kept of a token or a pairing secret: both have 256 random bits, so a plain hash is enough.
@@ -183,4 +189,17 @@ pub(crate) fn refusal(error: &TokenError) -> RpcError {
         | TokenError::TooMany => ErrorCode::Forbidden,
     };
     RpcError::new(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::random_secret;
+
+    #[test]
+    fn no_token_looks_like_an_option() {
+        for _ in 0..2_000 {
+            let secret = random_secret().unwrap();
+            assert!(secret.expose().len() == 43 && !secret.expose().starts_with('-'));
+        }
+    }
 }
