@@ -181,6 +181,24 @@ async fn a_copy_is_a_label_and_taking_it_back_trashes_nothing() {
 }
 
 #[tokio::test]
+async fn a_move_out_of_all_mail_is_a_label_and_taking_it_back_trashes_nothing() {
+    let house = House::new().await;
+    let ids = house.fill(2);
+    let mut client = house.client().await;
+    client.ok(&format!("SELECT \"{ALL}\"")).await;
+    client.ok("UID MOVE 1:2 Work").await;
+    assert!(house.labels(ids[0]).contains(&"Work".to_owned()), "{:?}", house.labels(ids[0]));
+    let undone = house.undo().await;
+    for id in &ids {
+        assert_eq!(
+            (house.place(*id), house.labels(*id)),
+            (ALL, vec!["Home".to_owned(), "\\Inbox".to_owned()]),
+            "{undone:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_mailbox_that_is_deleted_is_a_label_that_goes_and_comes_back() {
     let house = House::new().await;
     let ids = house.fill(2);

@@ -75,7 +75,7 @@ enum Chore {
     },
     /// Throw bytes at a parser, led by coverage; what breaks it is kept in target/fuzz
     Fuzz {
-        /// imap-agent, imap-server or smtp; none: each in turn
+        /// imap-agent, imap-server, smtp or sieve; none: each in turn
         target: Option<String>,
         /// For how long each
         #[arg(long, default_value_t = 300)]

@@ -250,13 +250,16 @@ pub fn whereabouts(entry: &Entry) -> BTreeMap<(String, u32), Vec<u32>> {
     places
 }
 
-/// The messages that a move was to take away, by the mailbox and UIDVALIDITY that they were in: some may be there still.
+/// The messages that a move was to take away, by the mailbox and UIDVALIDITY that they were in: some may be there still. Where the server moves by itself
+/// and says where they went, what is at home is meant to be there: Gmail's All Mail keeps what is moved out of it.
 #[must_use]
-pub fn homes(entry: &Entry) -> BTreeMap<(String, u32), Vec<u32>> {
+pub fn homes(entry: &Entry, server: &Server) -> BTreeMap<(String, u32), Vec<u32>> {
     let mut homes: BTreeMap<(String, u32), Vec<u32>> = BTreeMap::new();
+    let in_steps = !server.moves && !server.gmail;
     for change in &entry.changes {
-        if let (Difference::Moved { trace: Some(_), .. }, Some((mailbox, uidvalidity, uid))) =
+        if let (Difference::Moved { to, trace: Some(_), .. }, Some((mailbox, uidvalidity, uid))) =
             (&change.difference, place_of(&change.object))
+            && (to.is_none() || in_steps)
         {
             homes.entry((mailbox.to_owned(), uidvalidity)).or_default().push(uid);
         }
@@ -380,7 +383,7 @@ pub fn inverse(entry: &Entry, now: &BTreeMap<String, Present>, server: &Server) 
             (Difference::Moved { to: Some(to), .. }, None) => {
                 whole(&mut back, object, "RENAME", &[Token::text(mailbox_named(to)), name()]);
             }
-            (Difference::Created { .. }, Some(_)) if server.gmail && entry.recipe == "copied" => {
+            (Difference::Created { .. }, Some(_)) if server.gmail && entry.recipe != APPENDED => {
                 leave("on Gmail a copy is the message itself: take its label off there");
             }
             (Difference::Created { .. }, Some((mailbox, uidvalidity, uid)))

@@ -158,10 +158,13 @@ impl Runtime {
                 }
             }
             let refused = matches!(&sent, Ok(answer) if !answer.is_ok()) || matches!(&sent, Err(error) if !error.sent);
+            let mut unneeded = None;
             if refused
                 && index == 0
                 && let Some(nothing) = undo.take()
             {
+                // What a server refused to expunge may be gone in part.
+                unneeded = (sent.is_err() || !matches!(deed, Deed::Expunge)).then(|| nothing.id.clone());
                 commit.deletes.push((Shelf::Undo, nothing.id.clone()));
                 for record in &mut commit.records {
                     record.undo = None;
@@ -173,6 +176,9 @@ impl Runtime {
                 && let Some(nothing) = entering.take()
             {
                 opened.store.commit(nothing.known(opened, 0)).await?;
+            }
+            if let Some(entry) = unneeded {
+                self.forget_copies(opened, &on, &entry).await;
             }
             let answer = sent.map_err(|error| Failure::Upstream(Arc::new(error)))?;
             let ok = answer.is_ok();
@@ -192,6 +198,7 @@ impl Runtime {
         Ok(answered(&last, codes, &said, count))
     }
 
+    /// Copies are kept of what goes; if it does not get as far as that, they are forgotten.
     async fn ready(
         &self,
         opened: &Opened,
@@ -201,10 +208,28 @@ impl Runtime {
         deed: &Deed,
         on: &On,
     ) -> Result<Ready, Failure> {
+        let (undo_id, counter) = opened.guard().next_undo();
+        match self.ready_as(opened, account, permit, part, (deed, on), &undo_id).await {
+            Ok(ready) => Ok(Ready { counter: Some(counter), ..ready }),
+            Err(failure) => {
+                self.forget_copies(opened, on, &undo_id).await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn ready_as(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        permit: &Permit,
+        part: &Part,
+        (deed, on): (&Deed, &On),
+        undo_id: &str,
+    ) -> Result<Ready, Failure> {
         let epoch = permit.epoch();
         let server = self.mail_server_now(opened, account, epoch).await.map_err(Failure::Snapshot)?;
         let soft = part.operation.soften.is_some() && !permit.forever();
-        let (undo_id, counter) = opened.guard().next_undo();
         // A mailbox that is renamed is still there with all that is in it.
         let destroys = part.operation.class == Class::Destroy && !soft && !matches!(deed, Deed::Rename { .. });
         if let Deed::Delete { .. } = deed {
@@ -213,7 +238,7 @@ impl Runtime {
         // Only what has a copy may go.
         let copied;
         let on = if destroys {
-            copied = self.keep_mail(opened, account, epoch, deed, on, &undo_id).await?;
+            copied = self.keep_mail(opened, account, epoch, deed, on, undo_id).await?;
             &copied
         } else {
             on
@@ -222,10 +247,7 @@ impl Runtime {
         if destroys && let Deed::Delete { .. } = deed {
             subscribed = self.mail_subscribed(account, epoch, &on.mailbox).await.map_err(Failure::Snapshot)?;
             // Copying takes its time.
-            if let Err(changed) = self.is_as_shown(account, epoch, on, &server).await {
-                self.forget_copies(opened, on, &undo_id).await;
-                return Err(changed);
-            }
+            self.is_as_shown(account, epoch, on, &server).await?;
         }
         let labels = part.operation.undo.as_deref() == Some("labels");
         let before = match deed {
@@ -246,14 +268,14 @@ impl Runtime {
             Deed::Expunge | Deed::Store { .. } if soft => End::Trashed { mailbox: server.trash.clone() },
             Deed::Expunge => End::Copied { subscribed },
             Deed::Store { .. } if destroys => End::Copied { subscribed },
-            Deed::Delete { .. } if soft => End::Trashed { mailbox: trashed(&on.mailbox, &server, &undo_id) },
+            Deed::Delete { .. } if soft => End::Trashed { mailbox: trashed(&on.mailbox, &server, undo_id) },
             Deed::Delete { .. } => End::Copied { subscribed },
             Deed::SetAcl { who, .. } => End::Trashed {
                 mailbox: self.rights(account, epoch, &on.mailbox, who).await.map_err(Failure::Snapshot)?,
             },
             _ => End::Plain,
         };
-        let steps = steps(deed, on, &server, soft, &undo_id)
+        let steps = steps(deed, on, &server, soft, undo_id)
             .map_err(|why| Failure::Snapshot(ReadError::Answer(why.to_string())))?;
         let agent = permit.agent().to_owned();
         let to = match deed {
@@ -266,14 +288,14 @@ impl Runtime {
             None => None,
         };
         let entry = entry(part, deed, on, (&before, next), &end);
-        let undo = entry.map(|entry| Undo::new(&undo_id, &agent, &account.id, part, entry, opened.now()));
+        let undo = entry.map(|entry| Undo::new(undo_id, &agent, &account.id, part, entry, opened.now()));
         let said = match (deed, soft) {
             (Deed::Expunge | Deed::Store { .. }, true) => "Moved to the Trash instead of being removed for ever",
             (Deed::Delete { .. }, true) => "The mailbox was moved to the Trash instead of being removed for ever",
             _ => "",
         };
         let entering = self.entering(opened, account, epoch, (deed, on, &server)).await.map_err(Failure::Snapshot)?;
-        Ok(Ready { steps, undo, counter: Some(counter), said: said.to_owned(), count: on.uids.len(), entering })
+        Ok(Ready { steps, undo, counter: None, said: said.to_owned(), count: on.uids.len(), entering })
     }
 
     /// The server, on a connection whose capabilities are known.
@@ -343,11 +365,7 @@ impl Runtime {
             Ok(copied) if copied.uids.is_empty() && wanted => {
                 Err(Failure::Quarantine("these messages are not in the mailbox any more".to_owned()))
             }
-            Ok(copied) => Ok(copied),
-            Err(failure) => {
-                self.forget_copies(opened, on, entry).await;
-                Err(failure)
-            }
+            copied => copied,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Moves whose answer is lost: what is noted before, and where their messages are found again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use latch_core::classify::imap::deed::{On, Server, command, object};
@@ -108,16 +108,17 @@ impl Runtime {
         Ok(left)
     }
 
-    /// Where the answer to a move was lost, its messages are still at home, or among the newest of the mailbox that they were to go to.
+    /// Where the answer to a move was lost, its messages are still at home, or among the newest of the mailbox that they were to go to. Also returns the
+    /// objects that may be there although they were not found, because not everything could be looked at.
     pub(super) async fn found_again(
         &self,
         account: &Account,
         epoch: Epoch,
         server: &Server,
         mut undo: Undo,
-    ) -> Result<Undo, ReadError> {
+    ) -> Result<(Undo, BTreeSet<String>), ReadError> {
         let mut at_home: BTreeMap<String, Present> = BTreeMap::new();
-        for ((mailbox, uidvalidity), uids) in homes(&undo.entry) {
+        for ((mailbox, uidvalidity), uids) in homes(&undo.entry, server) {
             let on = On { mailbox: mailbox.clone(), uidvalidity: Some(uidvalidity), uids };
             match self.mail_fetch(account, epoch, &on, &["UID", "FLAGS"]).await {
                 Ok(found) => at_home
@@ -137,36 +138,41 @@ impl Runtime {
                 *prints.entry(print.clone()).or_default() += 1;
             }
         }
-        let mut arrived: BTreeMap<String, BTreeMap<String, VecDeque<String>>> = BTreeMap::new();
+        let mut arrived: BTreeMap<String, (BTreeMap<String, VecDeque<String>>, bool)> = BTreeMap::new();
         for (mailbox, (next, prints)) in lost {
             if let Some(next) = next {
                 let found = self.arrived_since(account, epoch, (&mailbox, next), prints).await?;
                 arrived.insert(mailbox, found);
             }
         }
+        let mut missed = BTreeSet::new();
         for change in &mut undo.entry.changes {
             if let Difference::Moved { to: to @ None, trace: Some(trace), .. } = &mut change.difference
                 && let Some(print) = &trace.print
             {
-                let found = arrived.get_mut(&trace.mailbox).and_then(|all| all.get_mut(print));
-                *to = found.and_then(VecDeque::pop_front);
+                let Some((found, all)) = arrived.get_mut(&trace.mailbox) else { continue };
+                *to = found.get_mut(print).and_then(VecDeque::pop_front);
+                if to.is_none() && !*all {
+                    missed.insert(change.object.clone());
+                }
             }
         }
-        Ok(undo)
+        Ok((undo, missed))
     }
 
-    /// The messages with these prints that came into a mailbox since it stood there, of equals the newest first.
+    /// The messages with these prints that came into a mailbox since it stood there, of equals the newest first; and whether all could be looked at.
     async fn arrived_since(
         &self,
         account: &Account,
         epoch: Epoch,
         (mailbox, next): (&str, Next),
         mut wanted: BTreeMap<String, usize>,
-    ) -> Result<BTreeMap<String, VecDeque<String>>, ReadError> {
+    ) -> Result<(BTreeMap<String, VecDeque<String>>, bool), ReadError> {
         let mut found: BTreeMap<String, VecDeque<String>> = BTreeMap::new();
         match self.mail_status(account, epoch, mailbox, "UIDVALIDITY").await {
             Ok(uidvalidity) if uidvalidity == next.uidvalidity => {}
-            Ok(_) | Err(ReadError::Answer(_)) => return Ok(found),
+            Ok(_) => return Ok((found, true)),
+            Err(ReadError::Answer(_)) => return Ok((found, false)),
             Err(error) => return Err(error),
         }
         let place = Some((mailbox, Some(next.uidvalidity)));
@@ -189,8 +195,8 @@ impl Runtime {
             }
             !wanted.is_empty()
         };
-        self.prints(account, epoch, &on, take).await?;
-        Ok(found)
+        let left = self.prints(account, epoch, &on, take).await?;
+        Ok((found, left.is_empty()))
     }
 }
 

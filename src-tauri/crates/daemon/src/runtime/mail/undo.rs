@@ -25,6 +25,8 @@ use crate::upstream::imap::{MailAnswer, Source};
 const NEW_UIDS: &str =
     "Messages that were moved or copied back have new UIDs; their text, flags and dates are as before.";
 
+const MISSED: &str = "the mail server did not let all of the mailbox be looked at: try again later";
+
 impl Runtime {
     pub(crate) async fn put_back_mail(
         &self,
@@ -35,7 +37,7 @@ impl Runtime {
         let failed = |error: ReadError| RpcError::new(ErrorCode::Upstream, format!("nothing was put back: {error}"));
         let epoch = opened.gate.current();
         let server = self.mail_server_now(opened, account, epoch).await.map_err(failed)?;
-        let undo = self.found_again(account, epoch, &server, undo).await.map_err(failed)?;
+        let (undo, missed) = self.found_again(account, epoch, &server, undo).await.map_err(failed)?;
         let mut now = self.present(account, epoch, &undo, &server).await.map_err(failed)?;
         self.elsewhere(account, epoch, &undo, &server, &mut now).await.map_err(failed)?;
         self.among_all(account, epoch, &undo, &server, &mut now).await.map_err(failed)?;
@@ -43,10 +45,14 @@ impl Runtime {
         let changed: Vec<String> = undo.entry.changes.iter().map(|change| change.object.clone()).collect();
         let agents = self.brings_back_agents(opened, &undo, &changed).await?;
         let mut result = UndoResult::default();
-        let told = |(object, why): (String, String)| NotRestored { object: told_as(&object), why };
+        let told = |(object, why): (String, String)| {
+            let why = if missed.contains(&object) { MISSED.to_owned() } else { why };
+            NotRestored { object: told_as(&object), why }
+        };
         result.not_restored.extend(back.not_restored.into_iter().map(told));
         let mut restored: BTreeSet<String> = BTreeSet::new();
-        let mut failing: BTreeSet<String> = BTreeSet::new();
+        // They stay to be undone later.
+        let mut failing = missed.clone();
         let mut renamed: BTreeMap<String, String> = BTreeMap::new();
         for one in back.steps {
             if one.objects.iter().any(|object| failing.contains(object)) {

@@ -26,6 +26,8 @@ use super::{AccountTarget, Fault, Upstream, UpstreamError};
 
 /// Connections that wait for the next command of an account, on whatever event loops: providers count them.
 const MOST_IDLE: usize = 3;
+/// What a server may say while it stores a mail: what changed in the open mailbox comes first.
+const MAX_STORED: usize = 32 * 1024 * 1024;
 /// Commands of an account that run at once.
 pub(super) const MOST_AT_ONCE: usize = 2;
 
@@ -131,7 +133,7 @@ impl Upstream {
             return Err(broken());
         }
         wire.write(&redeemed, b"\r\n").await?;
-        let answer = wire.answer(&tag, 1024 * 1024).await?;
+        let answer = wire.answer(&tag, MAX_STORED).await?;
         self.mail_done(account, wire);
         Ok(answer)
     }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{inbox, server, split};
-use crate::classify::imap::deed::{Deed, object};
+use crate::classify::imap::deed::{Deed, Server, object};
 use crate::classify::imap::reply::{fetched, untagged, untagged_within, vanished};
 use crate::classify::imap::set::Set;
 use crate::classify::imap::token::Crowded;
-use crate::undo::imap::{End, Present, entry, inverse, stayed};
+use crate::undo::imap::{End, Present, entry, homes, inverse, stayed};
 use crate::undo::{Difference, Entry, Next};
 
 const NEXT: Next = Next { uidvalidity: 3, uid: 40 };
@@ -110,4 +110,20 @@ fn a_header_of_any_length_is_shown_in_a_bounded_one() {
     let view = fetched(&untagged(&split(&line)).unwrap()).unwrap().view();
     assert_eq!(view.title.chars().count(), 1001);
     assert!(view.from.is_some_and(|from| from.len() < 300 && from.ends_with("n… <al@x.org>")));
+}
+
+#[test]
+fn what_a_server_moved_by_itself_is_not_looked_for_at_home() {
+    let mut moved = moved(&present(&[]));
+    let (gmail, in_steps) = (Server { gmail: true, ..server() }, Server { moves: false, gmail: false, ..server() });
+    assert_eq!(homes(&moved, &gmail).len(), 1, "nobody knows where it went");
+    let Difference::Moved { to, .. } = &mut moved.changes[0].difference else { panic!() };
+    *to = Some(object("Archive", 3, 44));
+    assert!(homes(&moved, &gmail).is_empty(), "All Mail keeps what is moved out of it");
+    assert!(homes(&moved, &Server { moves: true, ..server() }).is_empty());
+    assert_eq!(homes(&moved, &in_steps).len(), 1);
+    // Even if it were: nothing that was there before goes into Gmail's Trash.
+    stayed(&mut moved, &BTreeMap::from([(object("INBOX", 7, 1), present(&[]))]), &gmail);
+    let now = BTreeMap::from([(object("Archive", 3, 44), Present::default())]);
+    assert!(inverse(&moved, &now, &gmail).steps.is_empty());
 }
