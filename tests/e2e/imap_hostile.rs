@@ -193,8 +193,8 @@ async fn numbers_that_mean_others_by_now_are_not_used() {
         for command in ["FETCH 3 (BODY.PEEK[])", "FETCH 3:* RFC822", "STORE 3 +FLAGS.SILENT ($Looked)"] {
             let mut client = client_of(&post, AGENT).await;
             client.ok("SELECT INBOX").await;
-            // Somebody else's client removes mail just now.
-            liar.says("* SEARCH", format!("{gone}\r\n* SEARCH 3\r\n"));
+            // Somebody else's client removes mail just now, and the server says so where it must not.
+            liar.says("FETCH (UID 3)", format!("{gone}\r\n* 3 FETCH (UID 3)\r\n"));
             let said = client.no(command).await;
             assert!(said.end.starts_with("NO [EXPUNGEISSUED]"), "{command}: {said:?}");
             assert!(said.untagged.contains(&gone.to_owned()), "the client is told: {said:?}");
@@ -207,4 +207,27 @@ async fn numbers_that_mean_others_by_now_are_not_used() {
         }
     }
     assert_eq!(post.dovecot.messages("INBOX"), start);
+}
+
+#[tokio::test]
+async fn numbers_stay_what_they_are_while_they_are_stored_to() {
+    let (_liar, post) = lied_to(5).await;
+    let mut client = client_of(&post, AGENT).await;
+    client.ok("SELECT INBOX").await;
+    let mut phone = post.phone().await;
+    phone.ok("SELECT INBOX").await;
+    phone.ok("STORE 1 +FLAGS.SILENT (\\Deleted)").await;
+    phone.ok("EXPUNGE").await;
+    // A client that goes by numbers, and may have sent the next before it hears the last.
+    for number in [3, 4] {
+        for silent in ["", ".SILENT"] {
+            let said = client.ok(&format!("STORE {number} +FLAGS{silent} ($Looked)")).await;
+            assert!(!said.untagged.iter().any(|line| line.contains("EXPUNGE")), "{said:?}");
+        }
+        client.ok(&format!("FETCH {number} (BODY.PEEK[])")).await;
+    }
+    assert_eq!(phone.ok("UID SEARCH KEYWORD $Looked").await.untagged, ["* SEARCH 3 4"]);
+    assert!(client.ok("NOOP").await.untagged.contains(&"* 1 EXPUNGE".to_owned()));
+    let looked = client.ok("FETCH 2 (UID FLAGS)").await;
+    assert!(looked.untagged.iter().any(|line| line.contains("UID 3") && line.contains("$Looked")), "{looked:?}");
 }

@@ -22,7 +22,7 @@ const SECRET: &str = "Secret";
 
 /// Panics if a promise is broken.
 pub fn check(said: &[u8]) {
-    for way in 0..4 {
+    for way in 0..5 {
         let whole = pass(said, Cut::Whole, way);
         for cut in [Cut::Every(1), Cut::At(said.len() / 2)] {
             assert_eq!(pass(said, cut, way), whole, "cut {cut:?}");
@@ -50,6 +50,7 @@ fn pass(said: &[u8], cut: Cut, way: usize) -> (Vec<u8>, Option<Status>, Vec<u32>
         let mut through = match way {
             0 => Through::All,
             1 => Through::Search(&mut uids),
+            4 => Through::Uids(&mut uids),
             _ => Through::Opening { found: &mut opening, read_only: way == 2 },
         };
         let mut passing =

@@ -28,6 +28,8 @@ pub enum Through<'a> {
     },
     /// Found UIDs stay here.
     Search(&'a mut Vec<u32>),
+    /// UIDs that were fetched stay here; whatever else is said of a message goes to the agent.
+    Uids(&'a mut Vec<u32>),
 }
 
 /// What a server said of a mailbox while it was opened.
@@ -140,6 +142,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
                 ("EXPUNGE", Some(numbers)) => numbers.leave(1),
                 _ => {}
             }
+            if let ("FETCH", Through::Uids(uids), None) = (word.as_str(), &mut *through, &line.literal) {
+                let tokens = untagged(&[Piece::Text(text.to_vec())]).unwrap_or_default();
+                let items = tokens.get(2).and_then(Token::items).unwrap_or_default();
+                let mut pairs =
+                    items.chunks(2).filter(|pair| pair.first().and_then(Token::word).as_deref() == Some("UID"));
+                let uid = pairs.next().and_then(|pair| pair.get(1)).and_then(Token::number);
+                if let Some(uid) = uid.and_then(|uid| u32::try_from(uid).ok()).filter(|uid| *uid > 0) {
+                    uids.push(uid);
+                    if uids.len() > MOST_FOUND {
+                        return Err(self.odd("it finds too many messages"));
+                    }
+                    if items.len() == 2 {
+                        return Ok(None);
+                    }
+                }
+            }
             if let ("EXISTS", Through::Opening { found, .. }) = (word.as_str(), &mut *through) {
                 found.exists = number;
             }
@@ -162,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
                     let flags: Vec<_> = flags.iter().filter_map(Token::nstring).collect();
                     found.flags = flags.join(" ");
                 }
-                Through::All | Through::Search(_) | Through::Opening { .. } => {}
+                Through::All | Through::Search(_) | Through::Uids(_) | Through::Opening { .. } => {}
             }
         }
         talk.raw(&line.bytes);

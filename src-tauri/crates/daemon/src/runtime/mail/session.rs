@@ -24,6 +24,7 @@ use crate::upstream::{Fault, UpstreamError};
 const MOST: usize = 10_000;
 const TOO_MANY: &str = "NO [LIMIT] More than 10000 messages at once: ask for fewer at a time";
 /// RFC 5530 section 3.
+const NONE: &str = "OK There is none of these, so nothing was changed";
 const RENUMBERED: &str = "NO [EXPUNGEISSUED] Messages have just left the mailbox, so these numbers may mean others now. Nothing was done: look again, or use UIDs";
 const NOT_OPEN: &str = "BAD Open a mailbox first: SELECT or EXAMINE";
 
@@ -310,6 +311,14 @@ impl MailSession {
         if selected.read_only && !copies {
             return Self::told(talk, tag, "NO [NOPERM] This mailbox is open for reading only");
         }
+        let set = match set {
+            Some(set) if !uid => match self.without_hidden(false, set.at(selected.numbers.exists), talk).await? {
+                Without::Set(set) => Some(set),
+                Without::Nothing => return Self::told(talk, tag, NONE),
+                Without::Ended(ended) => return Ok(Self::end(tag, ended, talk)),
+            },
+            set => set,
+        };
         let uids = match self.resolve(uid, set.as_ref(), deed == Deed::Expunge, talk).await? {
             Ok(uids) => uids,
             Err(ended) => return Ok(Self::end(tag, ended, talk)),
@@ -318,7 +327,7 @@ impl MailSession {
             return Self::told(talk, tag, RENUMBERED);
         }
         if uids.is_empty() {
-            return Self::told(talk, tag, "OK There is none of these, so nothing was changed");
+            return Self::told(talk, tag, NONE);
         }
         if uids.len() > MOST {
             return Self::told(talk, tag, TOO_MANY);
@@ -339,13 +348,21 @@ impl MailSession {
             }
         };
         super::act::untagged(&answer, talk);
-        if let Ended::Gone = self.sync(talk).await? {
+        // While numbers are stored to, none may change (RFC 9051 section 7.5.1).
+        let numbered = set.filter(|_| !uid && matches!(deed, Deed::Store { .. }));
+        if numbered.is_none()
+            && let Ended::Gone = self.sync(talk).await?
+        {
             return Ok(Self::end(tag, Ended::Gone, talk));
         }
+        let (verb, changed) = match numbered {
+            Some(set) => ("FETCH", set.bounded(selected.numbers.exists)),
+            None => ("UID FETCH", Set::of(&on.uids)),
+        };
         if !silent
             && answer.status == 200
-            && let Some(set) = Set::of(&on.uids)
-            && let Some(call) = command("UID FETCH", None, &[Token::atom(set.to_string()), Token::atoms(["FLAGS"])])
+            && let Some(set) = changed
+            && let Some(call) = command(verb, None, &[Token::atom(set.to_string()), Token::atoms(["FLAGS"])])
             && let Ended::Gone = self.ask(&call, talk, Through::All).await?
         {
             return Ok(Self::end(tag, Ended::Gone, talk));
