@@ -226,6 +226,7 @@ async fn numbers_stay_what_they_are_while_they_are_stored_to() {
         }
         client.ok(&format!("FETCH {number} (BODY.PEEK[])")).await;
     }
+    phone.ok("NOOP").await;
     assert_eq!(phone.ok("UID SEARCH KEYWORD $Looked").await.untagged, ["* SEARCH 3 4"]);
     assert!(client.ok("NOOP").await.untagged.contains(&"* 1 EXPUNGE".to_owned()));
     let looked = client.ok("FETCH 2 (UID FLAGS)").await;

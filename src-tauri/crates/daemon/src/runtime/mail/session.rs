@@ -348,22 +348,23 @@ impl MailSession {
             }
         };
         super::act::untagged(&answer, talk);
-        // While numbers are stored to, none may change (RFC 9051 section 7.5.1).
+        // While numbers are stored to, none may change (RFC 9051 section 7.5.1): what a FETCH of them brings up to date is enough.
         let numbered = set.filter(|_| !uid && matches!(deed, Deed::Store { .. }));
         if numbered.is_none()
             && let Ended::Gone = self.sync(talk).await?
         {
             return Ok(Self::end(tag, Ended::Gone, talk));
         }
+        let echo = !silent && answer.status == 200;
         let (verb, changed) = match numbered {
             Some(set) => ("FETCH", set.bounded(selected.numbers.exists)),
-            None => ("UID FETCH", Set::of(&on.uids)),
+            None => ("UID FETCH", Set::of(&on.uids).filter(|_| echo)),
         };
-        if !silent
-            && answer.status == 200
-            && let Some(set) = changed
-            && let Some(call) = command(verb, None, &[Token::atom(set.to_string()), Token::atoms(["FLAGS"])])
-            && let Ended::Gone = self.ask(&call, talk, Through::All).await?
+        let mut known = Vec::new();
+        let (item, through) = if echo { ("FLAGS", Through::All) } else { ("UID", Through::Uids(&mut known)) };
+        if let Some(set) = changed
+            && let Some(call) = command(verb, None, &[Token::atom(set.to_string()), Token::atoms([item])])
+            && let Ended::Gone = self.ask(&call, talk, through).await?
         {
             return Ok(Self::end(tag, Ended::Gone, talk));
         }
