@@ -211,7 +211,7 @@ async fn numbers_that_mean_others_by_now_are_not_used() {
 
 #[tokio::test]
 async fn numbers_stay_what_they_are_while_they_are_stored_to() {
-    let (_liar, post) = lied_to(5).await;
+    let (liar, post) = lied_to(5).await;
     let mut client = client_of(&post, AGENT).await;
     client.ok("SELECT INBOX").await;
     let mut phone = post.phone().await;
@@ -229,6 +229,12 @@ async fn numbers_stay_what_they_are_while_they_are_stored_to() {
     phone.ok("NOOP").await;
     assert_eq!(phone.ok("UID SEARCH KEYWORD $Looked").await.untagged, ["* SEARCH 3 4"]);
     assert!(client.ok("NOOP").await.untagged.contains(&"* 1 EXPUNGE".to_owned()));
+    // Servers tell of other messages, too, with their UIDs (RFC 7162): nobody named those.
+    liar.says("FETCH (UID 4)", "* 1 FETCH (UID 2 FLAGS (\\Seen))\r\n* 3 FETCH (UID 4)\r\n");
+    client.ok("STORE 3 +FLAGS.SILENT ($Named)").await;
+    liar.mend();
+    phone.ok("NOOP").await;
+    assert_eq!(phone.ok("UID SEARCH KEYWORD $Named").await.untagged, ["* SEARCH 4"]);
     let looked = client.ok("FETCH 2 (UID FLAGS)").await;
     assert!(looked.untagged.iter().any(|line| line.contains("UID 3") && line.contains("$Looked")), "{looked:?}");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use latch_core::classify::imap::reply::{Status, capabilities, fetched, found, item_of, listed, numbered, vanished};
 use latch_core::classify::imap::server::Server;
+use latch_core::classify::imap::set::Set;
 use latch_core::classify::imap::token::{From, Piece, Token, encode, pieces, tokens};
 use latch_daemon::door::imap::Talk;
 use latch_daemon::door::imap::passing::{Broken, Numbers, Opening, Passing, Through, tagged};
@@ -43,6 +44,7 @@ pub fn check_every_cut(said: &[u8]) {
 /// What the agent hears, and how the command ended.
 fn pass(said: &[u8], cut: Cut, way: usize) -> (Vec<u8>, Option<Status>, Vec<u32>) {
     let (mut heard, mut unheard, mut uids) = (Vec::new(), Vec::new(), Vec::new());
+    let set = Set::Ranges(vec![(Some(1), Some(4))]);
     let (mut opening, mut numbers) = (Opening::default(), Numbers { exists: 3, renumbered: 0 });
     let status = now(async {
         let mut wire = Wire::over(Script::new(said, cut, &mut unheard), "mail.example".to_owned(), SILENCE);
@@ -50,7 +52,7 @@ fn pass(said: &[u8], cut: Cut, way: usize) -> (Vec<u8>, Option<Status>, Vec<u32>
         let mut through = match way {
             0 => Through::All,
             1 => Through::Search(&mut uids),
-            4 => Through::Uids(&mut uids),
+            4 => Through::Uids(&set, &mut uids),
             _ => Through::Opening { found: &mut opening, read_only: way == 2 },
         };
         let mut passing =

@@ -61,6 +61,17 @@ impl Set {
         (!there.is_empty()).then_some(Self::Ranges(there))
     }
 
+    /// Whether it names this number. Without its last message it names no `*`, and nobody knows what was saved.
+    #[must_use]
+    pub fn holds(&self, number: u32) -> bool {
+        let Self::Ranges(ranges) = self else { return false };
+        let within = |(from, to): &(Option<u32>, Option<u32>)| match (*from, *to) {
+            (Some(from), Some(to)) => (from.min(to)..=from.max(to)).contains(&number),
+            _ => false,
+        };
+        ranges.iter().any(within)
+    }
+
     /// The same with `*` as the number of the last message; of an empty mailbox it stays what it is.
     #[must_use]
     pub fn at(&self, exists: u32) -> Self {

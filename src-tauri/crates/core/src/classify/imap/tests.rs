@@ -286,6 +286,8 @@ fn sets_are_read_and_written() {
     let bounded = |set: &str, exists| Set::parse(set).unwrap().bounded(exists).map(|set| set.to_string());
     assert_eq!(bounded("3:*,9,7:4", 5).as_deref(), Some("3:5,4:5"), "a number beyond the last is no other message's");
     assert_eq!((bounded("9", 5), bounded("*", 0), bounded("$", 0).as_deref()), (None, None, Some("$")));
+    let holds = |set: &str| (1..=9).filter(|number| Set::parse(set).unwrap().holds(*number)).collect::<Vec<_>>();
+    assert_eq!((holds("5:3,8"), holds("4:*,2"), holds("$")), (vec![3, 4, 5, 8], vec![2], vec![]));
     assert_eq!(Set::parse("5:3,9").unwrap().numbers(10).unwrap(), [3, 4, 5, 9]);
     assert_eq!(Set::parse("1:4294967295").unwrap().numbers(10), None);
 }

@@ -5,6 +5,7 @@ use std::io;
 use bytes::Bytes;
 use latch_core::classify::imap::name::canonical;
 use latch_core::classify::imap::reply::{Kind, Status, found, numbered, status, topic, untagged, vanished};
+use latch_core::classify::imap::set::Set;
 use latch_core::classify::imap::token::{Piece, Token, seems_announced};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -28,8 +29,8 @@ pub enum Through<'a> {
     },
     /// Found UIDs stay here.
     Search(&'a mut Vec<u32>),
-    /// UIDs that were fetched stay here; whatever else is said of a message goes to the agent.
-    Uids(&'a mut Vec<u32>),
+    /// The UIDs of these numbers stay here. What else is said of a message, or of others, goes to the agent: servers tell UIDs unasked, too (RFC 7162).
+    Uids(&'a Set, &'a mut Vec<u32>),
 }
 
 /// What a server said of a mailbox while it was opened.
@@ -142,7 +143,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
                 ("EXPUNGE", Some(numbers)) => numbers.leave(1),
                 _ => {}
             }
-            if let ("FETCH", Through::Uids(uids), None) = (word.as_str(), &mut *through, &line.literal) {
+            if let ("FETCH", Through::Uids(set, uids), None) = (word.as_str(), &mut *through, &line.literal)
+                && set.holds(number)
+            {
                 let tokens = untagged(&[Piece::Text(text.to_vec())]).unwrap_or_default();
                 let items = tokens.get(2).and_then(Token::items).unwrap_or_default();
                 let mut pairs =
@@ -180,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
                     let flags: Vec<_> = flags.iter().filter_map(Token::nstring).collect();
                     found.flags = flags.join(" ");
                 }
-                Through::All | Through::Search(_) | Through::Uids(_) | Through::Opening { .. } => {}
+                Through::All | Through::Search(_) | Through::Uids(..) | Through::Opening { .. } => {}
             }
         }
         talk.raw(&line.bytes);

@@ -155,7 +155,7 @@ impl MailSession {
         deleted: bool,
         talk: &mut Talk,
     ) -> io::Result<Result<Vec<u32>, Ended>> {
-        if let (false, false, Some(set)) = (uid, deleted, set) {
+        if let (false, false, Some(set @ Set::Ranges(_))) = (uid, deleted, set) {
             return self.numbered(set, talk).await;
         }
         let mut keys = Vec::new();
@@ -181,15 +181,15 @@ impl MailSession {
         }
     }
 
-    /// The UIDs behind numbers, which leave out what is hidden. A search for UIDs may tell that messages left, and the numbers of the agent's next command may already be on their way: a
-    /// FETCH may not (RFC 9051 section 7.5.1).
+    /// The UIDs behind numbers, of which what is hidden is left out already. A search for UIDs may tell that messages left, and the numbers of the agent's
+    /// next command may be on their way by then: a FETCH may not (RFC 9051 section 7.5.1).
     async fn numbered(&mut self, set: &Set, talk: &mut Talk) -> io::Result<Result<Vec<u32>, Ended>> {
         let exists = self.selected.as_ref().map_or(0, |selected| selected.numbers.exists);
         let Some(set) = set.bounded(exists) else { return Ok(Ok(Vec::new())) };
         let mut uids = Vec::new();
         let keys = [Token::atom(set.to_string()), Token::atoms(["UID"])];
         let Some(call) = command("FETCH", None, &keys) else { return Ok(Err(Ended::Gone)) };
-        match self.ask(&call, talk, Through::Uids(&mut uids)).await? {
+        match self.ask(&call, talk, Through::Uids(&set, &mut uids)).await? {
             Ended::Status(status) if status.kind == Kind::Ok => {
                 uids.sort_unstable();
                 uids.dedup();

@@ -23,8 +23,8 @@ use crate::upstream::{Fault, UpstreamError};
 /// One command may name so many messages.
 const MOST: usize = 10_000;
 const TOO_MANY: &str = "NO [LIMIT] More than 10000 messages at once: ask for fewer at a time";
-/// RFC 5530 section 3.
 const NONE: &str = "OK There is none of these, so nothing was changed";
+/// RFC 5530 section 3.
 const RENUMBERED: &str = "NO [EXPUNGEISSUED] Messages have just left the mailbox, so these numbers may mean others now. Nothing was done: look again, or use UIDs";
 const NOT_OPEN: &str = "BAD Open a mailbox first: SELECT or EXAMINE";
 
@@ -360,13 +360,15 @@ impl MailSession {
             Some(set) => ("FETCH", set.bounded(selected.numbers.exists)),
             None => ("UID FETCH", Set::of(&on.uids).filter(|_| echo)),
         };
-        let mut known = Vec::new();
-        let (item, through) = if echo { ("FLAGS", Through::All) } else { ("UID", Through::Uids(&mut known)) };
+        let item = if echo { "FLAGS" } else { "UID" };
         if let Some(set) = changed
             && let Some(call) = command(verb, None, &[Token::atom(set.to_string()), Token::atoms([item])])
-            && let Ended::Gone = self.ask(&call, talk, through).await?
         {
-            return Ok(Self::end(tag, Ended::Gone, talk));
+            let mut known = Vec::new();
+            let through = if echo { Through::All } else { Through::Uids(&set, &mut known) };
+            if let Ended::Gone = self.ask(&call, talk, through).await? {
+                return Ok(Self::end(tag, Ended::Gone, talk));
+            }
         }
         self.finish(tag, &answer, Some(on.uids.len()), talk)
     }
