@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use latch_ipc::contract::{UndoResult, UndoRun, UndoRunParams};
+use latch_ipc::contract::{Empty, QuarantineList, UndoResult, UndoRun, UndoRunParams, Verdict};
 use latch_tests::dovecot::{Dovecot, PASSWORD};
-use latch_tests::engine::{Start, memory_kib};
+use latch_tests::engine::{Start, decision, memory_kib};
 use latch_tests::mail::{Client, Post, Said, add};
 use latch_tests::scene::{ACCOUNT, AGENT, connect, issue};
 
@@ -237,4 +237,64 @@ async fn numbers_stay_what_they_are_while_they_are_stored_to() {
     assert_eq!(phone.ok("UID SEARCH KEYWORD $Named").await.untagged, ["* SEARCH 4"]);
     let looked = client.ok("FETCH 2 (UID FLAGS)").await;
     assert!(looked.untagged.iter().any(|line| line.contains("UID 3") && line.contains("$Looked")), "{looked:?}");
+}
+
+/// Marks the first and the third of three, and expunges them for ever.
+async fn expunged(post: &Post) -> Said {
+    let mut client = client_of(post, AGENT).await;
+    client.ok("SELECT INBOX").await;
+    client.ok("UID STORE 1,3 +FLAGS.SILENT (\\Deleted)").await;
+    let tag = client.send("UID EXPUNGE 1:*").await;
+    let hold = post.engine.hold().await;
+    let mut forever = decision(&hold, Verdict::Allow);
+    (forever.forever, forever.retyped_count) = (Some(true), Some(2));
+    post.engine.decide(forever).await.expect("allowed for ever");
+    client.end(&tag).await
+}
+
+async fn copies(post: &Post) -> u32 {
+    post.engine.call(QuarantineList, Empty {}).await.items
+}
+
+#[tokio::test]
+async fn of_what_the_server_refused_to_expunge_no_copies_stay() {
+    let (liar, post) = lied_to(3).await;
+    liar.hears("UID EXPUNGE", "UID NOTHING");
+    let said = expunged(&post).await;
+    assert!(said.end.starts_with("NO"), "{said:?}");
+    liar.mend();
+    assert_eq!((post.dovecot.messages("INBOX").len(), copies(&post).await), (3, 0));
+    assert_eq!(undo(&post).await.restored, 2, "the marks");
+}
+
+#[tokio::test]
+async fn what_was_expunged_before_the_server_refused_comes_back_and_the_rest_only_stays() {
+    let (liar, post) = lied_to(3).await;
+    let start = post.dovecot.messages("INBOX");
+    liar.hears("UID EXPUNGE 1,3", "UID EXPUNGE 1");
+    liar.says("Expunge completed", "{tag} NO Not all of these\r\n");
+    let said = expunged(&post).await;
+    assert!(said.end.starts_with("NO"), "{said:?}");
+    liar.mend();
+    assert_eq!((post.dovecot.messages("INBOX").len(), copies(&post).await), (2, 2));
+    let undone = undo(&post).await;
+    assert!(undone.not_restored.is_empty(), "{undone:?}");
+    assert_eq!((post.dovecot.messages("INBOX"), copies(&post).await), (start, 0));
+}
+
+#[tokio::test]
+async fn what_nobody_knows_to_be_expunged_is_not_put_back_twice() {
+    for cut in [Cut::Before, Cut::After] {
+        let (liar, post) = lied_to(3).await;
+        let start = post.dovecot.messages("INBOX");
+        liar.cut("UID EXPUNGE", cut);
+        let said = expunged(&post).await;
+        assert!(!said.end.starts_with("OK"), "{said:?}");
+        liar.mend();
+        let left = if cut == Cut::Before { 3 } else { 1 };
+        assert_eq!((post.dovecot.messages("INBOX").len(), copies(&post).await), (left, 2));
+        let undone = undo(&post).await;
+        assert!(undone.not_restored.is_empty(), "{undone:?}");
+        assert_eq!((post.dovecot.messages("INBOX"), copies(&post).await), (start, 0), "{cut:?}");
+    }
 }

@@ -55,7 +55,7 @@ impl Liar {
         self.rules().cut = Some((word.to_owned(), cut));
     }
 
-    /// From now on the engine hears this instead of a line with these words.
+    /// From now on the engine hears this instead of a line with these words; `{tag}` at its beginning is that line's own.
     pub(crate) fn says(&self, instead_of: &str, line: impl Into<Vec<u8>>) {
         self.rules().says.push((instead_of.to_owned(), line.into()));
     }
@@ -75,6 +75,13 @@ fn has(line: &[u8], words: &str) -> bool {
     line.windows(words.len()).any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
 }
 
+fn tagged(lie: Vec<u8>, line: &[u8]) -> Vec<u8> {
+    match lie.strip_prefix(b"{tag}") {
+        Some(rest) => [line.split(|byte| *byte == b' ').next().unwrap_or_default(), rest].concat(),
+        None => lie,
+    }
+}
+
 async fn relay(engine: TcpStream, server: u16, rules: Arc<Mutex<Rules>>) -> std::io::Result<()> {
     if matches!(&rules.lock().expect("not poisoned").cut, Some((word, _)) if word == "(connect)") {
         return Ok(());
@@ -92,7 +99,8 @@ async fn relay(engine: TcpStream, server: u16, rules: Arc<Mutex<Rules>>) -> std:
             if is_deaf.load(Ordering::SeqCst) {
                 return std::future::pending().await;
             }
-            to_engine.write_all(&lie.map_or_else(|| line.clone(), |(_, lie)| lie)).await?;
+            let lie = lie.map_or_else(|| line.clone(), |(_, lie)| tagged(lie, &line));
+            to_engine.write_all(&lie).await?;
             line.clear();
         }
         std::io::Result::Ok(())

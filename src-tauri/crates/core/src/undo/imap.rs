@@ -17,7 +17,8 @@ use crate::operation::Part;
 
 /// The undo recipe of what changes Gmail's labels.
 const LABELS: &str = "labels";
-const DELETED: &str = "\\Deleted";
+/// The flag of what an EXPUNGE removes (RFC 9051 section 2.3.2).
+pub const DELETED: &str = "\\Deleted";
 /// That of a mail that was stored.
 pub const APPENDED: &str = "appended";
 /// What an entry says of all mail as it was before a mail was stored: its UIDVALIDITY, and the UID that its next message was to get.
@@ -240,8 +241,8 @@ pub fn whereabouts(entry: &Entry) -> BTreeMap<(String, u32), Vec<u32>> {
     for change in &entry.changes {
         let at = match &change.difference {
             Difference::Moved { to, .. } => to.as_deref(),
-            Difference::Set { .. } | Difference::Created { .. } => Some(change.object.as_str()),
-            Difference::Fields { .. } | Difference::Deleted { .. } | Difference::Copied | Difference::Done => None,
+            Difference::Set { .. } | Difference::Created { .. } | Difference::Copied => Some(change.object.as_str()),
+            Difference::Fields { .. } | Difference::Deleted { .. } | Difference::Done => None,
         };
         if let Some((mailbox, uidvalidity, uid)) = at.and_then(place_of) {
             places.entry((mailbox.to_owned(), uidvalidity)).or_default().push(uid);

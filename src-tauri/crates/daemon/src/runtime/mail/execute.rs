@@ -92,6 +92,8 @@ impl Runtime {
             opened.guard().spare(&account.id, touched, opened.now());
         }
         let calls: Vec<Call> = steps.iter().map(|step| step.call.clone()).collect();
+        let leave = matches!(deed, Deed::Move { .. }) || part.operation.class == Class::Destroy;
+        let epoch = permit.epoch();
         let mut plan = {
             let now = opened.now();
             opened.guard().begin(permit, &calls, now)
@@ -157,24 +159,21 @@ impl Runtime {
                     undo = Some(known);
                 }
             }
-            let refused = matches!(&sent, Ok(answer) if !answer.is_ok()) || matches!(&sent, Err(error) if !error.sent);
-            let mut unneeded = None;
-            if refused
-                && index == 0
-                && let Some(nothing) = undo.take()
-            {
-                // What a server refused to expunge may be gone in part.
-                unneeded = (sent.is_err() || !matches!(deed, Deed::Expunge)).then(|| nothing.id.clone());
-                commit.deletes.push((Shelf::Undo, nothing.id.clone()));
+            let refused = index == 0
+                && match &sent {
+                    // Some may have gone before the server said no.
+                    Ok(answer) => !answer.is_ok() && (!leave || self.are_there(account, epoch, &on).await),
+                    Err(error) => !error.sent,
+                };
+            let unneeded = undo.take_if(|_| refused).map(|undo| undo.id);
+            if let Some(entry) = &unneeded {
+                commit.deletes.push((Shelf::Undo, entry.clone()));
                 for record in &mut commit.records {
                     record.undo = None;
                 }
             }
             opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
-            if refused
-                && index == 0
-                && let Some(nothing) = entering.take()
-            {
+            if refused && let Some(nothing) = entering.take() {
                 opened.store.commit(nothing.known(opened, 0)).await?;
             }
             if let Some(entry) = unneeded {
@@ -367,6 +366,12 @@ impl Runtime {
             }
             copied => copied,
         }
+    }
+
+    /// Whether all of these messages are still in their mailbox.
+    async fn are_there(&self, account: &Account, epoch: Epoch, on: &On) -> bool {
+        on.uids.is_empty()
+            || self.mail_fetch(account, epoch, on, &["UID"]).await.is_ok_and(|found| found.len() == on.uids.len())
     }
 
     /// Nothing goes, so nothing is kept.

@@ -8,7 +8,7 @@ use latch_core::classify::imap::steps::store;
 use latch_core::classify::imap::token::Token;
 use latch_core::journal::Commit;
 use latch_core::operation::Class;
-use latch_core::undo::imap::{APPENDED, BackStep, Present, inverse, whereabouts};
+use latch_core::undo::imap::{APPENDED, BackStep, DELETED, Present, inverse, whereabouts};
 use latch_core::undo::{Change, Difference};
 use latch_ipc::contract::{NotRestored, UndoResult};
 use latch_ipc::rpc::{ErrorCode, RpcError};
@@ -73,7 +73,7 @@ impl Runtime {
                 (None, Some(answer)) => {
                     let arrived = arrived(&one, &answer);
                     if one.mark && !arrived.is_empty() {
-                        self.mark(opened, account, &undo, &arrived).await?;
+                        self.mark(opened, account, &undo, arrived.values(), "+FLAGS.SILENT").await?;
                     }
                     renamed.extend(arrived);
                     if one.restores {
@@ -91,12 +91,12 @@ impl Runtime {
                 }
             }
         }
-        for (object, new) in self.reinsert_mail(opened, account, &undo, &mut result, &mut failing).await? {
+        for (object, new) in self.reinsert_mail(opened, account, &undo, &now, &mut result, &mut failing).await? {
             restored.insert(object.clone());
             renamed.insert(object, new);
         }
         result.restored = u32::try_from(restored.len()).unwrap_or(u32::MAX);
-        if !renamed.is_empty() {
+        if renamed.iter().any(|(object, new)| object != new) {
             result.notes.push(NEW_UIDS.to_owned());
         }
         if let Some(agents) = agents {
@@ -228,21 +228,22 @@ impl Runtime {
         Ok((why, answer))
     }
 
-    /// Messages that were marked as deleted before are so again.
+    /// Marks messages as deleted, as they were before, or takes a mark off that they did not have.
     async fn mark(
         &self,
         opened: &Opened,
         account: &Account,
         undo: &Undo,
-        arrived: &BTreeMap<String, String>,
+        objects: impl Iterator<Item = &String>,
+        item: &str,
     ) -> Result<(), RpcError> {
         let mut places: BTreeMap<(String, u32), Vec<u32>> = BTreeMap::new();
-        for (mailbox, uidvalidity, uid) in arrived.values().filter_map(|new| place_of(new)) {
+        for (mailbox, uidvalidity, uid) in objects.filter_map(|object| place_of(object)) {
             places.entry((mailbox.to_owned(), uidvalidity)).or_default().push(uid);
         }
         for ((mailbox, uidvalidity), uids) in places {
             let on = On { mailbox, uidvalidity: Some(uidvalidity), uids };
-            let steps = store(&on, "+FLAGS.SILENT", vec![Token::atom("\\Deleted")], None, true).unwrap_or_default();
+            let steps = store(&on, item, vec![Token::atom(DELETED)], None, true).unwrap_or_default();
             for step in steps {
                 let one = BackStep { objects: Vec::new(), step, restores: false, mark: false };
                 self.back_step(opened, account, undo, &one).await?;
@@ -251,16 +252,17 @@ impl Runtime {
         Ok(())
     }
 
-    /// Quarantined copies go back into their mailbox; old object and new one. What the server did not take can be tried again.
+    /// Quarantined copies go back into their mailbox, unless the message never went; old object and new one. What the server did not take can be tried again.
     async fn reinsert_mail(
         &self,
         opened: &Opened,
         account: &Account,
         undo: &Undo,
+        now: &BTreeMap<String, Present>,
         result: &mut UndoResult,
         failing: &mut BTreeSet<String>,
     ) -> Result<Vec<(String, String)>, RpcError> {
-        let mut back = Vec::new();
+        let (mut back, mut marked) = (Vec::new(), Vec::new());
         let is_message = |change: &&Change| place_of(&change.object).is_some();
         let copied = undo.entry.changes.iter().filter(|change| change.difference == Difference::Copied);
         let copied = copied.filter(is_message);
@@ -268,6 +270,12 @@ impl Runtime {
             let copy = opened.store.quarantine_take(&undo.id, name).await;
             let copy = copy.map_err(|error| RpcError::new(ErrorCode::Storage, error.to_string()))?;
             let kept = copy.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
+            if let Some(present) = now.get(name) {
+                let was = |kept: Kept| kept.flags.iter().any(|flag| flag.eq_ignore_ascii_case(DELETED));
+                marked.extend(present.mark().filter(|_| kept.is_some_and(|kept| !was(kept))).map(|_| name.clone()));
+                back.push((name.clone(), name.clone()));
+                continue;
+            }
             let mut left =
                 |why: &str| result.not_restored.push(NotRestored { object: name.clone(), why: why.to_owned() });
             let (Some(kept), Some((mailbox, _, _))) = (kept, place_of(name)) else {
@@ -317,6 +325,7 @@ impl Runtime {
                 }
             }
         }
+        self.mark(opened, account, undo, marked.iter(), "-FLAGS.SILENT").await?;
         Ok(back)
     }
 
