@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::Method;
-use latch_ipc::contract::{Empty, EventKind, HoldList, PanicCall, SettingsSet, StatusCall};
-use latch_tests::engine::{Engine, memory_kib};
+use latch_ipc::contract::{Empty, EventKind, HoldList, PanicCall, SettingsSet, StatusCall, Verdict};
+use latch_tests::engine::{Engine, decision, memory_kib};
 use latch_tests::scene::{connect, issue};
+use latch_tests::sink::{USER, mail};
 use latch_tests::upstream::Reply;
 use latch_tests::{Agent, Scene};
 use serde_json::json;
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::attacks_http::say;
 use crate::gmail;
+use crate::smtp::BOB;
 use crate::upstreams::house;
 
 /// The most that an attack may add to the engine's memory.
@@ -306,4 +308,32 @@ async fn attack_30_floods_stay_bounded_and_others_are_served() {
     println!("others' p99: {:?} at rest, {:?} attacked", reader.p99(0, at_rest), reader.p99(at_rest, attacked));
     reader.task.await.expect("every request of the other agent was answered");
     agent.get(&gmail("messages")).await.expect(200);
+}
+
+/// More to read than fits into a dialog, or on the owner's channel: it can only be denied, and nothing else stops because of it.
+#[tokio::test]
+async fn attack_32_what_nobody_could_read_to_its_end_takes_nobody_the_owner_channel() {
+    let out = crate::smtp::house(&[]).await;
+    let mut clients = Vec::new();
+    for number in 0..2 {
+        let mut client = out.client().await;
+        let text = format!("{}\r\n", "\"".repeat(76)).repeat(7_000_000 / 78);
+        client.hand_in(USER, &[BOB], &mail(BOB, &format!("Number {number}\r\n\r\n{text}"))).await;
+        clients.push(client);
+    }
+    let holds = out.engine.holds_within(2, Duration::from_secs(60)).await;
+    for hold in &holds {
+        assert_eq!(hold.facts[0].label, "Look out", "{:?}", hold.facts[0]);
+        assert!(hold.facts[0].value.contains("can only be denied"), "{:?}", hold.facts[0]);
+        assert!(hold.facts.iter().any(|fact| fact.label == "Subject" && fact.value.starts_with("Number")));
+        let told: usize = hold.facts.iter().map(|fact| fact.value.len()).sum();
+        assert!(told < 1024 * 1024, "{told} bytes");
+        let error = out.engine.decide(decision(hold, Verdict::Allow)).await.expect_err("nobody has read it");
+        assert!(error.to_string().contains("only be denied"), "{error}");
+    }
+    assert!(out.engine.call(HoldList, Empty {}).await.iter().all(|hold| hold.facts.is_empty()));
+    out.engine.decide(decision(&holds[0], Verdict::Deny)).await.expect("denied");
+    assert!(clients[0].reply().await.starts_with("5"));
+    out.engine.call(PanicCall, serde_json::from_value(json!({ "reason": "test" })).expect("params")).await;
+    assert!(out.sink.mails().is_empty());
 }

@@ -583,7 +583,9 @@ async fn what_can_not_be_decoded_can_only_be_denied() {
 async fn a_large_mail_waits_on_the_disk_and_leaves_as_it_came() {
     let out = house(&[]).await;
     let mut client = out.client().await;
-    let text = format!("{}\r\n{}", mail(BOB, "Large"), format!("{}\r\n", "x".repeat(70)).repeat(60_000));
+    let attached = format!("{}\r\n", "x".repeat(72)).repeat(60_000);
+    let head = "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename=x";
+    let text = format!("From: {USER}\r\nTo: {BOB}\r\nSubject: Large\r\n{head}\r\n\r\n{attached}");
     client.hand_in(USER, &[BOB], &text).await;
     let hold = out.engine.hold().await;
     let resting = latch_tests::engine::memory_kib(out.engine.pid());

@@ -207,11 +207,12 @@ impl State {
     }
 }
 
-/// The list carries at most 20 objects of each hold; all else but its end tells whether the hold changed.
+/// The list carries at most 20 objects of each hold, and no facts, which its digest stands for; all else but its end tells whether the hold changed.
 fn same_but_objects(shown: &HoldView, listed: &HoldView) -> bool {
     let first = shown.objects.iter().zip(&listed.objects).all(|(one, other)| one == other);
     let mut rest = listed.clone();
     rest.objects.clone_from(&shown.objects);
+    rest.facts.clone_from(&shown.facts);
     rest.expires_at.clone_from(&shown.expires_at);
     rest.prompt = shown.prompt;
     first && *shown == rest

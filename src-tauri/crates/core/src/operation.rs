@@ -178,6 +178,12 @@ pub struct Member {
 pub const BOUNCES: &str = "bounces";
 
 impl Member {
+    /// How much there is to read of it, in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.role.len().saturating_add(self.address.len())
+    }
+
     /// Under what name it is remembered that the person wrote to it. Whoever was let have bounces is not thereby one to write to.
     #[must_use]
     pub fn known_as(&self) -> Cow<'_, str> {
@@ -196,6 +202,14 @@ pub struct Fact {
     pub label: String,
     /// Plain text, unescaped; escaping is the display's task.
     pub value: String,
+}
+
+impl Fact {
+    /// How much there is to read, in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.label.len().saturating_add(self.value.len())
+    }
 }
 
 /// What one request, or one part of a batch, would do.
@@ -274,7 +288,25 @@ pub struct Request {
     pub batch: bool,
 }
 
+/// The most text of one request that a dialog shows, in bytes.
+pub const MAX_SHOWN: usize = 1024 * 1024;
+
 impl Request {
+    /// The facts and recipients that a person is to read, in bytes.
+    #[must_use]
+    pub fn text_length(&self) -> usize {
+        let operations = || self.parts.iter().map(|part| &part.operation);
+        let facts = operations().flat_map(|operation| &operation.facts).map(Fact::length);
+        let audiences = operations().filter_map(|operation| operation.audience.as_ref());
+        facts.chain(audiences.flat_map(|audience| &audience.members).map(Member::length)).sum()
+    }
+
+    /// Whether the person can only deny it: something in it can't be decoded, or there is more to read than a dialog shows.
+    #[must_use]
+    pub fn is_opaque(&self) -> bool {
+        self.parts.iter().any(|part| part.operation.opaque) || self.text_length() > MAX_SHOWN
+    }
+
     /// The Class shown: the maximum.
     #[must_use]
     pub fn class(&self) -> Class {

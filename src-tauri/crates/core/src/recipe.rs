@@ -215,6 +215,33 @@ pub struct View {
     pub flags: Vec<String>,
 }
 
+/// The longest title of an object that is shown, in characters.
+const LONGEST_TITLE: usize = 1000;
+/// The longest sender: a name, and the longest address (RFC 5321 section 4.5.3.1).
+const LONGEST_SENDER: usize = 200 + 320;
+
+impl View {
+    /// The same as far as it has room in a list: anybody may write any length.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        Self {
+            title: cut(self.title, LONGEST_TITLE),
+            from: self.from.map(|from| cut(from, LONGEST_SENDER)),
+            date: self.date.map(|date| cut(date, LONGEST_SENDER)),
+            ..self
+        }
+    }
+}
+
+/// So many characters of a text, with a mark where something is left out.
+#[must_use]
+pub fn cut(text: String, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text,
+    }
+}
+
 /// Reads a [`View`] from the answer to [`preview`].
 #[must_use]
 pub fn view(provider: &Provider, kind: &str, id: &str, answer: &Value) -> View {

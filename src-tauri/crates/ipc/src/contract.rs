@@ -87,7 +87,7 @@ methods! {
     TokenIssue = "token.issue" anyone: TokenIssueParams => TokenIssued;
     /// Revokes all tokens of an agent, or one token.
     TokenRevoke = "token.revoke" anyone: TokenRevokeParams => Empty;
-    /// Every hold that waits, with at most 20 objects each; over the control socket without object text.
+    /// Every hold that waits, without facts and with at most 20 objects each; over the control socket without object text.
     HoldList = "hold.list" anyone: Empty => Vec<HoldView>;
     /// One hold with all objects, or a page; over the control socket without object text.
     HoldGet = "hold.get" anyone: HoldGetParams => HoldView;

@@ -76,8 +76,8 @@ pub enum DecideError {
     /// An object is not in it.
     #[error("an object is not part of this hold")]
     OtherObjects,
-    /// Something in it can't be decoded.
-    #[error("it can't be decoded: it can only be denied")]
+    /// Something in it can't be decoded, or there is more to read than a dialog shows.
+    #[error("it can't be decoded, or not be shown whole: it can only be denied")]
     Opaque,
     /// Nothing was ticked.
     #[error("nothing is ticked: deny it instead")]
@@ -123,7 +123,7 @@ impl Guard {
     pub fn handle_view(&mut self, id: &str, object: &str, view: View) {
         let Some(hold) = self.hold_mut(id) else { return };
         if let Some(held) = hold.objects.iter_mut().find(|held| held.id == object) {
-            held.view = Some(view);
+            held.view = Some(view.bounded());
         }
     }
 
@@ -133,7 +133,7 @@ impl Guard {
         let Some(hold) = self.hold_mut(id) else { return };
         for held in &mut hold.objects {
             if let Some(view) = views.remove(&held.id) {
-                held.view = Some(view);
+                held.view = Some(view.bounded());
             }
         }
         if hold.state == State::Preparing && hold.is_prepared() {
@@ -204,7 +204,7 @@ impl Guard {
         if hold.state == State::Preparing || !hold.is_prepared() {
             return Err(DecideError::Preparing);
         }
-        if hold.request.parts.iter().any(|part| part.operation.opaque) {
+        if hold.request.is_opaque() {
             return Err(DecideError::Opaque);
         }
         let chosen = ticked(hold, objects)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use latch_ipc::codec::{self, CodecError};
 use latch_ipc::contract::Event;
-use latch_ipc::rpc::{ErrorCode, Outcome, Request, Response, RpcError, Version};
+use latch_ipc::rpc::{ErrorCode, Message, Outcome, Request, Response, RpcError, Version};
 use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::sync::{broadcast, mpsc};
@@ -70,24 +70,21 @@ where
     ended
 }
 
-async fn answer(lines: &mpsc::Sender<Value>, id: Option<u64>, result: Result<Value, RpcError>) {
+async fn answer(lines: &mpsc::Sender<Message>, id: Option<u64>, result: Result<Value, RpcError>) {
     let outcome = match result {
         Ok(value) => Outcome::Result(value),
         Err(error) => Outcome::Error(error),
     };
-    if let Ok(value) = serde_json::to_value(Response { jsonrpc: Version::V2, id, outcome }) {
-        let _ = lines.send(value).await;
-    }
+    let _ = lines.send(Message::Response(Response { jsonrpc: Version::V2, id, outcome })).await;
 }
 
-async fn tell(mut events: broadcast::Receiver<Event>, lines: mpsc::Sender<Value>) {
+async fn tell(mut events: broadcast::Receiver<Event>, lines: mpsc::Sender<Message>) {
     loop {
         match events.recv().await {
             Ok(event) => {
                 let params = serde_json::to_value(event).unwrap_or_default();
                 let request = Request { jsonrpc: Version::V2, id: None, method: Event::METHOD.to_owned(), params };
-                let Ok(value) = serde_json::to_value(request) else { continue };
-                if lines.send(value).await.is_err() {
+                if lines.send(Message::Request(request)).await.is_err() {
                     return;
                 }
             }
@@ -97,9 +94,13 @@ async fn tell(mut events: broadcast::Receiver<Event>, lines: mpsc::Sender<Value>
     }
 }
 
-async fn write<W: AsyncWrite + Unpin>(mut writer: W, mut lines: mpsc::Receiver<Value>) {
-    while let Some(value) = lines.recv().await {
-        if codec::write_line(&mut writer, &value).await.is_err() {
+async fn write<W: AsyncWrite + Unpin>(mut writer: W, mut lines: mpsc::Receiver<Message>) {
+    while let Some(message) = lines.recv().await {
+        let written = match &message {
+            Message::Response(response) => codec::write_response(&mut writer, response).await,
+            Message::Request(request) => codec::write_line(&mut writer, request).await,
+        };
+        if written.is_err() {
             return;
         }
     }

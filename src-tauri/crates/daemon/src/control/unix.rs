@@ -145,7 +145,7 @@ where
             }
             Ok(Ok(None) | Err(_)) | Err(_) => return,
         };
-        if codec::write_line(&mut writer, &response(id, outcome)).await.is_err() {
+        if codec::write_response(&mut writer, &response(id, outcome)).await.is_err() {
             return;
         }
     }

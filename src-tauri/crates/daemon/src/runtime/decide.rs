@@ -30,7 +30,7 @@ impl Runtime {
         let opened = self.opened().ok_or_else(locked)?;
         let now = opened.now();
         let guard = opened.guard();
-        let page = Page { offset: 0, limit: LISTED_OBJECTS };
+        let page = Page { offset: 0, limit: LISTED_OBJECTS, facts: false };
         Ok(guard
             .holds()
             .filter(|hold| hold.state.waits() && hold.expires_at > now.time)
@@ -44,6 +44,7 @@ impl Runtime {
         let page = Page {
             offset: params.offset.map_or(0, |offset| usize::try_from(offset).unwrap_or(usize::MAX)),
             limit: params.limit.map_or(Page::ALL.limit, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            ..Page::ALL
         };
         if super::read::needs_preparing(opened, &params.id)
             && let Some(account) = opened.guard().hold(&params.id).map(|hold| hold.account.clone())

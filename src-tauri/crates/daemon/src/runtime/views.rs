@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use latch_core::catalog::Provider;
+use latch_core::classify::sieve::LOOK_OUT;
 use latch_core::guard::{Guard, Now};
 use latch_core::hold::{Allowance, Hold, State};
-use latch_core::operation::{Class, Operation};
+use latch_core::operation::{Class, MAX_SHOWN, Operation};
+use latch_core::recipe::cut;
 use latch_core::scope::{Denial, Rule};
 use latch_core::time::Time;
 use latch_ipc::contract::Verdict;
@@ -17,6 +19,8 @@ use latch_ipc::view::{
 
 /// The most senders that a summary names.
 const MAX_SENDERS: usize = 50;
+/// Labels of what is too long to be shown whole, in characters.
+const LONGEST_LABEL: usize = 100;
 
 /// RFC 3339 in UTC of milliseconds since the Unix epoch.
 pub(crate) fn rfc3339(millis: u64) -> String {
@@ -66,15 +70,19 @@ pub(crate) fn state(hold: &Hold) -> HoldState {
     }
 }
 
-/// A page of a hold's objects.
+/// What of a hold is told.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Page {
+    /// Objects before this one are not.
     pub(crate) offset: usize,
+    /// The most objects.
     pub(crate) limit: usize,
+    /// Whether what the request says is.
+    pub(crate) facts: bool,
 }
 
 impl Page {
-    pub(crate) const ALL: Self = Self { offset: 0, limit: usize::MAX };
+    pub(crate) const ALL: Self = Self { offset: 0, limit: usize::MAX, facts: true };
 }
 
 pub(crate) fn hold(hold: &Hold, provider: &Provider, guard: &Guard, page: Page, now: Now) -> HoldView {
@@ -100,7 +108,7 @@ pub(crate) fn hold(hold: &Hold, provider: &Provider, guard: &Guard, page: Page, 
         count: hold.count(),
         objects: hold.objects.iter().skip(page.offset).take(page.limit).map(object).collect(),
         summary: summary(hold),
-        facts: facts(hold),
+        facts: if page.facts { facts(hold) } else { Vec::new() },
         audience: audience(hold),
         reversible,
         undo_text,
@@ -177,18 +185,37 @@ fn facts(hold: &Hold) -> Vec<Fact> {
         facts.push(Fact { label: "Batch of".to_owned(), value: text.join(", ") });
     }
     let all = hold.request.parts.iter().flat_map(|part| &part.operation.facts);
-    facts.extend(all.map(|fact| Fact { label: fact.label.clone(), value: fact.value.clone() }));
+    let length = hold.request.text_length();
+    if length <= MAX_SHOWN {
+        facts.extend(all.map(|fact| Fact { label: fact.label.clone(), value: fact.value.clone() }));
+        return facts;
+    }
+    let value = format!("There is too much to read in this ({} KB), so it can only be denied", length / 1000);
+    facts.insert(0, Fact { label: LOOK_OUT.to_owned(), value });
+    let mut room = MAX_SHOWN / 2;
+    for fact in all {
+        let label = cut(fact.label.clone(), LONGEST_LABEL);
+        let value = cut(fact.value.clone(), room / 4);
+        room = room.saturating_sub(label.len() + value.len() + LONGEST_LABEL);
+        if room == 0 {
+            break;
+        }
+        facts.push(Fact { label, value });
+    }
     facts
 }
 
 fn audience(hold: &Hold) -> Option<AudienceView> {
     let mut seen = BTreeSet::new();
     let mut view = AudienceView::default();
-    let mut any = false;
+    let (mut any, mut room) = (false, MAX_SHOWN);
     for audience in hold.request.parts.iter().filter_map(|part| part.operation.audience.as_ref()) {
         any = true;
         view.place = view.place.or_else(|| audience.place.clone());
-        for member in &audience.members {
+        for member in audience.members.iter().take_while(|member| {
+            room = room.saturating_sub(member.length());
+            room > 0
+        }) {
             if seen.insert(member.clone()) {
                 view.members.push(AudienceMember {
                     address: member.address.clone(),

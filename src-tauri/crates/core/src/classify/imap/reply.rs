@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::set::Set;
 use super::token::{Crowded, From, Piece, Token, encode, split_word, tokens, tokens_within};
 use crate::call::Digest;
-use crate::recipe::View;
+use crate::recipe::{View, cut};
 use crate::undo::imap::Present;
 
 /// How a command ended, or what a server says of itself.
@@ -313,27 +313,16 @@ pub fn item_of(tokens: &[Token], uid: u32, item: &str) -> Option<u64> {
     (word.word()? == "FETCH" && value("UID") == Some(u64::from(uid))).then(|| value(item))?
 }
 
-/// The longest subject that is shown, in characters.
-const LONGEST_TITLE: usize = 1000;
 /// The longest name and the longest address.
 const LONGEST_NAME: usize = 200;
 const LONGEST_ADDRESS: usize = 320;
-
-/// Anybody may write any length.
-fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
-        None => text.to_owned(),
-    }
-}
 
 impl Fetched {
     /// What the dialog shows.
     #[must_use]
     pub fn view(&self) -> View {
         let envelope = self.envelope.as_deref().unwrap_or_default();
-        let text =
-            |at: usize| envelope.get(at).and_then(Token::nstring).map(|text| cut(&decoded(&text), LONGEST_TITLE));
+        let text = |at: usize| envelope.get(at).and_then(Token::nstring).map(|text| decoded(&text));
         let subject = text(1).filter(|subject| !subject.trim().is_empty());
         View {
             title: subject.unwrap_or_else(|| "(no subject)".to_owned()),
@@ -341,6 +330,7 @@ impl Fetched {
             date: self.date.as_deref().and_then(rfc3339),
             flags: self.words(),
         }
+        .bounded()
     }
 
     fn words(&self) -> Vec<String> {
@@ -360,8 +350,8 @@ impl Fetched {
 /// `(name adl mailbox host)`
 fn sender(address: &Token) -> Option<String> {
     let [name, _, mailbox, host] = address.items()? else { return None };
-    let bare = cut(&format!("{}@{}", mailbox.nstring()?, host.nstring().unwrap_or_default()), LONGEST_ADDRESS);
-    Some(match name.nstring().map(|name| cut(&decoded(&name), LONGEST_NAME)).filter(|name| !name.trim().is_empty()) {
+    let bare = cut(format!("{}@{}", mailbox.nstring()?, host.nstring().unwrap_or_default()), LONGEST_ADDRESS);
+    Some(match name.nstring().map(|name| cut(decoded(&name), LONGEST_NAME)).filter(|name| !name.trim().is_empty()) {
         Some(name) => format!("{name} <{bare}>"),
         None => bare,
     })
