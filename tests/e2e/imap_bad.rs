@@ -13,7 +13,7 @@ use latch_tests::scene::{ACCOUNT, AGENT, connect, issue};
 use crate::liar::{Cut, Liar};
 
 /// A house whose mail server is reached through a line that can break and lie.
-async fn lied_to(mails: usize) -> (Liar, Post) {
+pub(crate) async fn lied_to(mails: usize) -> (Liar, Post) {
     let home = tempfile::tempdir().expect("a temporary folder");
     let (dovecot, engine) = tokio::join!(Dovecot::start(mails), Start::at(home.path()).in_memory().imap().start());
     let liar = Liar::before(dovecot.port).await;
@@ -22,7 +22,7 @@ async fn lied_to(mails: usize) -> (Liar, Post) {
     (liar, Post { dovecot, engine, connected, home })
 }
 
-async fn login(post: &Post) -> (Client, Said) {
+pub(crate) async fn login(post: &Post) -> (Client, Said) {
     let token = issue(&post.engine, AGENT).await;
     let mut client = Client::connect(&post.door()).await;
     let said = client.command(&format!("LOGIN {ACCOUNT} {token}")).await;
@@ -332,13 +332,26 @@ async fn commands_beyond_the_limits_are_refused_and_what_follows_is_read() {
     // Where nobody knows where the next command begins, the connection ends.
     let many: Vec<String> = (1..=100_000).map(|uid| uid.to_string()).collect();
     let tag = client.send(&format!("UID STORE {} +FLAGS.SILENT (\\Deleted)", many.join(","))).await;
-    assert_eq!(client.end(&tag).await.end, "(gone)");
-    for last in [&b"t NOOP\n"[..], b"t SELECT {99999999+}\r\n", b"t NO\rOP\r\n"] {
+    assert!(client.end(&tag).await.end.starts_with("BAD This is no line"));
+    assert_eq!(client.line().await, "");
+    for last in [
+        &b"t NOOP\n"[..],
+        b"t SELECT {99999999+}\r\n",
+        b"t NO\rOP\r\n",
+        b"t SELECT {5+}\r\nINBOX\rx\r\n",
+        b"t x\n\n\r\n",
+    ] {
         let mut client = post.client().await;
         client.say(last).await;
         let said = client.end("t").await;
-        assert!(said.end.starts_with("BAD") || said.end == "(gone)", "{said:?}");
+        assert!(said.end.starts_with("BAD"), "{}: {said:?}", String::from_utf8_lossy(last));
         assert_eq!(client.line().await, "");
+    }
+    // Before a login, and where not even a tag can be read.
+    for (last, answer) in [(&b"t NO\rOP\r\n"[..], "t BAD"), (b"\"\n", "* BAD"), (b"\r\r\n", "* BAD")] {
+        let mut client = Client::connect(&post.door()).await;
+        client.say(last).await;
+        assert!(client.line().await.starts_with(answer), "{}", String::from_utf8_lossy(last));
     }
     assert_eq!(post.dovecot.marked("INBOX"), 0);
     assert!(!post.dovecot.mailboxes().iter().any(|name| name.contains('a') && name.len() < 3));

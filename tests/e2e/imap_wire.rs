@@ -101,6 +101,32 @@ async fn attack_18_split_at_every_byte_and_pipelined_the_same_commands_arrive() 
     assert_eq!(dovecot.messages("INBOX").len(), 3);
 }
 
+/// Whatever the grant: nothing that the server hears would mark a mail as read, even if it did not obey EXAMINE.
+#[tokio::test]
+async fn what_a_reader_asks_for_is_asked_so_that_it_leaves_no_mark() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let (dovecot, engine) = tokio::join!(Dovecot::start(2), Start::at(home.path()).in_memory().imap().start());
+    let tap = Tap::before(dovecot.port).await;
+    add(&engine, tap.port, PASSWORD).await;
+    connect(&engine, AGENT, ACCOUNT, "read-only").await;
+    let token = issue(&engine, AGENT).await;
+    let mut client = Client::connect(engine.welcome.doors.imap.as_deref().expect("an IMAP door")).await;
+    client.ok(&format!("LOGIN {ACCOUNT} {token}")).await;
+    client.ok("SELECT INBOX").await;
+    tap.commands();
+    let said = client.ok("UID FETCH 1 (UID body[header.fields (subject)] BINARY[1] BODY[1]<0.4> BODYSTRUCTURE)").await;
+    for item in ["BODY[HEADER.FIELDS (SUBJECT)]", "BINARY[1]", "BODY[1]<0>", "BODYSTRUCTURE ("] {
+        assert!(said.untagged[0].to_uppercase().contains(item), "{item}: {said:?}");
+    }
+    let heard = tap.commands();
+    let fetch = heard.iter().find(|line| line.contains("BODYSTRUCTURE")).expect("it was asked");
+    assert_eq!(
+        fetch,
+        "UID FETCH 1 (UID BODY.PEEK[header.fields (subject)] BINARY.PEEK[1] BODY.PEEK[1]<0.4> BODYSTRUCTURE)"
+    );
+    assert!(client.ok("FETCH 2 RFC822").await.untagged[0].starts_with("* 2 FETCH (RFC822 {"));
+}
+
 #[tokio::test]
 async fn what_is_said_before_a_login_takes_little_room() {
     let post = Post::new(1, "organize").await;

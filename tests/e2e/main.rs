@@ -37,12 +37,17 @@ mod imap_bad;
 mod imap_clients;
 mod imap_cut;
 #[cfg(unix)]
+#[cfg(unix)]
+mod imap_extensions;
+#[cfg(unix)]
 mod imap_history;
 #[cfg(unix)]
 mod imap_hostile;
 #[cfg(unix)]
 mod imap_mailboxes;
 mod imap_names;
+#[cfg(unix)]
+mod imap_scope;
 #[cfg(unix)]
 mod imap_tls;
 mod imap_wire;

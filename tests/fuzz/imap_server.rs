@@ -91,8 +91,10 @@ fn judge(heard: &[u8], ended: bool) {
         let words: Vec<&[u8]> = first.split(|byte| *byte == b' ').collect();
         let is = |word: &str| words.get(1).is_some_and(|found| found.eq_ignore_ascii_case(word.as_bytes()));
         assert!(is_last || !is("CAPABILITY"), "{:?}", String::from_utf8_lossy(first));
-        if !is_last && ["LIST", "LSUB", "STATUS"].iter().any(|one| is(one)) {
-            let at = if is("STATUS") { 2 } else { 4 };
+        let named = ["STATUS", "MYRIGHTS", "ACL", "LISTRIGHTS", "METADATA", "QUOTAROOT"];
+        let named = named.iter().any(|one| is(one));
+        if !is_last && (named || ["LIST", "LSUB"].iter().any(|one| is(one))) {
+            let at = if named { 2 } else { 4 };
             let words = eyes::command(&eyes::joined(response)).unwrap_or_default();
             let name = words.get(at).and_then(Token::astring);
             assert_ne!(name, Some(SECRET.as_bytes()), "{:?}", String::from_utf8_lossy(first));

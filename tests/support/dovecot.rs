@@ -83,6 +83,12 @@ impl Dovecot {
         Self::start_as(mails, How { imap, ..How::default() }).await
     }
 
+    /// The same with notes on mailboxes (RFC 5464).
+    pub async fn with_metadata(mails: usize) -> Self {
+        let imap = "imap_metadata = yes\n  mail_attribute_dict = file:%h/dovecot-attributes";
+        Self::start_as(mails, How { imap, ..How::default() }).await
+    }
+
     async fn start_as(mails: usize, how: How<'_>) -> Self {
         let folder = tempfile::Builder::new().prefix("latch-dovecot").tempdir().expect("a temporary folder");
         let (user, group) = account();

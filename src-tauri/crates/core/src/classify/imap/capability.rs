@@ -1,7 +1,7 @@
 //! What an agent is told that the server can do: only what is understood here.
 
 /// Passed on if the upstream has it. Everything else is hidden: NOTIFY, CONTEXT, COMPRESS, URLAUTH, REPLACE, UTF8=ACCEPT, UNAUTHENTICATE, ...
-const KNOWN: [&str; 28] = [
+const KNOWN: [&str; 29] = [
     "ACL",
     "BINARY",
     "CHILDREN",
@@ -10,6 +10,7 @@ const KNOWN: [&str; 28] = [
     "ESORT",
     "IDLE",
     "LIST-EXTENDED",
+    "LIST-MYRIGHTS",
     "LIST-STATUS",
     "METADATA",
     "METADATA-SERVER",
@@ -33,6 +34,40 @@ const KNOWN: [&str; 28] = [
 ];
 /// What this side does whatever the upstream can. LITERAL- (RFC 7888): a large literal waits for our word.
 const OURS: [&str; 6] = ["IMAP4rev1", "SASL-IR", "LITERAL-", "ID", "ENABLE", "UNSELECT"];
+
+/// What IMAP4rev2 has in it: a server of that kind need not say these words (RFC 9051 section 6.1.1 and appendix E).
+const REV2: [&str; 16] = [
+    "NAMESPACE",
+    "UNSELECT",
+    "UIDPLUS",
+    "ESEARCH",
+    "SEARCHRES",
+    "ENABLE",
+    "IDLE",
+    "SASL-IR",
+    "LIST-EXTENDED",
+    "LIST-STATUS",
+    "MOVE",
+    "LITERAL-",
+    "SPECIAL-USE",
+    "STATUS=SIZE",
+    "CHILDREN",
+    "IMAP4REV2",
+];
+
+/// What a server can, from the words in which it says so.
+#[must_use]
+pub fn of(said: Vec<String>) -> Vec<String> {
+    let mut all: Vec<String> = said.into_iter().map(|one| one.to_ascii_uppercase()).collect();
+    if all.iter().any(|one| one == "IMAP4REV2") {
+        for implied in REV2 {
+            if !all.iter().any(|one| one == implied) {
+                all.push(implied.to_owned());
+            }
+        }
+    }
+    all
+}
 
 /// Before a login nothing of the upstream is known.
 #[must_use]

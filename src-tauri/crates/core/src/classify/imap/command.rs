@@ -2,6 +2,7 @@
 
 use super::fetch;
 use super::gmail;
+use super::list::is_list;
 use super::name::canonical;
 use super::search::is_search;
 use super::set::Set;
@@ -275,9 +276,6 @@ pub fn read_append(pieces: &[Piece], literal: Announced) -> Result<Append, Refus
     if !is_plain(tag) {
         return Err(MALFORMED);
     }
-    if literal.binary {
-        return Err(Refused::No("[UNKNOWN-CTE] Latchstring takes mails without NUL only."));
-    }
     let (flags, date) = match rest {
         [] => (Vec::new(), None),
         [Token::List(flags)] => (words(flags)?, None),
@@ -440,25 +438,6 @@ fn look(verb: &str, args: &[Token]) -> Option<Result<Command, Refused>> {
     }
     let verb = if verb == "XLIST" { "LIST" } else { verb };
     Some(Ok(Command::Look { verb: verb.to_owned(), mailbox, args: args.to_vec() }))
-}
-
-/// RFC 5258: `LIST [(selection)] reference pattern|(patterns) [RETURN (options)]`.
-fn is_list(args: &[Token]) -> bool {
-    let args = match args {
-        [Token::List(_), rest @ ..] => rest,
-        rest => rest,
-    };
-    let patterns = |token: &Token| match token {
-        Token::List(inner) => !inner.is_empty() && inner.iter().all(|one| one.astring().is_some()),
-        other => other.astring().is_some(),
-    };
-    match args {
-        [reference, pattern] => reference.astring().is_some() && patterns(pattern),
-        [reference, pattern, word, Token::List(_)] => {
-            reference.astring().is_some() && patterns(pattern) && word.word().is_some_and(|word| word == "RETURN")
-        }
-        _ => false,
-    }
 }
 
 fn change(verb: &str, args: &[Token]) -> Option<Result<Command, Refused>> {

@@ -24,6 +24,8 @@ const MOST_SET: usize = 4000;
 /// The parameter of a part that names a mailbox: grants can be limited to some.
 pub const MAILBOX: &str = "mailbox";
 const APPEND: &str = "APPEND";
+/// What an APPEND's call has beside it where its mail may hold NUL (RFC 3516).
+pub const BINARY: &str = "literal8";
 /// A deed is not a call that could leave as it is: its steps are.
 const DEED: &str = "IMAP-DEED";
 /// What begins every target of a call that goes over IMAP (RFC 5092).

@@ -22,6 +22,19 @@ const PLAIN: [&str; 16] = [
     "X-GM-THRID",
 ];
 
+/// The same item, asked for so that no mark is left: the answer names it the same way. RFC822 and RFC822.TEXT have no such form.
+#[must_use]
+pub fn peeking(item: &Token) -> Token {
+    let Token::Atom(word) = item else { return item.clone() };
+    let without = |name: &str| word.get(..name.len()).filter(|head| head.eq_ignore_ascii_case(name)).is_some();
+    for (name, peeks) in [("BODY[", "BODY.PEEK["), ("BINARY[", "BINARY.PEEK[")] {
+        if without(name) {
+            return Token::Atom(format!("{peeks}{}", word.get(name.len()..).unwrap_or_default()));
+        }
+    }
+    item.clone()
+}
+
 enum Item {
     Plain,
     Body,

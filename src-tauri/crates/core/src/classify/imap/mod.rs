@@ -10,8 +10,9 @@
 pub mod capability;
 pub mod command;
 pub mod deed;
-mod fetch;
+pub mod fetch;
 pub mod gmail;
+mod list;
 pub mod name;
 pub mod reply;
 mod search;

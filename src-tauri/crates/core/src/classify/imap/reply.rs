@@ -185,10 +185,91 @@ pub fn capabilities(tokens: &[Token]) -> Option<Vec<String>> {
     }
 }
 
-/// Whether a line is a SEARCH response.
+/// What an agent may hear of an untagged response, by its first word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// It is about the open mailbox or the server, and names none.
+    Nothing,
+    /// It names one: what follows its first word, or what stands behind attributes and delimiter.
+    One {
+        /// As in LIST.
+        listed: bool,
+    },
+    /// Not known: it may name any.
+    Unknown,
+}
+
+/// Whether the untagged response that this line begins names a mailbox.
+#[must_use]
+pub fn names(line: &[u8]) -> Names {
+    const NOTHING: [&str; 10] =
+        ["FLAGS", "SEARCH", "SORT", "THREAD", "VANISHED", "ENABLED", "NAMESPACE", "QUOTA", "ID", "ESEARCH"];
+    let Some(word) = topic(line).and_then(|word| std::str::from_utf8(word).ok()).map(str::to_ascii_uppercase) else {
+        return Names::Unknown;
+    };
+    match word.as_str() {
+        "LIST" | "LSUB" | "XLIST" => Names::One { listed: true },
+        "STATUS" | "MYRIGHTS" | "ACL" | "LISTRIGHTS" | "METADATA" | "QUOTAROOT" => Names::One { listed: false },
+        // RFC 7377: of a search through many mailboxes, which nobody asked for.
+        "ESEARCH" if line.to_ascii_uppercase().windows(8).any(|words| words == b"MAILBOX ") => Names::Unknown,
+        known if NOTHING.contains(&known) => Names::Nothing,
+        _ if numbered(line).is_some() => Names::Nothing,
+        _ => Names::Unknown,
+    }
+}
+
+/// The names of mailboxes in such a response; `None` if it can't be read. A mailbox may have had another name (RFC 9051 section 7.3.1).
+#[must_use]
+pub fn mailboxes_named(tokens: &[Token], listed: bool) -> Option<Vec<&[u8]>> {
+    let (name, more) = match tokens {
+        [_, _, _, name, more @ ..] if listed => (name, more),
+        [_, name, ..] if !listed => (name, &[][..]),
+        _ => return None,
+    };
+    let mut names = vec![name.astring()?];
+    let extended = more.iter().filter_map(Token::items).flatten();
+    let mut renamed = false;
+    for one in extended {
+        if renamed {
+            names.extend(one.items().unwrap_or(std::slice::from_ref(one)).iter().filter_map(Token::astring));
+        }
+        renamed = one.astring().is_some_and(|word| word.eq_ignore_ascii_case(b"OLDNAME"));
+    }
+    Some(names)
+}
+
+/// Whether a line is a SEARCH response, or the ESEARCH that IMAP4rev2 has in its place.
 #[must_use]
 pub fn is_search(line: &[u8]) -> bool {
-    topic(line).is_some_and(|topic| topic.eq_ignore_ascii_case(b"SEARCH"))
+    topic(line).is_some_and(|topic| topic.eq_ignore_ascii_case(b"SEARCH") || topic.eq_ignore_ascii_case(b"ESEARCH"))
+}
+
+/// The most numbers that one ESEARCH may stand for.
+const MOST_RANGED: usize = 2_000_000;
+const LONGEST_RANGED: usize = 1024 * 1024;
+
+/// `(TAG "L1") UID ALL 1:3,7` (RFC 9051 section 7.3.4).
+fn ranged(rest: &[u8]) -> Option<Vec<u32>> {
+    // A handful of words, however long the one with the numbers is.
+    let mut room = 4096;
+    let all = tokens_within(&[Piece::Text(rest.to_vec())], &mut room).ok()??;
+    let rest = match all.as_slice() {
+        [Token::List(_), rest @ ..] => rest,
+        rest => rest,
+    };
+    let rest = match rest {
+        [uid, rest @ ..] if uid.word().is_some_and(|word| word == "UID") => rest,
+        rest => rest,
+    };
+    let (pairs, odd) = rest.as_chunks::<2>();
+    if !odd.is_empty() {
+        return None;
+    }
+    match pairs.iter().find(|[name, _]| name.word().is_some_and(|word| word == "ALL")) {
+        Some([_, Token::Atom(set)]) if set.len() <= LONGEST_RANGED => Set::parse(set)?.numbers(MOST_RANGED),
+        Some(_) => None,
+        None => Some(Vec::new()),
+    }
 }
 
 /// The numbers in a SEARCH response (RFC 9051 section 7.3.4, with the modification sequence of RFC 7162), read from the line itself: there may be
@@ -196,7 +277,10 @@ pub fn is_search(line: &[u8]) -> bool {
 #[must_use]
 pub fn found(line: &[u8]) -> Option<Vec<u32>> {
     let (_, rest) = split_word(line).filter(|_| is_search(line))?;
-    let (_, rest) = split_word(rest).unwrap_or((rest, b""));
+    let (word, rest) = split_word(rest).unwrap_or((rest, b""));
+    if word.len() > "SEARCH".len() && !rest.is_empty() {
+        return ranged(rest);
+    }
     let numbers = rest.split(|byte| *byte == b'(').next().unwrap_or_default();
     let words = numbers.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     let number =

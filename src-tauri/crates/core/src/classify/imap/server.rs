@@ -101,8 +101,8 @@ impl Server {
             marked: (marked("\\Trash"), marked("\\Junk")),
             delimiter: mailboxes.iter().find_map(|one| one.delimiter),
             listed: mailboxes.iter().filter_map(|one| canonical(one.name.as_bytes())).collect(),
-            moves: has("MOVE") || has("IMAP4REV2"),
-            uidplus: has("UIDPLUS") || has("IMAP4REV2"),
+            moves: has("MOVE"),
+            uidplus: has("UIDPLUS"),
             gmail: has(gmail::CAPABILITY),
         }
     }

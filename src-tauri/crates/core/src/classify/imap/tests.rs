@@ -11,10 +11,12 @@ use super::server::special;
 use super::set::Set;
 use super::steps::{Unable, steps};
 use super::token::{From, Piece, Token, announced, encode, may_announce, pieces, tokens};
-use super::{capability, explained, gmail};
+use super::{explained, gmail};
 use crate::operation::{Class, Meter, Objects};
 
+mod capabilities;
 mod gmail_means;
+mod listing;
 mod mailboxes;
 mod moves;
 
@@ -236,7 +238,7 @@ fn an_append_is_known_before_its_mail() {
     assert_eq!(one.flags, ["\\Seen", "$Forwarded"]);
     assert!(!read("a append inbox {12+}").unwrap().literal.waits);
     assert_eq!(read("a append inbox {12+}").unwrap().mailbox, "INBOX");
-    assert!(read("a APPEND INBOX ~{12}").is_err(), "binary");
+    assert!(read("a APPEND INBOX ~{12}").unwrap().literal.binary);
     assert!(read("a APPEND INBOX CATENATE (TEXT {12}").is_err());
     assert!(read("a APPEND INBOX (\\Recent) {12}").is_err());
     assert!(append(b"a NOOP {12}").is_none());
@@ -429,6 +431,11 @@ fn what_a_server_says() {
         ("* SEARCH 3 x", None),
         ("* SEARCH +3", None),
         ("* SEARCH 4294967296", None),
+        ("* ESEARCH (TAG \"L3\") UID ALL 3:5,9", Some(vec![3, 4, 5, 9])),
+        ("* ESEARCH (TAG \"L3\") UID", Some(Vec::new())),
+        ("* ESEARCH (TAG \"L3\") UID ALL 4 MODSEQ 9", Some(vec![4])),
+        ("* ESEARCH (TAG \"L3\") UID ALL 1:4294967295", None),
+        ("* ESEARCH (TAG \"L3\") UID ALL *", None),
         ("* ESEARCH 3", None),
         ("x SEARCH 3", None),
     ] {
@@ -457,27 +464,6 @@ fn what_a_server_says() {
     assert_eq!(special(&boxes, "\\Trash", &["Trash"]).as_deref(), Some("Bin of mine"));
     assert_eq!(special(&boxes, "\\Junk", &["Junk", "Spam"]).as_deref(), Some("Mail/Spam"));
     assert_eq!(special(&boxes, "\\Sent", &["Sent"]), None);
-}
-
-#[test]
-fn capabilities_are_those_that_are_understood() {
-    let upstream: Vec<String> = [
-        "IMAP4REV1",
-        "MOVE",
-        "COMPRESS=DEFLATE",
-        "NOTIFY",
-        "CATENATE",
-        "LITERAL+",
-        "AUTH=PLAIN",
-        "THREAD=REFS",
-        "RIGHTS=texk",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    assert_eq!(capability::after_login(&upstream), "IMAP4rev1 SASL-IR LITERAL- ID ENABLE UNSELECT MOVE RIGHTS=TEXK");
-    assert!(!capability::before_login().contains("STARTTLS"));
-    let asked = ["condstore".to_owned(), "UTF8=ACCEPT".to_owned()];
-    assert_eq!(capability::enabled(&asked), ["CONDSTORE"]);
 }
 
 fn token() -> impl Strategy<Value = Token> {

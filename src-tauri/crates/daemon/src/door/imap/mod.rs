@@ -172,7 +172,10 @@ async fn serve_session<I: Inside>(mut session: I::Session, talk: &mut Talk) -> i
             Heard::Command { tag, command } => I::command(&mut session, &tag, *command, talk).await?,
             Heard::Refused { tag, refused, fatal } => {
                 refuse(talk, tag.as_deref(), &refused);
-                if fatal { Next::Close } else { Next::Command }
+                if fatal {
+                    return talk.leave().await;
+                }
+                Next::Command
             }
         };
         talk.flush().await?;
@@ -199,10 +202,11 @@ async fn login<I: Inside>(inside: &Arc<I>, talk: &mut Talk, peer: SocketAddr) ->
             Heard::Command { tag, command } => (tag, *command),
             Heard::Refused { tag, refused, fatal } => {
                 refuse(talk, tag.as_deref(), &refused);
-                talk.flush().await?;
                 if fatal {
+                    talk.leave().await?;
                     return Ok(None);
                 }
+                talk.flush().await?;
                 continue;
             }
         };

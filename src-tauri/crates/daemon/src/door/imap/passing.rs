@@ -4,7 +4,9 @@ use std::io;
 
 use bytes::Bytes;
 use latch_core::classify::imap::name::canonical;
-use latch_core::classify::imap::reply::{Kind, Status, found, numbered, status, topic, untagged, vanished};
+use latch_core::classify::imap::reply::{
+    Kind, Names, Status, found, is_search, mailboxes_named, names, numbered, status, topic, untagged, vanished,
+};
 use latch_core::classify::imap::set::Set;
 use latch_core::classify::imap::token::{Piece, Token, seems_announced};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,8 +15,8 @@ use super::Talk;
 use crate::upstream::imap::{Line, MOST_FOUND, Wire};
 use crate::upstream::{Fault, UpstreamError};
 
-/// The longest response that names a mailbox by a literal.
-const MAX_NAME: u64 = 64 * 1024;
+/// The longest response that names a mailbox and has literals in it: values of METADATA (RFC 5464) come as such.
+const MAX_NAME: u64 = 256 * 1024;
 
 /// What is done with the lines of an answer.
 pub enum Through<'a> {
@@ -127,15 +129,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
             }));
         };
         let is = |words: &[&str]| words.iter().any(|word| topic.eq_ignore_ascii_case(word.as_bytes()));
-        // What the server can is said by us alone; a name in a literal is known only once that is read.
-        if is(&["CAPABILITY", "LIST", "LSUB", "XLIST", "STATUS"]) {
-            let hidden = is(&["CAPABILITY"]);
-            let (bytes, tokens) = self.gather(line).await?;
-            if !hidden && self.shows(&tokens) {
-                talk.raw(&bytes);
-                talk.drain().await?;
+        match names(text) {
+            Names::Nothing => {}
+            // A name in a literal is known only once that is read.
+            Names::One { listed } => {
+                let (bytes, tokens) = self.gather(line).await?;
+                if self.shows(&tokens, listed) {
+                    talk.raw(&bytes);
+                    talk.drain().await?;
+                }
+                return Ok(None);
             }
-            return Ok(None);
+            // What the server can is said by us alone.
+            Names::Unknown => {
+                self.skip(line).await?;
+                return Ok(None);
+            }
         }
         if let Some((number, word)) = numbered(text) {
             match (word.as_str(), &mut self.numbers) {
@@ -169,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
         } else if line.literal.is_none() {
             let tokens = || untagged(&[Piece::Text(text.to_vec())]).unwrap_or_default();
             match through {
-                Through::Search(uids) if is(&["SEARCH"]) => {
+                Through::Search(uids) if is_search(text) => {
                     uids.extend(found(text).ok_or_else(|| self.odd("it finds what is no message"))?);
                     return if uids.len() > MOST_FOUND {
                         Err(self.odd("it finds too many messages"))
@@ -221,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
                 return Ok((bytes, untagged(&pieces).unwrap_or_default()));
             };
             if literal.size > MAX_NAME || bytes.len() as u64 > MAX_NAME {
-                return Err(self.odd("the name of a mailbox is too long"));
+                return Err(self.odd("what it says of a mailbox is too long"));
             }
             pieces.push(Piece::Text(text.get(..literal.at).unwrap_or_default().to_vec()));
             let (mut name, mut left, mut held) = (Vec::new(), literal.size, Bytes::new());
@@ -237,14 +246,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
         }
     }
 
-    /// Whether the agent may know of the mailbox that a LIST or STATUS response is about. One that can't be read is about none.
-    fn shows(&self, tokens: &[Token]) -> bool {
-        let name = match tokens {
-            [word, _, _, name, ..] if word.word().as_deref() != Some("STATUS") => name.astring(),
-            [_, name, ..] => name.astring(),
-            _ => None,
-        };
-        name.and_then(canonical).is_some_and(|name| (self.shows)(&name))
+    /// A response that goes nowhere.
+    async fn skip(&mut self, first: Line) -> Result<(), Broken> {
+        let mut literal = first.literal;
+        while let Some(announced) = literal {
+            let mut left = announced.size;
+            while left > 0 {
+                left -= self.wire.chunk(left).await?.len() as u64;
+                self.standing()?;
+            }
+            literal = self.wire.line().await?.literal;
+        }
+        Ok(())
+    }
+
+    /// Whether the agent may know of every mailbox that a response names. One that can't be read names one that it may not.
+    fn shows(&self, tokens: &[Token], listed: bool) -> bool {
+        // RFC 5464: an annotation of no mailbox is the server's own.
+        let of_server = tokens.first().and_then(Token::word).as_deref() == Some("METADATA");
+        let shown =
+            |name: &[u8]| (of_server && name.is_empty()) || canonical(name).is_some_and(|name| (self.shows)(&name));
+        mailboxes_named(tokens, listed).is_some_and(|names| names.into_iter().all(shown))
     }
 
     fn odd(&self, reason: &str) -> Broken {

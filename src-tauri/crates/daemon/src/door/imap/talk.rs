@@ -1,6 +1,7 @@
 //! What a client says, framed before it is parsed, and what it is told.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use latch_core::classify::imap::command::{self, Command, Refused};
@@ -52,7 +53,17 @@ pub enum Heard {
     },
 }
 
+/// What came where a line was to come.
+enum Read {
+    End,
+    Line(Vec<u8>),
+    /// Where it ends is not known; this is its beginning.
+    NoLine(Vec<u8>),
+}
+
 const TOO_LONG: Refused = Refused::Bad("This command is too long.");
+/// How long it is listened to somebody who hears that nothing more is read.
+const LEAVING: Duration = Duration::from_secs(2);
 const NO_LINE: Refused = Refused::Bad("This is no line: it is too long, or does not end in CRLF.");
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
@@ -128,32 +139,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         }
     }
 
-    /// `None` at the end. Cancel-safe only before the first byte of a line has come.
+    /// `None` at the end.
     async fn read_line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        match self.read().await? {
+            Read::Line(line) => Ok(Some(line)),
+            Read::End => Ok(None),
+            Read::NoLine(_) => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "a line is too long, or does not end in CRLF"))
+            }
+        }
+    }
+
+    /// Cancel-safe only before the first byte of a line has come.
+    async fn read(&mut self) -> io::Result<Read> {
         let mut line = Vec::new();
         let mut limited = (&mut self.stream).take(MAX_LINE as u64 + 1);
         if limited.read_until(b'\n', &mut line).await? == 0 {
-            return Ok(None);
-        }
-        if line.len() > MAX_LINE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is too long"));
+            return Ok(Read::End);
         }
         // A bare LF ends no line (RFC 9051 section 2.2); taking it for one would let two readers see different commands.
-        match line.strip_suffix(b"\r\n") {
-            Some(text) if !text.contains(&b'\r') => Ok(Some(text.to_vec())),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a line does not end in CRLF")),
+        match line.strip_suffix(b"\r\n").filter(|_| line.len() <= MAX_LINE) {
+            Some(text) if !text.contains(&b'\r') => Ok(Read::Line(text.to_vec())),
+            _ => Ok(Read::NoLine(line)),
         }
+    }
+
+    /// Ends the connection so that its last words arrive: what comes unread makes some systems throw them away.
+    pub async fn leave(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        self.stream.shutdown().await?;
+        let left = async {
+            let mut left = MAX_SKIPPED;
+            while left > 0 {
+                left = left.saturating_sub(self.chunk(left).await?.len() as u64);
+            }
+            io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(LEAVING, left).await;
+        Ok(())
     }
 
     /// The next command.
     pub async fn hear(&mut self) -> io::Result<Heard> {
-        let line = match self.read_line().await {
-            Ok(Some(line)) => line,
-            Ok(None) => return Ok(Heard::End),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Ok(Heard::Refused { tag: None, refused: NO_LINE, fatal: true });
+        let line = match self.read().await? {
+            Read::Line(line) => line,
+            Read::End => return Ok(Heard::End),
+            Read::NoLine(begun) => {
+                return Ok(Heard::Refused { tag: command::tag(&begun), refused: NO_LINE, fatal: true });
             }
-            Err(error) => return Err(error),
         };
         let tag = command::tag(&line);
         if let Some(append) = command::append(&line) {
@@ -193,9 +226,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             let mut bytes = vec![0; usize::try_from(literal.size).unwrap_or_default()];
             self.stream.read_exact(&mut bytes).await?;
             pieces.push(Piece::Literal(bytes));
-            line = match self.read_line().await? {
-                Some(line) => line,
-                None => return Ok(Heard::End),
+            line = match self.read().await? {
+                Read::Line(line) => line,
+                Read::End => return Ok(Heard::End),
+                Read::NoLine(_) => return Ok(Heard::Refused { tag, refused: NO_LINE, fatal: true }),
             };
         }
     }

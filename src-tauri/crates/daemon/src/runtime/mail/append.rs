@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use latch_core::call::{Call, CallBody};
 use latch_core::classify::imap::command::Append;
-use latch_core::classify::imap::deed::{On, append_call, appending, mailboxes, storing};
+use latch_core::classify::imap::deed::{BINARY, On, append_call, appending, mailboxes, storing};
 use latch_core::classify::imap::reply::Status;
 use latch_core::classify::imap::sent;
 use latch_core::classify::imap::token::{Announced, Token};
@@ -89,10 +89,17 @@ impl MailSession {
             args.push(Token::atoms(flags.iter().cloned()));
         }
         args.extend(date.map(Token::text));
-        let Some(call) = append_call(&mailbox, &args, literal.size) else {
+        if literal.binary && !self.wire.capabilities.iter().any(|one| one == "BINARY") {
+            talk.line(&format!("{tag} NO [UNKNOWN-CTE] The mail server takes no mails with NUL in them"));
+            return Ok(Stored::Unread(Next::Command));
+        }
+        let Some(mut call) = append_call(&mailbox, &args, literal.size) else {
             talk.line(&format!("{tag} BAD This can't be written"));
             return Ok(Stored::Unread(Next::Command));
         };
+        if literal.binary {
+            call.headers.push((BINARY.to_owned(), "yes".to_owned()));
+        }
         self.appended = self.appended.wrapping_add(1);
         let nonce = u64::from(self.peer.port()) << 32 | self.appended;
         let part = appending(call.clone(), &mailbox, &flags, literal.size, nonce);

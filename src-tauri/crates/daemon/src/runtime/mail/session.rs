@@ -5,6 +5,7 @@ use std::io;
 use latch_core::classify::imap::capability;
 use latch_core::classify::imap::command::Command;
 use latch_core::classify::imap::deed::{Deed, On, command, object, reading};
+use latch_core::classify::imap::fetch::peeking;
 use latch_core::classify::imap::gmail;
 use latch_core::classify::imap::name::INBOX;
 use latch_core::classify::imap::reply::{Content, Kind, Status};
@@ -244,7 +245,7 @@ impl MailSession {
     /// Leaves the mailbox without removing anything.
     async fn leave(&mut self, tag: &str, text: &str, talk: &mut Talk) -> io::Result<Next> {
         self.selected = None;
-        if !self.wire.capabilities.iter().any(|one| one == "UNSELECT" || one == "IMAP4REV2") {
+        if !self.wire.capabilities.iter().any(|one| one == "UNSELECT") {
             return Self::told(talk, tag, &format!("OK {text}"));
         }
         let Some(call) = command("UNSELECT", None, &[]) else { return Ok(Next::Close) };
@@ -289,6 +290,7 @@ impl MailSession {
         if self.is_renumbered(uid, &selected) {
             return Self::told(talk, tag, RENUMBERED);
         }
+        let items: Vec<Token> = items.iter().map(peeking).collect();
         let what = match items.as_slice() {
             [one] => one.clone(),
             _ => Token::List(items),

@@ -213,7 +213,7 @@ impl Place for Mailbox<'_> {
     async fn remove(&mut self, anchor: &Anchor) -> Result<(), Over> {
         let Anchor::Imap { uidvalidity, uid, .. } = anchor else { return Err(Over::Rest) };
         let on = On { mailbox: INBOX.to_owned(), uidvalidity: Some(*uidvalidity), uids: vec![*uid] };
-        let uidplus = self.has("UIDPLUS") || self.has("IMAP4REV2");
+        let uidplus = self.has("UIDPLUS");
         let server = Server { uidplus, ..Server::default() };
         let marks = steps::store(&on, "+FLAGS.SILENT", vec![Token::atom("\\Deleted")], None, true);
         // Without UIDPLUS it stays marked: a plain EXPUNGE would take what others marked.

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use latch_core::classify::imap::capability;
 use latch_core::classify::imap::reply::{Kind, Status, capabilities, status};
 use latch_core::classify::imap::token::{Piece, Token, encode, pieces};
 use latch_core::lease::Redeemed;
@@ -135,7 +136,7 @@ impl Upstream {
         if !can.iter().any(|one| one == "IMAP4REV1" || one == "IMAP4REV2") {
             return Err(malformed(&host, "it does not speak IMAP4rev1"));
         }
-        wire.capabilities = can;
+        wire.capabilities = capability::of(can);
         Ok(())
     }
 }

@@ -116,7 +116,8 @@ impl Upstream {
         };
         let mut wire = self.mail_wire(account, &redeemed).await?;
         let tag = wire.tag();
-        wire.write(&redeemed, format!("{tag} APPEND {args} {{{size}}}\r\n").as_bytes()).await?;
+        let kind = if header(deed::BINARY).is_some() { "~" } else { "" };
+        wire.write(&redeemed, format!("{tag} APPEND {args} {kind}{{{size}}}\r\n").as_bytes()).await?;
         if let Some(refused) = wire.go_ahead(&tag).await? {
             self.mail_done(account, wire);
             return Ok(MailAnswer::refused(refused));

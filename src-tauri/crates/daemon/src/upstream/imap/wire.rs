@@ -496,7 +496,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.open = None;
         let tag = self.tag();
         // A server without UNSELECT is left with a mailbox that is opened read-only instead.
-        let known = self.capabilities.iter().any(|one| one == "UNSELECT" || one == "IMAP4REV2");
+        let known = self.capabilities.iter().any(|one| one == "UNSELECT");
         let command = if known { format!("{tag} UNSELECT\r\n") } else { format!("{tag} EXAMINE INBOX\r\n") };
         self.write(redeemed, command.as_bytes()).await?;
         self.answer(&tag, MAX_LINE).await.map(|_| ())
