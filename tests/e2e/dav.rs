@@ -423,6 +423,20 @@ async fn what_a_report_returns_counts_as_read() {
     diary.engine.call(SettingsSet, json!({ "http_wait_seconds": 1 })).await;
     let beyond = agent.get("/erin/work/e1.ics").await;
     assert_eq!(beyond.status, 429, "{}", beyond.text());
+    let sync = "<sync-collection xmlns='DAV:' xmlns:C='urn:ietf:params:xml:ns:caldav'><sync-token/><sync-level>1</sync-level>\
+                <prop><C:calendar-data/></prop></sync-collection>";
+    let contacts = "<R:addressbook-query xmlns='DAV:' xmlns:R='urn:ietf:params:xml:ns:carddav'><prop><R:address-data/></prop>\
+                    <R:filter/></R:addressbook-query>";
+    let properties =
+        "<propfind xmlns='DAV:' xmlns:C='urn:ietf:params:xml:ns:caldav'><prop><C:calendar-data/></prop></propfind>";
+    for (method, path, body) in
+        [("REPORT", WORK, query), ("REPORT", WORK, sync), ("REPORT", FRIENDS, contacts), ("PROPFIND", WORK, properties)]
+    {
+        let beyond = agent.dav(method, path, &[("depth", "1")], body).await;
+        assert_eq!(beyond.status, 429, "{method} {body}: {}", beyond.text());
+    }
+    // What shows no text is not bounded by it.
+    agent.propfind(WORK, "1").await.expect(207);
 }
 
 #[tokio::test]

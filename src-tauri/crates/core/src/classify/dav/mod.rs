@@ -49,7 +49,7 @@ const REPORTS: [(&str, &str); 11] = [
     (DAV, "acl-principal-prop-set"),
 ];
 
-pub(crate) fn refused(status: u16, title: &str, detail: impl Into<String>) -> Refusal {
+fn refused(status: u16, title: &str, detail: impl Into<String>) -> Refusal {
     Refusal { status, title: title.to_owned(), detail: detail.into() }
 }
 
@@ -87,6 +87,20 @@ pub fn explained(asked: &Asked, body: &Bytes, there: Option<&Bytes>, here: &Here
     classify(asked, body, &Seen { at, to: At::Nothing, around: Some(holds), own: Vec::new() }, here)
 }
 
+/// Whether a document asks for texts of entries.
+fn names_data(root: &xml::Node) -> bool {
+    let mut named = Vec::new();
+    root.below(CALDAV, "calendar-data", &mut named);
+    root.below(CARDDAV, "address-data", &mut named);
+    !named.is_empty()
+}
+
+/// How many entries of an answer count when the request is permitted.
+#[must_use]
+pub fn charged(part: &Part) -> u32 {
+    if part.operation.meters.contains(&Meter::Read) { part.operation.objects.count() } else { 0 }
+}
+
 /// A request that only reads.
 pub fn reading(asked: &Asked, body: &Bytes, here: &Here) -> Result<Part, Refusal> {
     let unread = |why: String| {
@@ -112,6 +126,8 @@ pub fn reading(asked: &Asked, body: &Bytes, here: &Here) -> Result<Part, Refusal
                 let detail = format!("{} is not among the reports that are known to read only.", root.name);
                 return Err(refused(403, "An unknown report", detail));
             }
+            // What it returns is counted when it has passed.
+            meters = vec![Meter::Read];
             let mut wanted = Vec::new();
             root.below(DAV, "href", &mut wanted);
             if root.name.ends_with("-multiget") {
@@ -123,13 +139,15 @@ pub fn reading(asked: &Asked, body: &Bytes, here: &Here) -> Result<Part, Refusal
                 });
                 let ids = ids.collect::<Result<std::collections::BTreeSet<String>, Refusal>>()?;
                 objects = Objects::Listed { kind: "entry".to_owned(), ids: ids.into_iter().collect() };
-                meters = vec![Meter::Read];
             }
         }
         Verb::Propfind if !body.is_empty() => {
             let root = xml::parse(body).map_err(unread)?;
             if !root.is(DAV, "propfind") {
                 return Err(unread("it is no propfind".to_owned()));
+            }
+            if names_data(&root) {
+                meters = vec![Meter::Read];
             }
         }
         _ => {}

@@ -4,6 +4,7 @@ use http::header::HOST;
 use http::{HeaderMap, Method};
 
 use super::hrefs::Here;
+use super::refused;
 use crate::classify::Refusal;
 use crate::classify::normalise::Target;
 
@@ -116,10 +117,6 @@ pub struct Asked {
     pub(super) content_type: Option<String>,
     pub(super) headers: Vec<(String, String)>,
     pub(super) method: Method,
-}
-
-fn refused(status: u16, title: &str, detail: impl Into<String>) -> Refusal {
-    Refusal { status, title: title.to_owned(), detail: detail.into() }
 }
 
 /// One spelling for a path below an account, or a refusal. A trailing slash stays: servers give it to collections.

@@ -261,6 +261,21 @@ fn reads_are_reads_and_name_what_they_count() {
     assert_eq!(part.operation.objects.count(), 2);
     let CallBody::Bytes(body) = &part.call.body else { panic!() };
     assert!(String::from_utf8_lossy(body).contains("<href>/dav/e/w/a</href>"), "{body:?}");
+    for (method, body, counts) in [
+        ("REPORT", "<C:calendar-query xmlns='DAV:' xmlns:C='urn:ietf:params:xml:ns:caldav'/>", 1),
+        ("REPORT", "<R:addressbook-query xmlns='DAV:' xmlns:R='urn:ietf:params:xml:ns:carddav'/>", 1),
+        ("REPORT", "<sync-collection xmlns='DAV:'/>", 1),
+        (
+            "PROPFIND",
+            "<propfind xmlns='DAV:' xmlns:R='urn:ietf:params:xml:ns:carddav'><prop><R:address-data/></prop></propfind>",
+            1,
+        ),
+        ("PROPFIND", "<propfind xmlns='DAV:'><prop><getetag/></prop></propfind>", 0),
+        ("PROPFIND", "", 0),
+    ] {
+        let part = read(method, body).unwrap();
+        assert_eq!((charged(&part), part.operation.meters.len()), (counts, counts as usize), "{method} {body}");
+    }
     for (method, body) in [
         ("REPORT", ""),
         ("REPORT", "<x xmlns='DAV:'/>"),

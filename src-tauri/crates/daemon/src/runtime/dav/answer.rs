@@ -30,7 +30,7 @@ pub(super) fn inward(
     here: Here,
     agent: &str,
     account: &str,
-    charged: usize,
+    charged: u32,
 ) -> Response {
     let (mut head, body) = response.into_parts();
     offers(&mut head.headers);
@@ -47,7 +47,6 @@ pub(super) fn inward(
     };
     let host = here.origins.into_iter().next().unwrap_or_default();
     let (agent, account) = (agent.to_owned(), account.to_owned());
-    let charged = u32::try_from(charged).unwrap_or(u32::MAX);
     let passing = Passing { body, reader, seen: 0, charged, runtime: Arc::clone(runtime), agent, account, host };
     http::Response::from_parts(head, AnswerBody::other(passing))
 }

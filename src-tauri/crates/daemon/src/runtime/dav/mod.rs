@@ -25,8 +25,8 @@ use latch_core::classify::Refusal;
 use latch_core::classify::dav::deed::{At, Seen, classify, glimpse};
 use latch_core::classify::dav::hrefs::Here;
 use latch_core::classify::dav::look::parent;
-use latch_core::classify::dav::reading;
 use latch_core::classify::dav::request::{Asked, Head, Verb, ask};
+use latch_core::classify::dav::{charged, reading};
 use latch_core::guard::Session;
 use latch_core::operation::{Part, Request};
 use latch_core::recipe::View;
@@ -89,7 +89,7 @@ impl Runtime {
                 Unclear::Unread(error) => problem::unreadable(shape, &error),
             })?
         };
-        let charged = part.operation.objects.ids().len();
+        let charged = charged(&part);
         let agent = session.agent.clone();
         let asking = Asking { opened, account, provider, session: &session, peer, reason: reason(&head) };
         let request = Request { parts: vec![part], batch: false };
