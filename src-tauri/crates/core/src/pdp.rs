@@ -195,6 +195,9 @@ impl Pdp {
         let Some(cell) = cell else { return words::broken() };
         let operation = question.operation;
         let in_scope = detail.covers(operation, question.places);
+        // Who gets it can't be told from the request, so no rule about recipients speaks for all of them.
+        let sends_somewhere = operation.class == Class::Send
+            && operation.audience.as_ref().is_some_and(|audience| audience.place.is_some());
         let flags = Flags::new([
             question.room == Room::Within,
             question.known_recipients,
@@ -202,7 +205,7 @@ impl Pdp {
             in_scope,
             operation.class == Class::Remove || operation.meters.contains(&Meter::LeaveInbox),
             operation.undo.is_some(),
-            !operation.opaque,
+            !operation.opaque && !sends_somewhere,
         ]);
         let recipients = operation.audience.as_ref().map_or(&[][..], |audience| &audience.members);
         let facts = Facts { flags, operation: &operation.action, count: operation.objects.count(), recipients };

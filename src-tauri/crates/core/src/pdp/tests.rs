@@ -257,3 +257,14 @@ fn each_preset_says_beforehand_what_it_would_do() {
     assert_eq!(of(&operation(Class::Send)), "forbid forbid confirm confirm");
     assert_eq!(of(&operation(Class::Divert)), "forbid forbid forbid confirm");
 }
+
+#[test]
+fn what_goes_to_nobody_knows_whom_is_asked_whatever_a_rule_says_of_the_others() {
+    let grant = grant(AuthorizationDetail::new("work", Preset::Assistant));
+    let rule = r#"permit (principal, action == Action::"send", resource);"#;
+    assert_eq!(decided(rule, &grant, Class::Send, |_| {}).outcome(), Outcome::Permit);
+    let mut somewhere = operation(Class::Send);
+    somewhere.audience.as_mut().unwrap().place = Some("whoever the stored text names".to_owned());
+    let asked = pdp(rule, std::slice::from_ref(&grant)).decide(&question(&grant, &somewhere));
+    assert_eq!(asked.outcome(), Outcome::Confirm, "{asked:?}");
+}

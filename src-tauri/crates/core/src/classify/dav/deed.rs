@@ -18,6 +18,8 @@ use crate::operation::{Audience, Class, Fact, Member as Reached, Meter, Objects,
 
 /// The provider's id.
 pub const PROVIDER: &str = "dav";
+/// Who is told of a change to a text that can't be read.
+const UNKNOWN_GUESTS: &str = "whoever the stored text names";
 /// The parameter of a part that holds its [`Frozen`] state.
 const FROZEN: &str = "dav";
 
@@ -179,8 +181,9 @@ impl Draft {
         }
     }
 
-    /// What is stored there can't be read: nobody knows whom the server tells.
+    /// What is stored there can't be read: nobody knows whom the server tells, so whoever else it tells, they are not all known.
     fn invites_unknown(&mut self) {
+        self.place = Some(UNKNOWN_GUESTS.to_owned());
         self.fact("Guests", "What is stored there can't be read, so it is not known whom the server tells".to_owned());
         self.class = self.class.max(Class::Unclassified);
     }
@@ -357,9 +360,12 @@ fn delete(asked: &Asked, seen: &Seen) -> Result<Part, Refusal> {
             let mut draft = Draft::new(Deed::Delete, "delete", Class::Destroy, "Delete");
             let (kind, text) = kind_at(&asked.path, body);
             (draft.kind, draft.ids) = (kind.to_owned(), vec![asked.path.clone()]);
-            if let Some(text) = &text {
-                draft.facts = told(text);
-                draft.invites(text.summary().people, &seen.own, "The server tells of the cancellation");
+            match &text {
+                Some(text) => {
+                    draft.facts = told(text);
+                    draft.invites(text.summary().people, &seen.own, "The server tells of the cancellation");
+                }
+                None => draft.invites_unknown(),
             }
             draft.undo = Some("deleted");
             draft.expects = vec![(asked.path.clone(), Some(member.etag.clone()))];

@@ -1,6 +1,8 @@
 //! Transcripts: what each method would do, and what has no way upstream.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod people;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
