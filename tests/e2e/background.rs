@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use latch_ipc::contract::{
-    AgentRevoke, Empty, GrantPut, GrantPutParams, Id, JournalTail, JournalTailParams, OutboxList, PanicCall, Resume,
-    ResumeParams, SettingsSet, StatusCall, UndoRun, UndoRunParams,
+    AgentRevoke, Empty, GrantPut, GrantPutParams, Id, JournalTail, JournalTailParams, OutboxCancel, OutboxList,
+    PanicCall, Resume, ResumeParams, SettingsSet, StatusCall, UndoRun, UndoRunParams,
 };
 use latch_tests::engine::{Engine, Start};
 use latch_tests::scene::{add_account, connect, issue};
@@ -57,6 +57,39 @@ async fn a_provider_that_is_silent_when_a_mail_is_due_stops_no_clock() {
     agent.delete(&gmail("messages/m0001")).await.expect(429);
     wait_until(|| journal_says(&engine, "nobody answered in time")).await;
     assert!(engine.call(OutboxList, Empty {}).await.is_empty(), "it is on its way");
+}
+
+#[tokio::test]
+async fn a_mail_that_may_have_left_is_asked_about_and_not_called_unsent() {
+    let sends = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sends);
+    let upstream = Upstream::start(move |seen| {
+        if seen.target.ends_with("/drafts") {
+            return Reply::json(200, &json!({ "id": "d1", "message": { "id": "m9", "threadId": "t9" } }));
+        }
+        if seen.target.contains("messages/send") && count.fetch_add(1, Ordering::SeqCst) > 0 {
+            return Reply::json(200, &json!({ "id": "m9" })).after(Duration::from_secs(300));
+        }
+        Reply::json(200, &json!({ "id": "m9", "labelIds": ["INBOX"], "payload": { "headers": [] } }))
+    });
+    let home = tempfile::tempdir().unwrap();
+    let engine = Start::at(home.path()).in_memory().start().await;
+    add_account(&engine, "mail", &upstream.url, "the-credential").await;
+    connect(&engine, "claw", "mail", "assistant").await;
+    engine.call(SettingsSet, json!({ "outbox_seconds": 2 })).await;
+    let agent = Agent::new(&format!("{}/mail", engine.door()), &issue(&engine, "claw").await);
+    allow_first_mail(&engine, &agent).await;
+    let due = post(&agent, "messages/send", json!({ "raw": raw("friend@example.org", "Second") })).await.unwrap();
+    due.expect(200);
+    let id = engine.call(OutboxList, Empty {}).await[0].id.clone();
+    wait_until(|| async { sends.load(Ordering::SeqCst) == 2 }).await;
+    let leaving = engine.client.call(OutboxCancel, Id { id }).await.expect_err("it is leaving");
+    assert!(leaving.to_string().contains("being sent at this moment"), "{leaving}");
+    drop(upstream);
+    let hold = engine.hold().await;
+    assert!(hold.why.contains("may have left already"), "{}", hold.why);
+    assert_eq!(engine.call(OutboxList, Empty {}).await.len(), 1);
+    assert!(!journal_says(&engine, "could not be sent").await);
 }
 
 #[tokio::test]

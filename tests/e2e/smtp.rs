@@ -370,6 +370,26 @@ async fn a_waiting_mail_that_is_not_taken_is_asked_about_and_not_lost() {
 }
 
 #[tokio::test]
+async fn a_mail_that_is_taken_back_while_it_is_sent_is_not_tried_again() {
+    let out = house(&[BOB]).await;
+    out.engine.call(SettingsSet, json!({ "outbox_seconds": 1 })).await;
+    out.sink.mood("slow").await;
+    let mut client = out.client().await;
+    assert!(client.submit(USER, &[BOB], &mail(BOB, "Hello")).await.starts_with("250 "));
+    let id = out.engine.call(OutboxList, Empty {}).await[0].id.clone();
+    out.sink.arrived(2).await;
+    let error = out.engine.client.call(OutboxCancel, Id { id }).await.expect_err("it is on its way");
+    assert!(error.to_string().contains("not tried again"), "{error}");
+    let taken_back = || async {
+        let records = out.engine.call(JournalTail, JournalTailParams { limit: Some(50), ..Default::default() }).await;
+        records.iter().any(|record| record.text == "mail taken back before it left")
+    };
+    crate::classes::wait_until(taken_back).await;
+    assert!(out.engine.call(OutboxList, Empty {}).await.is_empty());
+    out.engine.no_holds().await;
+}
+
+#[tokio::test]
 async fn what_the_server_says_is_what_the_client_hears() {
     let out = house(&[BOB]).await;
     budget(&out, 100).await;

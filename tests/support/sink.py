@@ -39,6 +39,9 @@ class Handler:
             await asyncio.sleep(3600)
         if self.mood == "busy":
             return "451 4.3.2 Come back later"
+        if self.mood == "slow":
+            await asyncio.sleep(3)
+            return "451 4.3.2 Come back later"
         if self.mood == "spam":
             return "554 5.7.1 This looks like spam"
         if self.mood == "parrot":

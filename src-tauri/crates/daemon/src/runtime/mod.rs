@@ -8,7 +8,7 @@
 //! ```
 //! The Guard's lock is never held across an await.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,6 +123,8 @@ pub(crate) struct Opened {
     pub(crate) starts: Vec<String>,
     /// Mails that wait.
     pub(crate) outbox: Mutex<BTreeMap<u64, outbox::Waiting>>,
+    /// Mails that the person took back while they were being sent.
+    pub(crate) recalled: Mutex<BTreeSet<u64>>,
     /// Sign-ins that were tried and not kept.
     pub(crate) renewals: Mutex<renewals::Renewals>,
     /// Mails that are leaving now.

@@ -501,6 +501,7 @@ impl Runtime {
             rules: Mutex::new(rules),
             starts: known.shown(&started, now),
             outbox: Mutex::new(waiting),
+            recalled: Mutex::default(),
             renewals: Mutex::default(),
             phones,
             ahead: super::mail::Ahead::default(),
