@@ -120,6 +120,12 @@ export function moment(at: string | null | undefined): string {
   return `${day}, ${date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })}`;
 }
 
+/** `22 Nov 2026`. A date alone is that day in every time zone. */
 export function day(at: string | null | undefined): string {
+  if (/^\d{4}-\d{2}-\d{2}$/.test(at ?? "")) {
+    const date = new Date(`${at}T00:00:00Z`);
+    if (Number.isNaN(date.getTime())) return "";
+    return date.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+  }
   return moment(at).split(",")[0] ?? "";
 }

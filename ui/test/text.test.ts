@@ -1,8 +1,8 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 
 import { sampleHold } from "../src/backend/fake";
 import { undone } from "../src/main/page";
-import { act, did, grouped, size, left, visible } from "../src/text";
+import { act, day, did, grouped, size, left, visible } from "../src/text";
 
 test.each([
   ["invoice\u202efdp.exe", "invoice‹U+202E›fdp.exe"],
@@ -47,4 +47,16 @@ test("what undo and agents did", () => {
   expect(undone({ restored: 12, not_restored: [gone] })).toBe("12 objects were put back, 1 was not: it was moved since");
   expect(did({ last_hour: [], denied: 0 })).toBe("nothing but reading");
   expect(did({ last_hour: [{ class: "remove", count: 1 }], denied: 2 })).toBe("1 removed, 2 denied");
+});
+
+test("a day without a time is that day west of Greenwich, too", () => {
+  vi.stubEnv("TZ", "America/New_York");
+  try {
+    expect(day("2026-03-02T02:00:00Z")).toBe("1 Mar 2026");
+    expect(day("2026-03-02")).toBe("2 Mar 2026");
+    expect(day("2026-13-45")).toBe("");
+    expect(day(null)).toBe("");
+  } finally {
+    vi.unstubAllEnvs();
+  }
 });

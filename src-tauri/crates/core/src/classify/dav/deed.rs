@@ -6,11 +6,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::hrefs::{Here, Way, rewrite};
-use super::ical::{self, Format, Text};
+use super::ical::{self, Format, Text, cut};
 use super::look::{Collection, Holds, Member, last, parent};
 use super::request::{Asked, Verb};
 pub use super::shown::{Glimpse, Sent, glimpse};
-use super::shown::{between, check_type, kind_at, kind_of, kind_of_collection, media, names, told, whole};
+use super::shown::{
+    between, check_invitation, check_type, kind_at, kind_of, kind_of_collection, media, names, told, whole,
+};
 use super::{documents, refused};
 use crate::call::{Call, CallBody, Digest};
 use crate::classify::Refusal;
@@ -174,7 +176,7 @@ impl Draft {
             return;
         }
         let told: Vec<&str> = self.people.iter().map(String::as_str).collect();
-        let told = told.join(", ");
+        let told = cut(&told.join(", "));
         self.fact(what, told);
         if self.class < Class::Send {
             self.class = Class::Send;
@@ -329,6 +331,9 @@ fn put(asked: &Asked, body: &Bytes, seen: &Seen) -> Result<Part, Refusal> {
         }
     };
     if draft.deed != Deed::ReplaceAll {
+        if !draft.people.is_empty() || draft.place.is_some() {
+            check_invitation(&text)?;
+        }
         draft.kind = kind_of(&text).to_owned();
         draft.ids = vec![asked.path.clone()];
     }
@@ -525,12 +530,13 @@ fn post(asked: &Asked, body: &Bytes, seen: &Seen, here: &Here) -> Result<Part, R
     if essence == "text/calendar" {
         check_type(asked)?;
         let text = ical::parse(body).map_err(|why| unread(&why))?;
-        let method = text.method().ok_or_else(|| {
-            refused(403, "No message", "A POST of a calendar must be a message (METHOD). To store an event, use PUT.")
-        })?;
+        if text.method().is_none() {
+            let detail = "A POST of a calendar must be a message (METHOD). To store an event, use PUT.";
+            return Err(refused(403, "No message", detail));
+        }
+        check_invitation(&text)?;
         let mut draft = Draft::new(Deed::Post, "schedule", Class::Send, "Send");
-        draft.fact("Message", method);
-        draft.facts.extend(told(&text));
+        draft.facts = told(&text);
         draft.invites(text.summary().people, &seen.own, "The server writes to");
         if draft.people.is_empty() {
             return Err(refused(403, "Nobody to write to", "The message names no attendee. Nothing was sent."));

@@ -3,8 +3,12 @@
 //! What another reader could take for more or other lines than this one (bare CR, control characters, lines without a name, components that do
 //! not close) is refused: nobody who is invited may hide in it.
 
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+pub(super) use told::{Extent, LONGEST_SHOWN, WITH, cut};
 
 /// Longer texts are refused.
 pub(super) const MOST_BYTES: usize = 10 * 1024 * 1024;
@@ -53,6 +57,8 @@ pub(super) enum Format {
 pub(super) struct Text {
     pub(super) format: Format,
     lines: Vec<Line>,
+    /// How many calendars or contacts stand in it, one after the other.
+    wholes: usize,
 }
 
 /// What a person is shown of it.
@@ -60,7 +66,6 @@ pub(super) struct Text {
 pub(super) struct Summary {
     pub(super) title: String,
     pub(super) start: Option<String>,
-    pub(super) shown: Vec<(&'static str, String)>,
     pub(super) organizer: Option<String>,
     pub(super) people: BTreeSet<String>,
 }
@@ -70,6 +75,68 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Text, String> {
     if bytes.len() > MOST_BYTES {
         return Err(format!("it is longer than {MOST_BYTES} bytes"));
     }
+    let logical = unfolded(bytes)?;
+    let mut lines = Vec::with_capacity(logical.len());
+    let mut open = Open::default();
+    let mut pieces = logical.len();
+    let mut format = None;
+    let (mut entry, mut wholes) = (0, 0);
+    for line in &logical {
+        let (name, params, value) = split(line)?;
+        pieces += params.len();
+        if pieces > MOST_PIECES {
+            return Err(MANY.to_owned());
+        }
+        match name.as_str() {
+            "BEGIN" => {
+                let component = value.trim().to_ascii_uppercase();
+                if !is_plain(&component) || component.len() > LONGEST_COMPONENT {
+                    return Err("a component has no plain name".to_owned());
+                }
+                if open.paths.is_empty() {
+                    format = Some(outermost(&component, format)?);
+                    wholes += 1;
+                }
+                if ENTRIES.contains(&component.as_str()) || component == "VCARD" {
+                    entry += 1;
+                }
+                open.begin(&component)?;
+            }
+            "END" => {
+                let ended = open.paths.pop();
+                let ended = ended.as_deref().map(|path| path.rsplit('/').next().unwrap_or(path));
+                if ended != Some(value.trim().to_ascii_uppercase().as_str()) {
+                    return Err("its components do not end where they should".to_owned());
+                }
+            }
+            _ => {
+                let path = open.paths.last().ok_or("a line stands outside of every component")?;
+                lines.push(Line { path: Arc::clone(path), name, params, value, entry });
+            }
+        }
+    }
+    if !open.paths.is_empty() {
+        return Err("it breaks off".to_owned());
+    }
+    let format = format.ok_or_else(|| "it is empty".to_owned())?;
+    Ok(Text { format, lines, wholes })
+}
+
+/// What a text is, by a component that stands in no other.
+fn outermost(component: &str, before: Option<Format>) -> Result<Format, String> {
+    let this = match component {
+        "VCALENDAR" => Format::Calendar,
+        "VCARD" => Format::Contact,
+        _ => return Err("it is neither a calendar nor a contact".to_owned()),
+    };
+    match before {
+        Some(before) if before != this => Err("it is a calendar and a contact at once".to_owned()),
+        _ => Ok(this),
+    }
+}
+
+/// Its lines, each in one piece.
+fn unfolded(bytes: &[u8]) -> Result<Vec<String>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let unix = text.replace("\r\n", "\n");
@@ -96,57 +163,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Text, String> {
             (None, _) => logical.push(line.to_owned()),
         }
     }
-    let mut lines = Vec::with_capacity(logical.len());
-    let mut open = Open::default();
-    let mut pieces = logical.len();
-    let mut format = None;
-    let mut entry = 0;
-    for line in &logical {
-        let (name, params, value) = split(line)?;
-        pieces += params.len();
-        if pieces > MOST_PIECES {
-            return Err(MANY.to_owned());
-        }
-        match name.as_str() {
-            "BEGIN" => {
-                let component = value.trim().to_ascii_uppercase();
-                if !is_plain(&component) || component.len() > LONGEST_COMPONENT {
-                    return Err("a component has no plain name".to_owned());
-                }
-                if open.paths.is_empty() {
-                    let this = match component.as_str() {
-                        "VCALENDAR" => Format::Calendar,
-                        "VCARD" => Format::Contact,
-                        _ => return Err("it is neither a calendar nor a contact".to_owned()),
-                    };
-                    if format.is_some_and(|format| format != this) {
-                        return Err("it is a calendar and a contact at once".to_owned());
-                    }
-                    format = Some(this);
-                }
-                if ENTRIES.contains(&component.as_str()) || component == "VCARD" {
-                    entry += 1;
-                }
-                open.begin(&component)?;
-            }
-            "END" => {
-                let ended = open.paths.pop();
-                let ended = ended.as_deref().map(|path| path.rsplit('/').next().unwrap_or(path));
-                if ended != Some(value.trim().to_ascii_uppercase().as_str()) {
-                    return Err("its components do not end where they should".to_owned());
-                }
-            }
-            _ => {
-                let path = open.paths.last().ok_or("a line stands outside of every component")?;
-                lines.push(Line { path: Arc::clone(path), name, params, value, entry });
-            }
-        }
-    }
-    if !open.paths.is_empty() {
-        return Err("it breaks off".to_owned());
-    }
-    let format = format.ok_or_else(|| "it is empty".to_owned())?;
-    Ok(Text { format, lines })
+    Ok(logical)
 }
 
 const MANY: &str = "it has too many lines";
@@ -286,15 +303,7 @@ impl Line {
         format!("{date} {}:{}{zone}", digits(9, 11), digits(11, 13))
     }
 
-    /// An address, or how much is inside.
-    fn attached(&self) -> String {
-        match self.param("ENCODING") {
-            Some(_) => format!("a file of {} bytes", self.value.len() / 4 * 3),
-            None => self.value.clone(),
-        }
-    }
-
-    /// RFC 3339, as far as it can be said without knowing time zones.
+    /// RFC 3339 if that can be said without knowing time zones, otherwise the date alone.
     fn sortable(&self) -> Option<String> {
         let value = self.value.trim();
         let part =
@@ -304,7 +313,7 @@ impl Line {
             (Some(hour), Some(minute), Some(second)) if value.ends_with('Z') => {
                 Some(format!("{date}T{hour}:{minute}:{second}Z"))
             }
-            _ => Some(format!("{date}T00:00:00Z")),
+            _ => Some(date),
         }
     }
 }
@@ -331,80 +340,23 @@ impl Text {
         self.lines.iter().any(|line| line.path.ends_with("VTODO"))
     }
 
-    /// The lines of what is shown: the entry that is no exception of a series.
-    fn main(&self) -> impl Iterator<Item = &Line> {
-        let exceptions: BTreeSet<usize> =
-            self.lines.iter().filter(|line| line.name == "RECURRENCE-ID").map(|line| line.entry).collect();
-        let shown = self.lines.iter().map(|line| line.entry).find(|entry| *entry > 0 && !exceptions.contains(entry));
-        let shown = shown.unwrap_or(1);
-        self.lines.iter().filter(move |line| line.entry == shown)
-    }
-
     pub(super) fn summary(&self) -> Summary {
-        let depth = match self.format {
-            Format::Calendar => 1,
-            Format::Contact => 0,
-        };
-        let own: Vec<&Line> = self.main().filter(|line| line.path.matches('/').count() == depth).collect();
+        let own = self.main();
         let first = |name: &str| own.iter().find(|line| line.name == name).copied();
         let text = |name: &str| first(name).map(|line| plain(&line.value)).filter(|text| !text.trim().is_empty());
-        let every = |name: &str| {
-            let found: Vec<String> =
-                own.iter().filter(|line| line.name == name).map(|line| plain(&line.value)).collect();
-            (!found.is_empty()).then(|| found.join(", "))
-        };
-        let people: BTreeSet<String> = self.people();
-        let mut summary = Summary { people, ..Summary::default() };
-        let mut shown = Vec::new();
-        let mut show = |label: &'static str, value: Option<String>| shown.extend(value.map(|value| (label, value)));
+        let people = self.people();
         match self.format {
-            Format::Calendar => {
-                summary.title = text("SUMMARY").unwrap_or_default();
-                let begins = first("DTSTART").or_else(|| first("DUE"));
-                summary.start = begins.and_then(Line::sortable);
-                summary.organizer = first("ORGANIZER").map(|line| address(&line.value));
-                show("Title", text("SUMMARY"));
-                let end = first("DTEND").map(Line::time).or_else(|| first("DURATION").map(|line| line.value.clone()));
-                show(
-                    "When",
-                    first("DTSTART").map(|start| match end {
-                        Some(end) => format!("{} to {end}", start.time()),
-                        None => start.time(),
-                    }),
-                );
-                show("Due", first("DUE").map(Line::time));
-                show("Repeats", every("RRULE"));
-                show("Except", every("EXDATE"));
-                let exceptions = self.lines.iter().filter(|line| line.name == "RECURRENCE-ID").count();
-                show("Changed single dates", (exceptions > 0).then(|| exceptions.to_string()));
-                show("Where", text("LOCATION"));
-                show("State", text("STATUS"));
-                show("Organiser", summary.organizer.clone());
-                let with: Vec<&str> = summary.people.iter().map(String::as_str).collect();
-                show("With", (!with.is_empty()).then(|| with.join(", ")));
-                show("Text", text("DESCRIPTION"));
-                show("Link", every("URL"));
-                let attached: Vec<String> =
-                    own.iter().filter(|line| line.name == "ATTACH").map(|line| line.attached()).collect();
-                show("Attached", (!attached.is_empty()).then(|| attached.join(", ")));
-                let alarms = self.lines.iter().filter(|line| line.path.ends_with("/VALARM") && line.name == "ACTION");
-                let alarms: Vec<String> = alarms.map(|line| line.value.to_ascii_lowercase()).collect();
-                show("Alarms", (!alarms.is_empty()).then(|| alarms.join(", ")));
-            }
+            Format::Calendar => Summary {
+                title: text("SUMMARY").unwrap_or_default(),
+                start: first("DTSTART").or_else(|| first("DUE")).and_then(Line::sortable),
+                organizer: first("ORGANIZER").map(|line| address(&line.value)),
+                people,
+            },
             Format::Contact => {
-                let name = text("FN").or_else(|| text("N")).or_else(|| text("ORG"));
-                summary.title = name.clone().unwrap_or_default();
-                show("Name", name);
-                show("Mail", every("EMAIL"));
-                show("Phone", every("TEL"));
-                show("Organisation", every("ORG"));
-                show("Address", every("ADR"));
-                show("Note", every("NOTE"));
-                show("Members", every("MEMBER"));
+                let title = text("FN").or_else(|| text("N")).or_else(|| text("ORG")).unwrap_or_default();
+                Summary { title, people, ..Summary::default() }
             }
         }
-        summary.shown = shown;
-        summary
     }
 
     /// Everyone whom a server may write to about it, if there is anybody beside the organiser.

@@ -1,15 +1,20 @@
 //! What a person is shown of a change: titles, facts, what is different, how many of what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::deed::Tree;
-use super::ical::{self, Format, Text};
+use super::ical::{self, Extent, Format, LONGEST_SHOWN, Text, WITH, cut};
 use super::look::{Collection, Holds, last};
 use super::refused;
 use super::request::Asked;
 use crate::classify::Refusal;
 use crate::operation::Fact;
 use crate::recipe::View;
+
+/// Fields of one text that are shown.
+const MOST_TOLD: usize = 300;
+/// The same of what is different, before and after.
+const MOST_DIFFERENT: usize = 1_200;
 
 /// What the guard read of one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +96,8 @@ pub(super) fn whole(tree: &Tree, verb: &str) -> (String, &'static str, Vec<Strin
     let (one, kind) = match (holds(Holds::Events), holds(Holds::Contacts)) {
         (1, 0) => ("a calendar", "event"),
         (0, 1) => ("an address book", "contact"),
+        (0, 0) if tree.collections.len() == 1 => ("a collection", "entry"),
+        (0, 0) => ("collections", "entry"),
         (_, 0) => ("calendars", "event"),
         (0, _) => ("address books", "contact"),
         (_, _) => ("calendars and address books", "entry"),
@@ -112,14 +119,44 @@ pub(super) fn names(tree: &Tree) -> Vec<Fact> {
             tree.collections.iter().filter(|one| one.holds == wanted).map(Collection::name).collect();
         names.join(", ")
     };
-    let labels = [(Holds::Events, "Calendar"), (Holds::Contacts, "Address book")];
-    let facts = labels.map(|(holds, label)| Fact { label: label.to_owned(), value: named(holds) });
+    let labels = [(Holds::Events, "Calendar"), (Holds::Contacts, "Address book"), (Holds::Else, "Collection")];
+    let facts = labels.map(|(holds, label)| Fact { label: label.to_owned(), value: cut(&named(holds)) });
     facts.into_iter().filter(|fact| !fact.value.is_empty()).collect()
 }
 
+/// All that a text says.
 pub(super) fn told(text: &Text) -> Vec<Fact> {
-    let shown = text.summary().shown;
-    shown.into_iter().map(|(label, value)| Fact { label: label.to_owned(), value }).collect()
+    bounded(text.told(Extent::Said).into_iter().map(|(label, value)| Fact { label, value }), MOST_TOLD)
+}
+
+/// Nothing is sent that readers could take for something else than what the person read, or that nobody could read here.
+pub(super) fn check_invitation(text: &Text) -> Result<(), Refusal> {
+    if let Some(why) = text.ambiguity() {
+        let detail = format!(
+            "The server would write to people, and {why}: they could read something else than what was approved. Send one, and say each thing once."
+        );
+        return Err(refused(409, "An invitation that can be read in more than one way", detail));
+    }
+    let told = text.told(Extent::Said);
+    // Who is written to is listed besides.
+    let is_cut = |label: &str, value: &str| label != WITH && value.chars().count() > LONGEST_SHOWN;
+    if told.len() > MOST_TOLD || told.iter().any(|(label, value)| is_cut(label, value)) {
+        let detail = format!(
+            "The server would write to people, and it says more than can be shown before: at most {MOST_TOLD} fields of {LONGEST_SHOWN} letters. Nothing was sent."
+        );
+        return Err(refused(409, "An invitation that says too much", detail));
+    }
+    Ok(())
+}
+
+fn bounded(facts: impl Iterator<Item = Fact>, most: usize) -> Vec<Fact> {
+    let mut facts: Vec<Fact> = facts.collect();
+    let beyond = facts.len().saturating_sub(most);
+    facts.truncate(most);
+    if beyond > 0 {
+        facts.push(Fact { label: "Not shown".to_owned(), value: format!("{beyond} more fields") });
+    }
+    facts
 }
 
 /// What is different, before and after.
@@ -129,29 +166,28 @@ pub(super) fn between(old: Option<&Text>, new: &Text) -> Vec<Fact> {
         facts.push(Fact { label: "Before".to_owned(), value: "what is there now can't be read".to_owned() });
         return facts;
     };
-    let (before, after) = (old.summary(), new.summary());
-    let value = |shown: &[(&'static str, String)], label: &str| {
-        shown.iter().find(|(known, _)| *known == label).map(|(_, value)| value.clone())
-    };
+    let titles = (old.summary().title, new.summary().title);
     let mut facts = Vec::new();
-    let title = if before.title.is_empty() { after.title.clone() } else { before.title.clone() };
-    if before.title == after.title && !title.is_empty() {
-        facts.push(Fact { label: "Title".to_owned(), value: title });
+    if titles.0 == titles.1 && !titles.0.is_empty() {
+        facts.push(Fact { label: "Title".to_owned(), value: cut(&titles.0) });
     }
-    let mut labels: Vec<&'static str> = before.shown.iter().chain(&after.shown).map(|(label, _)| *label).collect();
+    let (before, after) = (old.told(Extent::All), new.told(Extent::All));
+    let mut labels: Vec<&String> = after.iter().chain(&before).map(|(label, _)| label).collect();
     let mut known = BTreeSet::new();
     labels.retain(|label| known.insert(*label));
+    let by_label = |shown: &'_ [(String, String)]| shown.iter().cloned().collect::<BTreeMap<String, String>>();
+    let (was, will) = (by_label(&before), by_label(&after));
     for label in labels {
-        let (was, will) = (value(&before.shown, label), value(&after.shown, label));
-        if was != will {
-            let text = |side: Option<String>| side.unwrap_or_else(|| "(nothing)".to_owned());
-            facts.push(Fact { label: format!("{label} before"), value: text(was) });
-            facts.push(Fact { label: format!("{label} after"), value: text(will) });
+        if was.get(label) != will.get(label) {
+            let text = |side: &BTreeMap<String, String>| side.get(label).map_or("(nothing)", String::as_str).to_owned();
+            facts.push(Fact { label: format!("{label} before"), value: text(&was) });
+            facts.push(Fact { label: format!("{label} after"), value: text(&will) });
         }
     }
+    let mut facts = bounded(facts.into_iter(), MOST_DIFFERENT);
     let different: Vec<String> = old.differs(new).into_iter().collect();
     let value = if different.is_empty() { "nothing but the time of saving".to_owned() } else { different.join(", ") };
-    facts.push(Fact { label: "Fields that change".to_owned(), value });
+    facts.push(Fact { label: "Fields that change".to_owned(), value: cut(&value) });
     facts
 }
 

@@ -54,3 +54,62 @@ fn guests_in_a_text_that_cannot_be_read_are_known_to_nobody() {
         assert!(matches!(ruled(&part), Ruling::Held { .. }), "{}", line(&part));
     }
 }
+
+fn refusal(method: &str, target: &str, text: &str) -> String {
+    let kind = [("content-type", "text/calendar")];
+    let refused = part(method, target, &kind, &Bytes::from(text.to_owned()), &seen(At::Nothing));
+    refused.map_or_else(|refusal| format!("{} {}", refusal.status, refusal.detail), |part| line(&part))
+}
+
+#[test]
+fn nothing_is_sent_that_was_not_shown() {
+    let event = |uid: &str, lines: &str| format!("BEGIN:VEVENT\r\nUID:{uid}\r\n{lines}END:VEVENT\r\n");
+    let guest = "ATTENDEE:mailto:bob@example.org\r\n";
+    let wrap = |inner: &str| format!("BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\n{inner}END:VCALENDAR\r\n");
+    let one = event("a", &format!("SUMMARY:Harmless\r\n{guest}"));
+    for (text, why) in [
+        (wrap(&format!("{one}{}", event("a", "SUMMARY:Second\r\n"))), "only one"),
+        (wrap(&event("a", &format!("{guest}DESCRIPTION:1\r\nDESCRIPTION:2\r\n"))), "DESCRIPTION stands twice"),
+        (
+            wrap(&event("a", &format!("{guest}{}", (0..400).map(|n| format!("X-{n}:{n}\r\n")).collect::<String>()))),
+            "fields",
+        ),
+        (wrap(&event("a", &format!("{guest}DESCRIPTION:{}\r\n", "x".repeat(60_000)))), "letters"),
+    ] {
+        for (method, target) in [("PUT", "/e/w/a.ics"), ("POST", "/e/outbox/")] {
+            let refusal = refusal(method, target, &text);
+            assert!(refusal.starts_with("409") && refusal.contains(why), "{method} {refusal}");
+        }
+    }
+    let two = wrap(&format!("{one}{}", event("b", guest)));
+    assert!(refusal("POST", "/e/outbox/", &two).starts_with("409"));
+    // Where nobody is written to, a text is stored as it is.
+    let alone = wrap(&event("a", "DESCRIPTION:1\r\nDESCRIPTION:2\r\n"));
+    assert!(refusal("PUT", "/e/w/a.ics", &alone).contains("| modify |"));
+    // What is written about a single date is shown beside the series, and what changes on it before and after.
+    let series = wrap(&format!(
+        "{one}{}",
+        event("a", "RECURRENCE-ID:20260309T090000Z\r\nSUMMARY:Invoice\r\nDESCRIPTION:Pay\r\n")
+    ));
+    let body = Bytes::from(series.clone());
+    let facts = |at: At| {
+        let part = part("PUT", "/e/w/a.ics", &[], &body, &seen(at)).unwrap();
+        part.operation.facts.into_iter().map(|fact| format!("{}: {}", fact.label, fact.value)).collect::<Vec<_>>()
+    };
+    let created = facts(At::Nothing);
+    assert!(created.contains(&"Text on 2026-03-09 09:00 UTC: Pay".to_owned()), "{created:?}");
+    let before = Bytes::from(series.replace("DESCRIPTION:Pay", "DESCRIPTION:Thanks"));
+    let replaced = facts(At::Entry(member("/e/w/a.ics"), before));
+    assert!(replaced.contains(&"Text on 2026-03-09 09:00 UTC before: Thanks".to_owned()), "{replaced:?}");
+}
+
+#[test]
+fn a_day_without_a_time_zone_is_handed_on_as_a_day() {
+    let date = |line: &str| {
+        let text = format!("BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:1\r\n{line}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n");
+        super::super::deed::glimpse("/a", text.as_bytes()).view.date.unwrap()
+    };
+    assert_eq!(date("DTSTART;VALUE=DATE:20260302"), "2026-03-02");
+    assert_eq!(date("DTSTART;TZID=Europe/Berlin:20260302T000000"), "2026-03-02");
+    assert_eq!(date("DTSTART:20260302T090000Z"), "2026-03-02T09:00:00Z");
+}
