@@ -177,6 +177,7 @@ async fn a_whole_calendar_is_one_question_with_every_title_and_comes_back() {
             .is_err_and(|error| error.is(ErrorCode::Conflict) || error.is(ErrorCode::InvalidParams))
     );
     assert_eq!(diary.radicale.stored(), before);
+    assert!(hold.undo_text.contains("Who else has access"), "{}", hold.undo_text);
     diary.engine.allow(&hold).await;
     asked.await.unwrap().expect(200);
     assert!(!diary.radicale.stored().keys().any(|file| file.contains("work")));
@@ -290,6 +291,7 @@ async fn guests_make_an_event_a_letter() {
     let hold = diary.engine.hold().await;
     assert_eq!(hold.class, Class::Destroy);
     assert!(fact(&hold, "The server tells of the cancellation").contains("eve@evil.example"), "{hold:#?}");
+    assert!(hold.undo_text.contains("can't be called back"), "{}", hold.undo_text);
     diary.engine.deny(&hold).await;
     asked.await.unwrap().expect(403);
 }
@@ -305,6 +307,17 @@ async fn moving_is_a_change_and_moving_over_something_destroys_it() {
     agent.get("/erin/work/moved.ics").await.expect(200);
     undo_latest(&diary).await;
     assert_eq!(diary.radicale.stored(), before);
+    // What somebody else put there since is not taken for what was moved.
+    agent.dav("MOVE", "/erin/work/e1.ics", &[("destination", &to)], "").await.expect(201);
+    let person = diary.radicale.person();
+    person.delete("/erin/work/moved.ics").await.expect(200);
+    person.put("/erin/work/moved.ics", &event(40, "Mine", &[])).await.expect(201);
+    let stored = diary.radicale.stored();
+    let undone = undo_latest(&diary).await;
+    assert_eq!((undone.restored, undone.not_restored[0].why.as_str()), (0, "somebody changed it since"), "{undone:?}");
+    assert_eq!(diary.radicale.stored(), stored);
+    person.delete("/erin/work/moved.ics").await.expect(200);
+    person.put("/erin/work/e1.ics", &event(1, "Meeting", &[])).await.expect(201);
     // Another event of the same UID would be needed to get past the server: that it is asked is what counts.
     let asked = asks(&agent, "MOVE", "/erin/work/e1.ics", &[("destination", "/cal/erin/work/e2.ics")], "");
     let hold = diary.engine.hold().await;
@@ -337,6 +350,15 @@ async fn calendars_are_made_renamed_and_taken_back() {
     assert!(agent.propfind(WORK, "0").await.text().contains("Mine"));
     agent.dav("MKCALENDAR", "/erin/new/", &[], "").await.expect(201);
     assert_ne!(diary.radicale.stored(), before);
+    // Another one in its place is not it.
+    let person = diary.radicale.person();
+    person.delete("/erin/new/").await.expect(200);
+    let own = "<C:mkcalendar xmlns='DAV:' xmlns:C='urn:ietf:params:xml:ns:caldav'><set><prop><displayname>Own</displayname></prop></set></C:mkcalendar>";
+    person.dav("MKCALENDAR", "/erin/new/", &[], own).await.expect(201);
+    let undone = undo_latest(&diary).await;
+    assert_eq!((undone.restored, undone.not_restored.len()), (0, 1), "{undone:?}");
+    person.delete("/erin/new/").await.expect(200);
+    agent.dav("MKCALENDAR", "/erin/new/", &[], "").await.expect(201);
     let undone = undo_latest(&diary).await;
     assert_eq!(undone.restored, 1, "{undone:?}");
     let undone = undo_latest(&diary).await;

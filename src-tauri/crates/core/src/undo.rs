@@ -92,6 +92,9 @@ pub enum Difference {
         /// What finds it where nobody said where it went.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trace: Option<Trace>,
+        /// Its version there, where others could put something else into its place.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
     },
     /// It was deleted for ever; a copy is in quarantine.
     Copied,

@@ -16,12 +16,65 @@ use crate::classify::dav::deed::{Deed, Frozen, PROVIDER, glimpse};
 use crate::classify::dav::escaped;
 use crate::classify::dav::hrefs::Here;
 use crate::classify::dav::look::{Collection, Found, Holds, Member};
-use crate::operation::Part;
+use crate::operation::{Class, Operation, Part};
 
 const WRITTEN: &str = "What the server wrote to invited people can't be called back, and it may write to them again.";
 const SHARING: &str = "Who else has access to it, and what else the server keeps about it, is not brought back.";
+const GONE: &str = "it is not there any more";
+const OCCUPIED: &str = "there is something else in its place by now";
 const CHANGED: &str = "somebody changed it since";
 const UNKNOWN: &str = "it is not known whether it was changed";
+
+/// The parameter of an entry whose change reached people.
+const TOLD: (&str, &str) = ("told", "people");
+/// The recipe of a change of settings of which not all can be set again.
+pub(crate) const SETTINGS_IN_PART: &str = "settings-in-part";
+/// The recipe of a change of settings.
+pub(crate) const SETTINGS: &str = "settings";
+
+fn is_settings(recipe: &str) -> bool {
+    matches!(recipe, SETTINGS | SETTINGS_IN_PART)
+}
+
+/// What Undo would not put back as it was, before the person allows it; `None`: nothing.
+#[must_use]
+pub fn promise(operation: &Operation) -> Option<String> {
+    let recipe = operation.undo.as_deref().filter(|_| operation.action.starts_with("dav."))?;
+    let mut said = match recipe {
+        "deleted-all" | "replaced-all" => format!("Undo makes it anew, with its entries and settings. {SHARING}"),
+        SETTINGS_IN_PART => "Undo sets names, descriptions and colours as they were, and nothing else.".to_owned(),
+        _ if operation.audience.is_some() => "Undo puts the entry back as it was.".to_owned(),
+        _ => return None,
+    };
+    if operation.audience.is_some() {
+        said.push(' ');
+        said.push_str(WRITTEN);
+    }
+    Some(said)
+}
+
+/// What Undo will not put back as it was; `None`: nothing.
+#[must_use]
+pub fn limits(entry: &Entry) -> Option<String> {
+    let mut said = Vec::new();
+    if entry.changes.iter().any(|change| change.difference == Difference::Copied) {
+        said.push("Undo brings copies back, at the same addresses, with new versions.");
+    }
+    if entry.changes.iter().any(|change| matches!(change.difference, Difference::Deleted { .. })) {
+        said.push(SHARING);
+    }
+    if entry.recipe == SETTINGS_IN_PART {
+        said.push("Undo sets names, descriptions and colours as they were, and nothing else.");
+    }
+    if told_people(entry) {
+        said.push(WRITTEN);
+    }
+    (!said.is_empty()).then(|| said.join(" "))
+}
+
+fn told_people(entry: &Entry) -> bool {
+    entry.params.iter().any(|(name, value)| (name.as_str(), value.as_str()) == TOLD)
+}
 
 /// A text as the quarantine keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +123,13 @@ pub fn replaced(frozen: &Frozen) -> Vec<Member> {
     }
 }
 
+/// What a change moves.
+#[must_use]
+pub fn moving(frozen: &Frozen) -> Option<Member> {
+    let moves = frozen.deed == Deed::Move;
+    moves.then(|| versions(frozen, Some(&frozen.path)).into_iter().next()).flatten()
+}
+
 fn versions(frozen: &Frozen, wanted: Option<&String>) -> Vec<Member> {
     let expected = frozen.expects.iter().filter(|(path, _)| Some(path) == wanted);
     expected.filter_map(|(path, etag)| Some(Member { path: path.clone(), etag: etag.clone()? })).collect()
@@ -103,7 +163,7 @@ pub fn entry(part: &Part, frozen: &Frozen, old: &BTreeMap<String, Kept>) -> Opti
             collections.chain(destroyed(frozen).iter().map(copied)).collect()
         }
         (Deed::Move, Some(to)) => {
-            let moved = Difference::Moved { to: Some(to.clone()), marked: false, trace: None };
+            let moved = Difference::Moved { to: Some(to.clone()), marked: false, trace: None, version: None };
             let moved = Change { object: frozen.path.clone(), difference: moved };
             std::iter::once(moved).chain(destroyed(frozen).iter().map(copied)).collect()
         }
@@ -114,11 +174,12 @@ pub fn entry(part: &Part, frozen: &Frozen, old: &BTreeMap<String, Kept>) -> Opti
         }
         (Deed::Access | Deed::Post | Deed::Move | Deed::Copy, _) => Vec::new(),
     };
+    let told = part.operation.audience.is_some().then_some(TOLD);
     (!changes.is_empty()).then(|| Entry {
         provider: PROVIDER.to_owned(),
         recipe: part.operation.undo.clone().unwrap_or_default(),
         action: part.operation.action.clone(),
-        params: Vec::new(),
+        params: told.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect(),
         changes,
     })
 }
@@ -127,8 +188,8 @@ pub fn entry(part: &Part, frozen: &Frozen, old: &BTreeMap<String, Kept>) -> Opti
 #[must_use]
 pub fn leaves(frozen: &Frozen) -> Option<&String> {
     match frozen.deed {
-        Deed::Create | Deed::Replace => Some(&frozen.path),
-        Deed::Copy => frozen.to.as_ref(),
+        Deed::Create | Deed::Replace | Deed::Make => Some(&frozen.path),
+        Deed::Copy | Deed::Move => frozen.to.as_ref(),
         _ => None,
     }
 }
@@ -136,13 +197,15 @@ pub fn leaves(frozen: &Frozen) -> Option<&String> {
 /// The entry once it is known what the change left: version by place. `untouched`: what is as it was before; nothing of it is taken back.
 #[must_use]
 pub fn left(mut entry: Entry, members: &[Member], untouched: &[Member]) -> Entry {
-    let etag = |path: &str| members.iter().find(|member| member.path == path).map(|member| json!(member.etag));
+    let version = |path: &str| members.iter().find(|member| member.path == path).map(|member| member.etag.clone());
+    let settings = is_settings(&entry.recipe);
     let replaced_all = entry.recipe == "replaced-all";
     for change in &mut entry.changes {
         match &mut change.difference {
-            Difference::Created { marker } => *marker = etag(&change.object),
-            Difference::Fields { after, .. } if entry.recipe != "settings" => {
-                *after = etag(&change.object).map(|etag| ("etag".to_owned(), etag)).into_iter().collect();
+            Difference::Created { marker } => *marker = version(&change.object).map(|etag| json!(etag)),
+            Difference::Moved { to: Some(to), version: at, .. } => *at = version(to),
+            Difference::Fields { after, .. } if !settings => {
+                *after = version(&change.object).map(|etag| ("etag".to_owned(), json!(etag))).into_iter().collect();
             }
             _ => {}
         }
@@ -154,6 +217,17 @@ pub fn left(mut entry: Entry, members: &[Member], untouched: &[Member]) -> Entry
             object: member.path.clone(),
             difference: Difference::Created { marker: Some(json!(member.etag)) },
         }));
+    }
+    entry
+}
+
+/// The entry of a collection that was made, once it is known what it is like.
+#[must_use]
+pub fn left_made(mut entry: Entry, made: &Collection) -> Entry {
+    for change in &mut entry.changes {
+        if let Difference::Created { marker } = &mut change.difference {
+            *marker = Some(json!(made));
+        }
     }
     entry
 }
@@ -182,6 +256,8 @@ pub struct BackStep {
     pub restores: bool,
     /// Only while the collection is empty.
     pub only_empty: bool,
+    /// What it is itself.
+    pub class: Class,
 }
 
 /// The calls that take an entry back, and what they can't.
@@ -202,9 +278,20 @@ impl Back {
 
     fn step(&mut self, object: &str, call: Option<Call>, restores: bool) {
         match call {
-            Some(call) => self.steps.push(BackStep { object: object.to_owned(), call, restores, only_empty: false }),
+            Some(call) => {
+                let class = if call.method == Method::DELETE { Class::Destroy } else { Class::Modify };
+                self.steps.push(BackStep { object: object.to_owned(), call, restores, only_empty: false, class });
+            }
             None => self.leave(object, "its address can't be made"),
         }
+    }
+
+    /// Whom the server tells of these steps, nobody calls back.
+    fn tells(&mut self, from: usize) {
+        for step in self.steps.iter_mut().skip(from) {
+            step.class = step.class.max(Class::Send);
+        }
+        self.note(WRITTEN);
     }
 
     fn note(&mut self, note: &str) {
@@ -226,136 +313,170 @@ const XML: (&str, &str) = ("content-type", "application/xml; charset=utf-8");
 #[must_use]
 pub fn inverse(entry: &Entry, now: &BTreeMap<String, Found>, copies: &BTreeMap<String, Kept>, here: &Here) -> Back {
     let mut back = Back::default();
-    let etag = |path: &str| match now.get(path) {
-        Some(Found::Member(member)) => Some(member.etag.clone()),
-        Some(Found::Collection(_)) | None => None,
-    };
+    let there = There { entry, now, copies, here };
     // What was put there goes first: a server refuses two entries of one UID.
     for change in &entry.changes {
-        let object = &change.object;
         match &change.difference {
-            Difference::Created { .. } if entry.recipe == "made" => {
-                match now.get(object).or_else(|| now.get(&format!("{object}/"))) {
-                    Some(Found::Collection(present)) => {
-                        let version = present.etag.iter().map(|etag| ("if-match", etag.as_str())).collect::<Vec<_>>();
-                        back.step(object, call("DELETE", object, &version, Bytes::new()), true);
-                        back.steps.iter_mut().for_each(|step| step.only_empty = true);
-                    }
-                    _ => back.leave(object, "it is not there any more"),
-                }
+            Difference::Created { marker } if entry.recipe == "made" => there.unmake(&mut back, &change.object, marker),
+            Difference::Created { marker } => there.take_away(&mut back, &change.object, marker),
+            Difference::Moved { to: Some(to), version, .. } => {
+                there.move_back(&mut back, &change.object, to, version.as_deref());
             }
-            Difference::Created { marker } => {
-                let restores = entry.recipe != "replaced-all";
-                match (etag(object), marker.as_ref().and_then(Value::as_str)) {
-                    (None, _) => {
-                        if restores {
-                            back.leave(object, "it is not there any more");
-                        }
-                    }
-                    (Some(now), Some(then)) if now == then => {
-                        back.step(object, call("DELETE", object, &[("if-match", &now)], Bytes::new()), restores);
-                    }
-                    (Some(_), None) => back.leave(object, UNKNOWN),
-                    (Some(_), Some(_)) => back.leave(object, CHANGED),
-                }
-            }
-            Difference::Moved { to: Some(to), .. } => match (etag(to), etag(object)) {
-                (None, _) => back.leave(object, "it is no longer where it was put"),
-                (_, Some(_)) => back.leave(object, "there is something else in its place by now"),
-                (Some(now), None) => {
-                    let destination = format!("{}{object}", here.base);
-                    let headers =
-                        [("if-match", now.as_str()), ("overwrite", "F"), ("destination", destination.as_str())];
-                    back.step(object, call("MOVE", to, &headers, Bytes::new()), true);
-                }
-            },
             _ => {}
         }
     }
-    let mut collections: Vec<Collection> = Vec::new();
+    there.collections(&mut back);
     for change in &entry.changes {
         match &change.difference {
-            Difference::Deleted { body, .. } => match serde_json::from_value::<Collection>(body.clone()) {
-                Ok(collection) => collections.push(collection),
-                Err(_) => back.leave(&change.object, "it is not known any more what it was like"),
-            },
-            Difference::Fields { before, after } if entry.recipe == "settings" => {
+            Difference::Fields { before, after } if is_settings(&entry.recipe) => {
                 settings(&mut back, &change.object, before, after, now);
             }
-            Difference::Fields { before, after } => text(&mut back, &change.object, before, after, &etag),
+            Difference::Fields { before, after } => there.text(&mut back, &change.object, before, after),
+            Difference::Copied => there.copy(&mut back, &change.object),
             _ => {}
         }
     }
-    collections.sort_by_key(|collection| collection.path.len());
-    for collection in &collections {
-        match now.get(&collection.path) {
-            None => {
-                back.step(&collection.path, again(collection), true);
-                back.note(SHARING);
-            }
-            Some(Found::Collection(present)) => {
-                let call = reset(collection, present);
-                if call.is_some() {
-                    back.step(&collection.path, call, true);
-                }
-            }
-            Some(Found::Member(_)) => back.leave(&collection.path, "there is something else in its place by now"),
-        }
-    }
-    for change in entry.changes.iter().filter(|change| change.difference == Difference::Copied) {
-        let object = &change.object;
-        let vacated = entry.changes.iter().any(|other| match &other.difference {
-            Difference::Created { marker } => {
-                other.object == *object
-                    && entry.recipe == "replaced-all"
-                    && marker.as_ref().and_then(Value::as_str).map(str::to_owned) == etag(object)
-            }
-            Difference::Moved { to, .. } => to.as_ref() == Some(object),
-            _ => false,
-        });
-        match copies.get(object) {
-            None => back.leave(object, "its copy is not there any more"),
-            Some(_) if now.contains_key(object) && !vacated => {
-                back.leave(object, "there is something in its place by now")
-            }
-            Some(kept) => {
-                written(&mut back, object, &kept.body);
-                let headers = [("if-none-match", "*"), ("content-type", kept.kind.as_str())];
-                back.step(object, call("PUT", object, &headers, kept.body.clone()), true);
-            }
-        }
+    if told_people(entry) && !back.steps.is_empty() {
+        back.tells(0);
     }
     back
 }
 
-fn written(back: &mut Back, path: &str, body: &[u8]) {
-    if !glimpse(path, body).people.is_empty() {
-        back.note(WRITTEN);
-    }
+/// What an entry is taken back by.
+#[derive(Clone, Copy)]
+struct There<'a> {
+    entry: &'a Entry,
+    now: &'a BTreeMap<String, Found>,
+    copies: &'a BTreeMap<String, Kept>,
+    here: &'a Here,
 }
 
-fn text(
-    back: &mut Back,
-    object: &str,
-    before: &[(String, Value)],
-    after: &[(String, Value)],
-    etag: &dyn Fn(&str) -> Option<String>,
-) {
-    let field = |fields: &[(String, Value)], name: &str| {
-        fields.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.as_str()).map(str::to_owned)
-    };
-    let Some(body) = field(before, "body").and_then(|body| BASE64_STANDARD.decode(body).ok()) else {
-        return back.leave(object, "its text is not there any more");
-    };
-    let kind = field(before, "kind").unwrap_or_else(|| "text/calendar; charset=utf-8".to_owned());
-    match (etag(object), field(after, "etag")) {
-        (None, _) => back.leave(object, "it is gone"),
-        (Some(_), None) => back.leave(object, UNKNOWN),
-        (Some(now), Some(then)) if now != then => back.leave(object, CHANGED),
-        (Some(now), Some(_)) => {
-            written(back, object, &body);
-            let headers = [("if-match", now.as_str()), ("content-type", kind.as_str())];
-            back.step(object, call("PUT", object, &headers, Bytes::from(body)), true);
+impl There<'_> {
+    fn etag(&self, path: &str) -> Option<&str> {
+        match self.now.get(path) {
+            Some(Found::Member(member)) => Some(&member.etag),
+            Some(Found::Collection(_)) | None => None,
+        }
+    }
+
+    fn unmake(&self, back: &mut Back, object: &str, marker: &Option<Value>) {
+        let present = match self.now.get(object).or_else(|| self.now.get(&format!("{object}/"))) {
+            Some(Found::Collection(present)) => present,
+            Some(Found::Member(_)) => return back.leave(object, OCCUPIED),
+            None => return back.leave(object, GONE),
+        };
+        let then = marker.clone().and_then(|marker| serde_json::from_value::<Collection>(marker).ok());
+        match then {
+            None => back.leave(object, UNKNOWN),
+            Some(then) if then != *present => back.leave(object, CHANGED),
+            Some(_) => {
+                let version = present.etag.iter().map(|etag| ("if-match", etag.as_str())).collect::<Vec<_>>();
+                back.step(object, call("DELETE", object, &version, Bytes::new()), true);
+                back.steps.iter_mut().for_each(|step| step.only_empty = true);
+            }
+        }
+    }
+
+    fn take_away(&self, back: &mut Back, object: &str, marker: &Option<Value>) {
+        let restores = self.entry.recipe != "replaced-all";
+        match (self.etag(object), marker.as_ref().and_then(Value::as_str)) {
+            (None, _) if restores => back.leave(object, GONE),
+            (None, _) => {}
+            (Some(now), Some(then)) if now == then => {
+                back.step(object, call("DELETE", object, &[("if-match", now)], Bytes::new()), restores);
+            }
+            (Some(_), None) => back.leave(object, UNKNOWN),
+            (Some(_), Some(_)) => back.leave(object, CHANGED),
+        }
+    }
+
+    fn move_back(&self, back: &mut Back, object: &str, to: &str, version: Option<&str>) {
+        match (self.etag(to), self.now.get(object), version) {
+            (None, _, _) => back.leave(object, "it is no longer where it was put"),
+            (_, Some(_), _) => back.leave(object, OCCUPIED),
+            (Some(_), None, None) => back.leave(object, UNKNOWN),
+            (Some(now), None, Some(then)) if now != then => back.leave(object, CHANGED),
+            (Some(now), None, Some(_)) => {
+                let destination = format!("{}{object}", self.here.base);
+                let headers = [("if-match", now), ("overwrite", "F"), ("destination", destination.as_str())];
+                back.step(object, call("MOVE", to, &headers, Bytes::new()), true);
+            }
+        }
+    }
+
+    /// Collections that are gone are made anew, those around others first.
+    fn collections(&self, back: &mut Back) {
+        let mut collections: Vec<Collection> = Vec::new();
+        for change in &self.entry.changes {
+            if let Difference::Deleted { body, .. } = &change.difference {
+                match serde_json::from_value::<Collection>(body.clone()) {
+                    Ok(collection) => collections.push(collection),
+                    Err(_) => back.leave(&change.object, "it is not known any more what it was like"),
+                }
+            }
+        }
+        collections.sort_by_key(|collection| collection.path.len());
+        for collection in &collections {
+            match self.now.get(&collection.path) {
+                None => {
+                    back.step(&collection.path, again(collection), true);
+                    back.note(SHARING);
+                }
+                Some(Found::Collection(present)) => {
+                    let call = reset(collection, present);
+                    if call.is_some() {
+                        back.step(&collection.path, call, true);
+                    }
+                }
+                Some(Found::Member(_)) => back.leave(&collection.path, OCCUPIED),
+            }
+        }
+    }
+
+    /// Whether a step before takes away what is in this place.
+    fn is_vacated(&self, back: &Back, object: &str) -> bool {
+        let leaves = |step: &&BackStep| step.call.target == object;
+        back.steps.iter().filter(leaves).any(|step| matches!(step.call.method.as_str(), "DELETE" | "MOVE"))
+    }
+
+    fn copy(&self, back: &mut Back, object: &str) {
+        match self.copies.get(object) {
+            None => back.leave(object, "its copy is not there any more"),
+            Some(_) if self.now.contains_key(object) && !self.is_vacated(back, object) => {
+                back.leave(object, "there is something in its place by now");
+            }
+            Some(kept) => {
+                let headers = [("if-none-match", "*"), ("content-type", kept.kind.as_str())];
+                self.write(back, object, call("PUT", object, &headers, kept.body.clone()), &kept.body);
+            }
+        }
+    }
+
+    fn write(&self, back: &mut Back, object: &str, call: Option<Call>, body: &[u8]) {
+        let from = back.steps.len();
+        back.step(object, call, true);
+        if !glimpse(object, body).people.is_empty() {
+            back.tells(from);
+        }
+    }
+
+    fn text(&self, back: &mut Back, object: &str, before: &[(String, Value)], after: &[(String, Value)]) {
+        let field = |fields: &[(String, Value)], name: &str| {
+            fields.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.as_str()).map(str::to_owned)
+        };
+        let Some(body) = field(before, "body").and_then(|body| BASE64_STANDARD.decode(body).ok()) else {
+            return back.leave(object, "its text is not there any more");
+        };
+        let kind = field(before, "kind").unwrap_or_else(|| "text/calendar; charset=utf-8".to_owned());
+        match (self.etag(object), field(after, "etag")) {
+            (None, _) => back.leave(object, "it is gone"),
+            (Some(_), None) => back.leave(object, UNKNOWN),
+            (Some(now), Some(then)) if now != then => back.leave(object, CHANGED),
+            (Some(now), Some(_)) => {
+                let headers = [("if-match", now), ("content-type", kind.as_str())];
+                let call = call("PUT", object, &headers, Bytes::from(body.clone()));
+                self.write(back, object, call, &body);
+            }
         }
     }
 }

@@ -71,7 +71,7 @@ pub fn entry(
             next,
             unmarked: present.mark().is_none(),
         });
-        Some(Difference::Moved { to: None, marked, trace })
+        Some(Difference::Moved { to: None, marked, trace, version: None })
     };
     let changes = match deed {
         Deed::Store { labels: false, .. } if *end != End::Plain => match end {
@@ -96,7 +96,7 @@ pub fn entry(
         Deed::Delete { .. } => match end {
             End::Trashed { mailbox } => {
                 let to = mailbox.as_deref().map(mailbox_object);
-                whole(Difference::Moved { to, marked: false, trace: None })
+                whole(Difference::Moved { to, marked: false, trace: None, version: None })
             }
             End::Copied { subscribed } => {
                 let again = subscribed.then_some(Difference::Done).into_iter();
@@ -106,7 +106,9 @@ pub fn entry(
             }
             End::Plain => Vec::new(),
         },
-        Deed::Rename { to } => whole(Difference::Moved { to: Some(mailbox_object(to)), marked: false, trace: None }),
+        Deed::Rename { to } => {
+            whole(Difference::Moved { to: Some(mailbox_object(to)), marked: false, trace: None, version: None })
+        }
         Deed::Subscribe { .. } => whole(Difference::Done),
         Deed::SetAcl { who, .. } => match end {
             End::Trashed { mailbox: rights } => whole(Difference::Fields {
@@ -273,7 +275,7 @@ pub fn homes(entry: &Entry, server: &Server) -> BTreeMap<(String, u32), Vec<u32>
 pub fn stayed(entry: &mut Entry, at_home: &BTreeMap<String, Present>, server: &Server) {
     let mut copies = Vec::new();
     entry.changes.retain_mut(|change| {
-        let (Difference::Moved { to, marked, trace: Some(trace) }, Some(present)) =
+        let (Difference::Moved { to, marked, trace: Some(trace), .. }, Some(present)) =
             (&change.difference, at_home.get(&change.object))
         else {
             return true;

@@ -246,7 +246,8 @@ fn reversible(hold: &Hold, chief: Option<&Operation>, softened: bool) -> (Revers
         }
         Class::Share if undoable => (Reversible::Yes, "Undo takes it back. Others may have read things until then."),
         Class::Modify | Class::Remove | Class::Destroy | Class::Spend if undoable => {
-            (Reversible::Yes, "Undo puts everything back as it was.")
+            let partly = chief.and_then(latch_core::undo::dav::promise);
+            return (Reversible::Yes, partly.unwrap_or_else(|| "Undo puts everything back as it was.".to_owned()));
         }
         Class::Modify | Class::Remove | Class::Share | Class::Destroy | Class::Spend | Class::Divert => {
             (Reversible::No, "This can't be undone.")

@@ -1,6 +1,6 @@
 //! What a change would do: an [`Operation`] for the Guard, the call that does it bound to what was seen, and what must still be so when it runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use super::{documents, refused};
 use crate::call::{Call, CallBody, Digest};
 use crate::classify::Refusal;
 use crate::operation::{Audience, Class, Fact, Member as Reached, Meter, Objects, Operation, Part};
+use crate::undo::dav::{SETTINGS, SETTINGS_IN_PART};
 
 /// The provider's id.
 pub const PROVIDER: &str = "dav";
@@ -127,8 +128,8 @@ struct Draft {
     kind: String,
     ids: Vec<String>,
     facts: Vec<Fact>,
-    people: BTreeSet<String>,
-    role: &'static str,
+    /// With what becomes of each.
+    people: BTreeMap<String, &'static str>,
     place: Option<String>,
     undo: Option<&'static str>,
     expects: Vec<(String, Option<String>)>,
@@ -150,8 +151,7 @@ impl Draft {
             kind: String::new(),
             ids: Vec::new(),
             facts: Vec::new(),
-            people: BTreeSet::new(),
-            role: "to",
+            people: BTreeMap::new(),
             place: None,
             undo: None,
             expects: Vec::new(),
@@ -171,11 +171,11 @@ impl Draft {
     /// Whoever is written to by the server itself makes a change one that sends.
     fn invites(&mut self, people: BTreeSet<String>, own: &[String], what: &str) {
         let own = |one: &String| own.iter().any(|own| own.eq_ignore_ascii_case(one));
-        self.people = people.into_iter().filter(|one| !own(one)).collect();
+        self.people = people.into_iter().filter(|one| !own(one)).map(|one| (one, "to")).collect();
         if self.people.is_empty() {
             return;
         }
-        let told: Vec<&str> = self.people.iter().map(String::as_str).collect();
+        let told: Vec<&str> = self.people.keys().map(String::as_str).collect();
         let told = cut(&told.join(", "));
         self.fact(what, told);
         if self.class < Class::Send {
@@ -188,6 +188,22 @@ impl Draft {
         self.place = Some(UNKNOWN_GUESTS.to_owned());
         self.fact("Guests", "What is stored there can't be read, so it is not known whom the server tells".to_owned());
         self.class = self.class.max(Class::Unclassified);
+    }
+
+    /// What is at the destination goes; whom the server may tell of that.
+    fn overwrites(&mut self, target: &Member, body: &Bytes) -> BTreeSet<String> {
+        self.class = Class::Destroy;
+        self.verb = "Overwrite".to_owned();
+        self.expects.push((target.path.clone(), Some(target.etag.clone())));
+        self.fact("Overwritten", glimpse(&target.path, body).view.title);
+        self.headers.push(("overwrite".to_owned(), "T".to_owned()));
+        match ical::parse(body) {
+            Ok(text) => text.summary().people,
+            Err(_) => {
+                self.invites_unknown();
+                BTreeSet::new()
+            }
+        }
     }
 
     fn part(self, asked: &Asked) -> Part {
@@ -205,7 +221,11 @@ impl Draft {
         fields.extend(self.said.iter().map(String::as_bytes));
         let content = Digest::of(&fields);
         let audience = (!self.people.is_empty() || self.place.is_some()).then(|| Audience {
-            members: self.people.into_iter().map(|address| Reached { address, role: self.role.to_owned() }).collect(),
+            members: self
+                .people
+                .into_iter()
+                .map(|(address, role)| Reached { address, role: role.to_owned() })
+                .collect(),
             place: self.place,
         });
         let meters = if matches!(self.class, Class::Modify | Class::Send) { vec![Meter::Modify] } else { Vec::new() };
@@ -418,6 +438,7 @@ fn transfer(asked: &Asked, seen: &Seen, here: &Here) -> Result<Part, Refusal> {
     draft.undo = Some(if moves { "moved" } else { "copied" });
     draft.expects = vec![(asked.path.clone(), Some(member.etag.clone()))];
     let mut people = BTreeSet::new();
+    let destination = format!("{}{to}", here.base);
     match &seen.to {
         At::Nothing => {
             draft.expects.push((to.clone(), None));
@@ -432,18 +453,12 @@ fn transfer(asked: &Asked, seen: &Seen, here: &Here) -> Result<Part, Refusal> {
             return Err(stale("There is something at the Destination already (Overwrite: F)."));
         }
         At::Entry(target, target_body) => {
-            draft.class = Class::Destroy;
             draft.action = if moves { "move-over" } else { "copy-over" };
-            draft.verb = "Overwrite".to_owned();
             draft.ids = vec![to.clone()];
-            draft.expects.push((to.clone(), Some(target.etag.clone())));
-            draft.fact("Overwritten", glimpse(&to, target_body).view.title);
+            people.extend(draft.overwrites(target, target_body));
             draft.fact(if moves { "By moving" } else { "By a copy of" }, title);
-            draft.headers.push(("overwrite".to_owned(), "T".to_owned()));
-            match ical::parse(target_body) {
-                Ok(target) => people.extend(target.summary().people),
-                Err(_) => draft.invites_unknown(),
-            }
+            // If-Match is about what goes; this is about what it goes over (RFC 4918 section 10.4).
+            draft.headers.push(("if".to_owned(), format!("<{destination}> ([{}])", target.etag)));
         }
     }
     draft.fact("From", last(&parent(&asked.path)));
@@ -457,7 +472,7 @@ fn transfer(asked: &Asked, seen: &Seen, here: &Here) -> Result<Part, Refusal> {
     }
     draft.invites(people, &seen.own, "The server may tell");
     draft.headers.push(("if-match".to_owned(), member.etag.clone()));
-    draft.headers.push(("destination".to_owned(), format!("{}{to}", here.base)));
+    draft.headers.push(("destination".to_owned(), destination));
     Ok(draft.part(asked))
 }
 
@@ -493,8 +508,8 @@ fn settings(asked: &Asked, body: &Bytes, seen: &Seen, here: &Here) -> Result<Par
     draft.fact("Name", name);
     draft.facts.extend(changed.facts);
     // What an entry's were is not looked at.
-    if changed.plain && matches!(seen.at, At::Tree(..)) {
-        draft.undo = Some("settings");
+    if !changed.texts.is_empty() && changed.class < Class::Share && matches!(seen.at, At::Tree(..)) {
+        draft.undo = Some(if changed.plain { SETTINGS } else { SETTINGS_IN_PART });
         let was = |name: &String| known.iter().find(|(one, _)| one == name).map(|(_, text)| text.clone());
         draft.before = changed.texts.iter().map(|(name, _)| (name.clone(), was(name))).collect();
         draft.after = changed.texts;
@@ -519,7 +534,6 @@ fn access(asked: &Asked, body: &Bytes, seen: &Seen, here: &Here) -> Result<Part,
     draft.facts.extend(rules.facts);
     draft.people = rules.people;
     draft.place = rules.place;
-    draft.role = "gains access";
     document(&mut draft, outward(here, body)?);
     Ok(draft.part(asked))
 }
@@ -557,7 +571,6 @@ fn post(asked: &Asked, body: &Bytes, seen: &Seen, here: &Here) -> Result<Part, R
     draft.facts.extend(shared.facts);
     draft.people = shared.people;
     draft.place = shared.place;
-    draft.role = "gains access";
     let kind = ("content-type".to_owned(), format!("{essence}; charset=utf-8"));
     draft.body = outward(here, body)?;
     draft.said = vec![String::from_utf8_lossy(&draft.body).into_owned()];

@@ -1,6 +1,6 @@
 //! What the documents of changes say: new collections, settings, access, sharing.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::look::{SETTINGS, clark};
 use super::request::Verb;
@@ -102,9 +102,9 @@ pub(super) fn made(verb: Verb, body: &[u8]) -> Result<Made, String> {
 pub(super) struct Changed {
     pub(super) class: Class,
     pub(super) facts: Vec<Fact>,
-    /// Names and new texts; `None`: taken away.
+    /// Names and new texts of those that can be set again; `None`: taken away.
     pub(super) texts: Vec<(String, Option<String>)>,
-    /// All of them are texts that can be set again.
+    /// There is nothing else.
     pub(super) plain: bool,
 }
 
@@ -133,7 +133,9 @@ pub(super) fn changed(body: &[u8]) -> Result<Changed, String> {
             changed.facts.push(fact(&label(node), if sets { value(node) } else { "(taken away)".to_owned() }));
             let name = clark(&node.space, &node.name);
             changed.texts.retain(|(known, _)| *known != name);
-            changed.texts.push((name, sets.then(|| node.text.clone())));
+            if text {
+                changed.texts.push((name, sets.then(|| node.text.clone())));
+            }
         }
     }
     if changed.facts.is_empty() {
@@ -145,9 +147,46 @@ pub(super) fn changed(body: &[u8]) -> Result<Changed, String> {
 /// Rules of access.
 #[derive(Default)]
 pub(super) struct Rules {
-    pub(super) people: BTreeSet<String>,
+    pub(super) people: BTreeMap<String, &'static str>,
     pub(super) place: Option<String>,
     pub(super) facts: Vec<Fact>,
+}
+
+/// Whom a rule is for, the widest last.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Whom {
+    Named(String),
+    /// The owner, whoever asks, a group: only the server knows who that is.
+    Somebody,
+    LoggedIn,
+    EveryoneBut(String),
+    Everyone,
+}
+
+impl Whom {
+    /// Of a `principal`, or of an `invert` around one (RFC 3744 section 5.5.1).
+    fn of(node: &Node) -> Self {
+        if node.name == "invert" {
+            let inner = node.child(DAV, "principal").map_or(Self::Somebody, Self::of);
+            return Self::EveryoneBut(inner.words());
+        }
+        match node.children.first() {
+            Some(href) if href.is(DAV, "href") => Self::Named(href.trimmed().to_owned()),
+            Some(kind) if kind.is(DAV, "all") || kind.is(DAV, "unauthenticated") => Self::Everyone,
+            Some(kind) if kind.is(DAV, "authenticated") => Self::LoggedIn,
+            Some(_) | None => Self::Somebody,
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Named(href) => href.clone(),
+            Self::Somebody => "somebody whom only the server knows".to_owned(),
+            Self::LoggedIn => "everyone who can log in there".to_owned(),
+            Self::EveryoneBut(whom) => format!("everyone but {whom}"),
+            Self::Everyone => "everyone".to_owned(),
+        }
+    }
 }
 
 pub(super) fn rules(body: &[u8]) -> Result<Rules, String> {
@@ -156,6 +195,7 @@ pub(super) fn rules(body: &[u8]) -> Result<Rules, String> {
         return Err(format!("its root is {}", clark(&root.space, &root.name)));
     }
     let mut rules = Rules::default();
+    let mut widest: Option<Whom> = None;
     for ace in &root.children {
         if !ace.is(DAV, "ace") {
             return Err("it has something else than rules".to_owned());
@@ -171,13 +211,9 @@ pub(super) fn rules(body: &[u8]) -> Result<Rules, String> {
         if whom.children.len() != 1 {
             return Err("a rule is not for exactly one".to_owned());
         }
-        let named = whom.child(DAV, "href").map(|href| href.trimmed().to_owned());
-        let named = named.filter(|_| whom.name == "principal");
-        let who = named.clone().unwrap_or_else(|| match whom.children.first().map(|one| one.name.as_str()) {
-            Some("all" | "unauthenticated") => "everyone".to_owned(),
-            Some("authenticated") => "everyone who can log in there".to_owned(),
-            _ => "somebody whom only the server knows".to_owned(),
-        });
+        let whom = Whom::of(whom);
+        let who = whom.words();
+        let mut grants = false;
         for (name, verb) in [("grant", "may"), ("deny", "may not")] {
             let mut privileges = Vec::new();
             for granted in ace.all(DAV, name) {
@@ -185,17 +221,20 @@ pub(super) fn rules(body: &[u8]) -> Result<Rules, String> {
                     privileges.extend(privilege.children.iter().map(|one| one.name.clone()));
                 }
             }
+            grants |= name == "grant" && ace.child(DAV, name).is_some();
             if !privileges.is_empty() {
                 rules.facts.push(fact("Rule", format!("{who} {verb}: {}", privileges.join(", "))));
             }
         }
-        match named {
-            Some(href) => {
-                rules.people.insert(href);
+        match whom {
+            _ if !grants => {}
+            Whom::Named(href) => {
+                rules.people.insert(href, "gains access");
             }
-            None => rules.place = Some(who),
+            other => widest = widest.max(Some(other)),
         }
     }
+    rules.place = widest.map(|whom| whom.words());
     rules.facts.push(fact("Rules that were there before", "are replaced by these"));
     Ok(rules)
 }
@@ -205,7 +244,7 @@ pub(super) struct Shared {
     pub(super) action: &'static str,
     pub(super) class: Class,
     pub(super) verb: &'static str,
-    pub(super) people: BTreeSet<String>,
+    pub(super) people: BTreeMap<String, &'static str>,
     pub(super) place: Option<String>,
     pub(super) facts: Vec<Fact>,
 }
@@ -216,7 +255,7 @@ pub(super) fn shared(body: &[u8]) -> Result<Shared, String> {
         action: "share",
         class: Class::Share,
         verb: "Share",
-        people: BTreeSet::new(),
+        people: BTreeMap::new(),
         place: None,
         facts: Vec::new(),
     };
@@ -246,6 +285,8 @@ pub(super) fn shared(body: &[u8]) -> Result<Shared, String> {
         let who = who.ok_or("it is shared with nobody")?;
         let who = who.strip_prefix("mailto:").map(str::to_owned).unwrap_or(who);
         let way = ways.iter().find(|(space, name, _)| child.is(space, name)).map_or("gains", |(_, _, way)| way);
+        let ends = child.child(DAV, "share-access").is_some_and(|access| access.child(DAV, "no-access").is_some());
+        let way = if ends { "loses" } else { way };
         let rights: Vec<String> = child
             .children
             .iter()
@@ -256,7 +297,11 @@ pub(super) fn shared(body: &[u8]) -> Result<Shared, String> {
             })
             .collect();
         shared.facts.push(fact("Access", format!("{who} {way} access ({})", rights.join(", "))));
-        shared.people.insert(who);
+        let role = if way == "gains" { "gains access" } else { "loses access" };
+        // Whichever of two the server heeds: the wider is shown.
+        if shared.people.get(&who) != Some(&"gains access") {
+            shared.people.insert(who, role);
+        }
     }
     Ok(shared)
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod people;
+mod undo;
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use super::look::{Collection, Found, Holds, Member, listing, look, only_looks};
 use super::request::{Asked, Head, ask, place};
 use super::*;
 use crate::call::CallBody;
-use crate::undo::dav::{Kept, entry, inverse, left, whereabouts};
+use crate::undo::dav::{Kept, entry, inverse, left, left_made, limits, promise, whereabouts};
 use crate::undo::{Change, Difference};
 
 fn here() -> Here {
@@ -444,12 +445,22 @@ fn a_collection_that_was_made_goes_only_while_it_is_as_it_was() {
         params: Vec::new(),
         changes: vec![Change { object: "/e/w/".to_owned(), difference: Difference::Created { marker: None } }],
     };
+    let now = |found: &Collection| BTreeMap::from([("/e/w/".to_owned(), Found::Collection(found.clone()))]);
+    // A crash before it was looked at: nothing is taken away on a guess.
+    let unknown = inverse(&made, &now(&tree.collections[0]), &BTreeMap::new(), &here());
+    assert_eq!(
+        (unknown.steps.len(), unknown.not_restored[0].1.as_str()),
+        (0, "it is not known whether it was changed")
+    );
     for (etag, headers) in [(Some("\"c\""), vec![("if-match".to_owned(), "\"c\"".to_owned())]), (None, Vec::new())] {
         let found = Collection { etag: etag.map(str::to_owned), ..tree.collections[0].clone() };
-        let now = BTreeMap::from([("/e/w/".to_owned(), Found::Collection(found))]);
-        let back = inverse(&made, &now, &BTreeMap::new(), &here());
-        assert_eq!((back.steps.len(), back.steps[0].only_empty), (1, true));
+        let known = left_made(made.clone(), &found);
+        let back = inverse(&known, &now(&found), &BTreeMap::new(), &here());
+        assert_eq!((back.steps.len(), back.steps[0].only_empty, back.steps[0].class), (1, true, Class::Destroy));
         assert_eq!(back.steps[0].call.headers, headers);
+        let another = Collection { settings: Vec::new(), ..found };
+        let left = inverse(&known, &now(&another), &BTreeMap::new(), &here());
+        assert_eq!((left.steps.len(), left.not_restored[0].1.as_str()), (0, "somebody changed it since"));
     }
 }
 

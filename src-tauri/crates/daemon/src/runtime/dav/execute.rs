@@ -8,13 +8,13 @@ use latch_core::call::CallBody;
 use latch_core::classify::dav::deed::{Deed, Frozen, Sent, Tree, frozen};
 use latch_core::classify::dav::hrefs::Here;
 use latch_core::classify::dav::look::{Collection, Found, Member, etag_of};
-use latch_core::journal::Shelf;
+use latch_core::journal::{Commit, Put, Shelf};
 use latch_core::lease::Epoch;
-use latch_core::operation::Request;
-use latch_core::plan::Permit;
+use latch_core::operation::{Part, Request};
+use latch_core::plan::{Permit, Plan};
 use latch_core::recipe::Answer;
 use latch_core::undo::Entry;
-use latch_core::undo::dav::{Kept, destroyed, entry, leaves, left, replaced};
+use latch_core::undo::dav::{Kept, destroyed, entry, leaves, left, left_made, moving, replaced};
 
 use crate::runtime::accounts::Account;
 use crate::runtime::execute::Failure;
@@ -25,6 +25,30 @@ use crate::store::Copied;
 
 /// Copies that are read at the same time, and kept together.
 const AT_ONCE: usize = 16;
+
+/// Where something runs.
+#[derive(Clone, Copy)]
+struct On<'a> {
+    opened: &'a Opened,
+    account: &'a Account,
+    epoch: Epoch,
+    here: &'a Here,
+}
+
+/// What was read before a change.
+struct Before {
+    /// The texts that it replaces.
+    old: BTreeMap<String, Kept>,
+    /// What it moves.
+    moved: Option<Sent>,
+}
+
+/// A change of which it is recorded that it is about to run.
+struct Intended {
+    plan: Plan,
+    intent: u64,
+    undo: Option<Undo>,
+}
 
 impl Runtime {
     /// Runs a change to its end.
@@ -38,32 +62,89 @@ impl Runtime {
         let part = request.parts.into_iter().next().ok_or(Failure::NotDivisible)?;
         let frozen = frozen(&part).ok_or(Failure::NotDivisible)?;
         let here = self.here(account);
-        let epoch = permit.epoch();
-        self.unchanged(account, epoch, &here, &frozen).await?;
+        let on = On { opened, account, epoch: permit.epoch(), here: &here };
+        self.unchanged(on, &frozen).await?;
         let (undo_id, counter) = opened.guard().next_undo();
-        let mut old: BTreeMap<String, Kept> = BTreeMap::new();
-        for member in replaced(&frozen) {
-            let kept = self.dav_text(account, epoch, &member).await.map_err(snapshot)?;
+        let forget = || async {
+            let objects: Vec<String> = destroyed(&frozen).into_iter().map(|member| member.path).collect();
+            if !objects.is_empty()
+                && let Err(error) = opened.store.quarantine_forget(&undo_id, objects).await
+            {
+                tracing::warn!(%error, "copies of what was not changed stay in the quarantine");
+            }
+        };
+        let prepared = match self.remember(on, &frozen, &undo_id).await {
+            Ok(before) => {
+                let entry = entry(&part, &frozen, &before.old);
+                let undo =
+                    entry.map(|entry| Undo::new(&undo_id, permit.agent(), &account.id, &part, entry, opened.now()));
+                self.intend(opened, permit, &part, undo, counter).await.map(|intended| (intended, before.moved))
+            }
+            Err(failure) => Err(failure),
+        };
+        let (Intended { mut plan, intent, undo }, moved) = match prepared {
+            Ok(prepared) => prepared,
+            Err(failure) => {
+                forget().await;
+                return Err(failure);
+            }
+        };
+        let lease = opened.guard().lease(&mut plan, 0)?;
+        let sent = self.send(opened, account, lease, part.call.clone()).await;
+        crate::fail::point("before-outcome");
+        let refused = matches!(&sent, Ok(answer) if (300..500).contains(&answer.status));
+        self.tell_outcome(opened, &plan, intent, undo.as_ref().map(|undo| (undo.id.as_str(), refused)), &sent).await?;
+        if refused {
+            forget().await;
+        }
+        let answer = sent?;
+        // Of anything else than a plain yes it is not known what it left.
+        if let Some(undo) = undo.filter(|_| (200..207).contains(&answer.status)) {
+            let sent = match &part.call.body {
+                CallBody::Bytes(body) if frozen.deed != Deed::Move => Sent::of(body),
+                _ => moved,
+            };
+            let entry = self.what_is_left(on, &frozen, sent, &answer, undo.entry.clone()).await;
+            let known = Undo { entry, ..undo };
+            let commit = Commit { puts: vec![known.put()], ..Commit::default() };
+            opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
+        }
+        Ok(answer)
+    }
+
+    /// Reads what a change takes away or moves, and keeps copies of what will be gone.
+    async fn remember(&self, on: On<'_>, frozen: &Frozen, undo_id: &str) -> Result<Before, Failure> {
+        let mut old = BTreeMap::new();
+        for member in replaced(frozen) {
+            let kept = self.dav_text(on.account, on.epoch, &member).await.map_err(snapshot)?;
             old.insert(member.path, kept);
         }
-        let copied = destroyed(&frozen);
-        self.keep_texts(opened, account, epoch, &copied, &undo_id).await?;
-        if !copied.is_empty()
-            && let Err(changed) = self.unchanged(account, epoch, &here, &frozen).await
-        {
-            // Copying a whole calendar takes its time.
-            let objects = copied.into_iter().map(|member| member.path).collect();
-            let _ = opened.store.quarantine_forget(&undo_id, objects).await;
-            return Err(changed);
+        let mut moved = None;
+        if let Some(member) = moving(frozen) {
+            let kept = self.dav_text(on.account, on.epoch, &member).await.map_err(snapshot)?;
+            moved = Sent::of(&kept.body);
         }
-        let entry = entry(&part, &frozen, &old);
-        let agent = permit.agent().to_owned();
-        let mut undo = entry.map(|entry| Undo::new(&undo_id, &agent, &account.id, &part, entry, opened.now()));
-        let call = part.call.clone();
-        let written = call.body.clone();
+        let copied = destroyed(frozen);
+        self.keep_texts(on, &copied, undo_id).await?;
+        if !copied.is_empty() {
+            // Copying a whole calendar takes its time.
+            self.unchanged(on, frozen).await?;
+        }
+        Ok(Before { old, moved })
+    }
+
+    /// Records that a change is about to run; an error means that it does not.
+    async fn intend(
+        &self,
+        opened: &Opened,
+        permit: Permit,
+        part: &Part,
+        undo: Option<Undo>,
+        counter: Put,
+    ) -> Result<Intended, Failure> {
         let mut plan = {
             let now = opened.now();
-            opened.guard().begin(permit, std::slice::from_ref(&call), now)
+            opened.guard().begin(permit, std::slice::from_ref(&part.call), now)
         };
         if self.tasks.is_ending() {
             return Err(Failure::Ending);
@@ -76,53 +157,43 @@ impl Runtime {
         crate::fail::point("before-intent");
         let intent = opened.store.commit(commit).await?.seq;
         crate::fail::point("after-intent");
-        let lease = opened.guard().lease(&mut plan, 0)?;
-        let sent = self.send(opened, account, lease, call).await;
-        crate::fail::point("before-outcome");
-        let text = match &sent {
+        Ok(Intended { plan, intent, undo })
+    }
+
+    /// Records what became of it. `undo`: its entry, and whether there is nothing to take back.
+    async fn tell_outcome(
+        &self,
+        opened: &Opened,
+        plan: &Plan,
+        intent: u64,
+        undo: Option<(&str, bool)>,
+        sent: &Result<Answer, Failure>,
+    ) -> Result<(), Failure> {
+        let text = match sent {
             Ok(answer) => format!("the server answered {}", answer.status),
             Err(failure) => format!("unknown: {failure}"),
         };
-        let mut commit =
-            opened.guard().outcome(&plan, intent, undo.as_ref().map(|undo| undo.id.clone()), text, opened.now());
-        let refused = matches!(&sent, Ok(answer) if (300..500).contains(&answer.status));
-        if refused && let Some(nothing) = undo.take() {
-            commit.deletes.push((Shelf::Undo, nothing.id));
-            for record in &mut commit.records {
-                record.undo = None;
-            }
-        }
+        let (kept, nothing) = match undo {
+            Some((id, false)) => (Some(id.to_owned()), None),
+            Some((id, true)) => (None, Some(id.to_owned())),
+            None => (None, None),
+        };
+        let mut commit = opened.guard().outcome(plan, intent, kept, text, opened.now());
+        commit.deletes.extend(nothing.map(|id| (Shelf::Undo, id)));
         opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
-        if refused && !copied.is_empty() {
-            let objects = copied.into_iter().map(|member| member.path).collect();
-            let _ = opened.store.quarantine_forget(&undo_id, objects).await;
-        }
-        let answer = sent?;
-        // Of anything else than a plain yes it is not known what it left.
-        if let Some(undo) = undo.filter(|_| (200..207).contains(&answer.status)) {
-            let entry =
-                self.what_is_left(account, epoch, &here, (&frozen, &written), &answer, undo.entry.clone()).await;
-            let known = Undo { entry, ..undo };
-            let commit = latch_core::journal::Commit { puts: vec![known.put()], ..Default::default() };
-            opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
-        }
-        Ok(answer)
+        Ok(())
     }
 
     /// The entry with the versions that a change left; without them, what it did is taken back only where that is certain.
     async fn what_is_left(
         &self,
-        account: &Account,
-        epoch: Epoch,
-        here: &Here,
-        (frozen, written): (&Frozen, &CallBody),
+        on: On<'_>,
+        frozen: &Frozen,
+        sent: Option<Sent>,
         answer: &Answer,
         entry: Entry,
     ) -> Entry {
-        let sent = match written {
-            CallBody::Bytes(body) => Sent::of(body),
-            _ => None,
-        };
+        let On { account, epoch, here, .. } = on;
         if frozen.deed == Deed::ReplaceAll {
             let now = self.tree_now(account, epoch, here, &frozen.path).await.ok().flatten().unwrap_or_default();
             let before = frozen.tree.iter().flat_map(|tree| &tree.members).collect::<BTreeSet<_>>();
@@ -134,10 +205,13 @@ impl Runtime {
             return left(entry, &came.into_iter().flatten().collect::<Vec<_>>(), &untouched);
         }
         let Some(path) = leaves(frozen) else { return entry };
-        let etag = etag_of(&answer.headers).filter(|_| frozen.deed != Deed::Copy);
+        // What answers to these say is not always about the place where it went.
+        let elsewhere = matches!(frozen.deed, Deed::Copy | Deed::Move | Deed::Make);
+        let etag = etag_of(&answer.headers).filter(|_| !elsewhere);
         let member = match etag {
             Some(etag) => Some(Member { path: path.clone(), etag }),
             None => match self.dav_found(account, epoch, here, path).await {
+                Ok(Some(Found::Collection(made))) if frozen.deed == Deed::Make => return left_made(entry, &made),
                 Ok(Some(Found::Member(member))) => {
                     let sent = match frozen.deed {
                         Deed::Copy => self.text_of(account, epoch, here, &frozen.path).await,
@@ -177,7 +251,8 @@ impl Runtime {
     }
 
     /// Whether all is as it was when it was decided. The call itself carries If-Match besides, where the server has versions.
-    async fn unchanged(&self, account: &Account, epoch: Epoch, here: &Here, frozen: &Frozen) -> Result<(), Failure> {
+    async fn unchanged(&self, on: On<'_>, frozen: &Frozen) -> Result<(), Failure> {
+        let On { account, epoch, here, .. } = on;
         for (path, expected) in &frozen.expects {
             let now = self.dav_found(account, epoch, here, path).await.map_err(snapshot)?;
             let fits = match (&now, expected) {
@@ -216,14 +291,8 @@ impl Runtime {
     }
 
     /// Copies of what will be gone; an error means that nothing may go.
-    async fn keep_texts(
-        &self,
-        opened: &Opened,
-        account: &Account,
-        epoch: Epoch,
-        members: &[Member],
-        entry: &str,
-    ) -> Result<(), Failure> {
+    async fn keep_texts(&self, on: On<'_>, members: &[Member], entry: &str) -> Result<(), Failure> {
+        let On { opened, account, epoch, .. } = on;
         for some in members.chunks(AT_ONCE) {
             let reads = some.iter().cloned().map(|member| async move {
                 let kept = self.dav_text(account, epoch, &member).await.map_err(snapshot)?;

@@ -77,7 +77,10 @@ impl Runtime {
         path: &str,
     ) -> Result<usize, ReadError> {
         let Some(listing) = self.dav_look(account, epoch, here, path, true).await? else { return Ok(0) };
-        Ok((listing.members.len() + listing.collections.len()).saturating_sub(1))
+        // Not every server lists the place itself.
+        let inside = |one: &&str| one.trim_end_matches('/') != path.trim_end_matches('/');
+        let members = listing.members.iter().map(|member| member.path.as_str());
+        Ok(members.chain(listing.collections.iter().map(|one| one.path.as_str())).filter(inside).count())
     }
 
     /// An entry's text, of exactly this version.
@@ -164,8 +167,12 @@ impl Runtime {
             }
             tree.members.extend(listing.members.into_iter().filter(|member| member.path.starts_with(&collection.path)));
             tree.collections.push(collection);
-            if tree.members.len() > MOST_MEMBERS || tree.collections.len() + queue.len() > MOST_COLLECTIONS {
+            if tree.members.len() > MOST_MEMBERS {
                 return Err(ReadError::Answer(format!("more than {MOST_MEMBERS} entries: change fewer at a time")));
+            }
+            if tree.collections.len() + queue.len() > MOST_COLLECTIONS {
+                let many = format!("more than {MOST_COLLECTIONS} collections in each other: change fewer at a time");
+                return Err(ReadError::Answer(many));
             }
         }
         tree.members.sort();

@@ -6,7 +6,6 @@ use latch_core::classify::dav::hrefs::Here;
 use latch_core::classify::dav::look::Found;
 use latch_core::classify::dav::look::refusals;
 use latch_core::journal::Commit;
-use latch_core::operation::Class;
 use latch_core::recipe::Answer;
 use latch_core::undo::Difference;
 use latch_core::undo::dav::{BackStep, Kept, inverse, whereabouts};
@@ -100,7 +99,7 @@ impl Runtime {
     ) -> Result<Option<String>, RpcError> {
         let call = &step.call;
         let mut plan =
-            opened.guard().begin_undo(&undo.account, &undo.entry.action, Class::Modify, 1, std::slice::from_ref(call));
+            opened.guard().begin_undo(&undo.account, &undo.entry.action, step.class, 1, std::slice::from_ref(call));
         let commit = opened.guard().intent(&mut plan, 0, opened.now());
         let intent = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
         // What came into it until now goes nowhere with it.

@@ -104,6 +104,48 @@ fn nothing_is_sent_that_was_not_shown() {
 }
 
 #[test]
+fn the_widest_audience_of_a_share_is_shown_and_only_of_what_it_grants() {
+    let ace = |whom: &str, way: &str| {
+        format!("<ace><principal>{whom}</principal><{way}><privilege><read/></privilege></{way}></ace>")
+    };
+    let acl = |rules: &str| {
+        let body = Bytes::from(format!("<acl xmlns='DAV:'>{rules}</acl>"));
+        part("ACL", "/e/w/", &[], &body, &seen(calendar(0))).unwrap().operation
+    };
+    let place = |rules: &str| acl(rules).audience.and_then(|audience| audience.place);
+    let everyone = Some("everyone".to_owned());
+    assert_eq!(place(&format!("{}{}", ace("<all/>", "grant"), ace("<self/>", "grant"))), everyone);
+    assert_eq!(place(&format!("{}{}", ace("<authenticated/>", "grant"), ace("<all/>", "grant"))), everyone);
+    assert_eq!(place(&ace("<all/>", "deny")), None);
+    let inverted = "<ace><invert><principal><href>/cal/bob/</href></principal></invert><grant><privilege><read/></privilege></grant></ace>";
+    assert_eq!(place(inverted), Some("everyone but /cal/bob/".to_owned()));
+    let denied = acl(&format!("{}{}", ace("<href>/cal/bob/</href>", "deny"), ace("<href>/cal/eve/</href>", "grant")));
+    let members = denied.audience.unwrap().members;
+    assert_eq!(
+        (members.len(), members[0].address.as_str(), members[0].role.as_str()),
+        (1, "/cal/eve/", "gains access")
+    );
+    let share = "<s:share xmlns:s='http://calendarserver.org/ns/' xmlns='DAV:'><s:set><href>mailto:bob@example.org</href><s:read/></s:set>\
+                 <s:remove><href>mailto:eve@evil.example</href></s:remove></s:share>";
+    let kind = [("content-type", "application/xml")];
+    let shared = part("POST", "/e/w/", &kind, &Bytes::from(share), &seen(At::Nothing)).unwrap().operation;
+    let roles: Vec<String> =
+        shared.audience.unwrap().members.into_iter().map(|one| format!("{} {}", one.address, one.role)).collect();
+    assert_eq!(roles, ["bob@example.org gains access", "eve@evil.example loses access"]);
+}
+
+#[test]
+fn a_collection_of_neither_calendars_nor_contacts_is_called_what_it_is() {
+    let At::Tree(tree, people) = calendar(2) else { panic!() };
+    let mut tree = *tree;
+    tree.collections[0].holds = Holds::Else;
+    let at = seen(At::Tree(Box::new(tree), people));
+    let operation = part("DELETE", "/e/w/", &[], &Bytes::new(), &at).unwrap().operation;
+    assert_eq!((operation.verb.as_str(), operation.objects.kind()), ("Delete a collection of", Some("entry")));
+    assert!(operation.facts.iter().any(|fact| (fact.label.as_str(), fact.value.as_str()) == ("Collection", "Work")));
+}
+
+#[test]
 fn a_day_without_a_time_zone_is_handed_on_as_a_day() {
     let date = |line: &str| {
         let text = format!("BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:1\r\n{line}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n");

@@ -44,7 +44,7 @@ fn back(mut entry: Entry, home: &Present) -> Vec<String> {
 #[test]
 fn what_a_move_leaves_behind_says_where_to_look_for_it() {
     let entry = moved(&present(&["\\Seen"]));
-    let Difference::Moved { to: None, marked: false, trace: Some(trace) } = &entry.changes[0].difference else {
+    let Difference::Moved { to: None, marked: false, trace: Some(trace), .. } = &entry.changes[0].difference else {
         panic!("{entry:?}");
     };
     assert_eq!((trace.mailbox.as_str(), trace.print.as_deref(), trace.next), ("Archive", Some("print"), Some(NEXT)));
