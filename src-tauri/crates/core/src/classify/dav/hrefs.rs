@@ -1,6 +1,8 @@
 //! Addresses inside documents. A server names what it has by paths of its own; an agent reaches the same below `/{account}` of the door. So every
 //! `DAV:href` is written anew on its way, in both directions, piece by piece while the document passes; nothing else in it changes by a byte.
 
+use std::ops::Range;
+
 use quick_xml::escape::{escape, unescape};
 use quick_xml::events::BytesStart;
 use quick_xml::name::{NamespaceResolver, ResolveResult};
@@ -251,12 +253,12 @@ impl Scan {
     }
 
     /// What lies between was looked at.
-    fn reached(&mut self, _from: usize, to: usize) {
+    fn reached(&mut self, looked_at: Range<usize>) {
+        self.at = looked_at.end;
         #[cfg(test)]
         {
-            self.looked_at += to.saturating_sub(_from);
+            self.looked_at += looked_at.len();
         }
-        self.at = to;
     }
 
     /// The first whole token; `None` until more has come. Until [`Scan::begin`] the bytes are the same as before, or more.
@@ -264,7 +266,7 @@ impl Scan {
         if !bytes.starts_with(b"<") {
             let fresh = bytes.get(self.at..).unwrap_or_default();
             let end = fresh.iter().position(|byte| *byte == b'<').map(|at| self.at + at);
-            self.reached(self.at, end.unwrap_or(bytes.len()));
+            self.reached(self.at..end.unwrap_or(bytes.len()));
             return Ok(end.filter(|at| *at > 0).map(Token::Text));
         }
         for (begin, end) in [(&b"<!--"[..], &b"-->"[..]), (b"<![CDATA[", b"]]>"), (b"<?", b"?>")] {
@@ -273,7 +275,7 @@ impl Scan {
                 let from = self.at.saturating_sub(end.len() - 1).max(begin.len());
                 let inner = bytes.get(from..).unwrap_or_default();
                 let at = inner.windows(end.len()).position(|window| window == end);
-                self.reached(from, bytes.len());
+                self.reached(from..bytes.len());
                 return Ok(at.map(|at| Token::Aside(from + at + end.len())));
             }
             if begin.starts_with(bytes) {
@@ -290,14 +292,14 @@ impl Scan {
                 (Some(_), _) => {}
                 (None, b'"' | b'\'') => self.quote = Some(*byte),
                 (None, b'>') => {
-                    self.reached(from, at + 1);
+                    self.reached(from..at + 1);
                     return Ok(Some(Token::Tag(at + 1)));
                 }
                 (None, b'<') => return Err("a tag is malformed".to_owned()),
                 (None, _) => {}
             }
         }
-        self.reached(from, bytes.len());
+        self.reached(from..bytes.len());
         Ok(None)
     }
 }

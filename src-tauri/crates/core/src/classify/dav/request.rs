@@ -161,38 +161,11 @@ pub fn ask(head: Head<'_>) -> Result<Asked, Refusal> {
             "The guard must read it. Send it without Content-Encoding.",
         ));
     }
-    let verb = match head.method.as_str() {
-        "LOCK" | "UNLOCK" => {
-            let detail = "Locks are not offered: a change is bound to the version that was looked at, by If-Match.";
-            return Err(refused(405, "No locks here", detail));
-        }
-        other => Verb::of(head.method).ok_or_else(|| {
-            let detail = format!("{other} is not understood for calendars and contacts, so it is not sent.");
-            refused(405, "The method is not accepted", detail)
-        })?,
-    };
+    let verb = verb(head.method)?;
     if !verb.reads() {
-        for (name, why) in [
-            ("if", "locks and state tokens are not offered"),
-            ("if-unmodified-since", "a time is no version"),
-            ("content-range", "a part of an entry can't be judged"),
-        ] {
-            if head.headers.contains_key(name) {
-                let detail = format!("{name} is not accepted: {why}. Use If-Match with an ETag.");
-                return Err(refused(400, "A condition that is not understood", detail));
-            }
-        }
+        refuse_conditions(head.headers)?;
     }
-    let depth = single(head.headers, "depth")?.map(|depth| depth.trim().to_ascii_lowercase());
-    match (depth.as_deref(), verb) {
-        (None | Some("0" | "1"), _) => {}
-        (Some("infinity"), Verb::Delete | Verb::Propfind | Verb::Report) => {}
-        (Some("infinity"), _) => {
-            let detail = "Depth: infinity is accepted for reading and for DELETE only. Change entries one by one.";
-            return Err(refused(400, "Everything below is too much", detail));
-        }
-        (Some(_), _) => return Err(refused(400, "Unknown depth", "Depth is 0, 1 or infinity.")),
-    }
+    check_depth(head.headers, verb)?;
     let to = match verb {
         Verb::Move | Verb::Copy => Some(destination(head)?),
         _ => None,
@@ -226,6 +199,47 @@ pub fn ask(head: Head<'_>) -> Result<Asked, Refusal> {
         headers,
         method: head.method.clone(),
     })
+}
+
+fn verb(method: &Method) -> Result<Verb, Refusal> {
+    match method.as_str() {
+        "LOCK" | "UNLOCK" => {
+            let detail = "Locks are not offered: a change is bound to the version that was looked at, by If-Match.";
+            Err(refused(405, "No locks here", detail))
+        }
+        other => Verb::of(method).ok_or_else(|| {
+            let detail = format!("{other} is not understood for calendars and contacts, so it is not sent.");
+            refused(405, "The method is not accepted", detail)
+        }),
+    }
+}
+
+/// Of a change.
+fn refuse_conditions(headers: &HeaderMap) -> Result<(), Refusal> {
+    for (name, why) in [
+        ("if", "locks and state tokens are not offered"),
+        ("if-unmodified-since", "a time is no version"),
+        ("content-range", "a part of an entry can't be judged"),
+    ] {
+        if headers.contains_key(name) {
+            let detail = format!("{name} is not accepted: {why}. Use If-Match with an ETag.");
+            return Err(refused(400, "A condition that is not understood", detail));
+        }
+    }
+    Ok(())
+}
+
+fn check_depth(headers: &HeaderMap, verb: Verb) -> Result<(), Refusal> {
+    let depth = single(headers, "depth")?.map(|depth| depth.trim().to_ascii_lowercase());
+    match (depth.as_deref(), verb) {
+        (None | Some("0" | "1"), _) => Ok(()),
+        (Some("infinity"), Verb::Delete | Verb::Propfind | Verb::Report) => Ok(()),
+        (Some("infinity"), _) => {
+            let detail = "Depth: infinity is accepted for reading and for DELETE only. Change entries one by one.";
+            Err(refused(400, "Everything below is too much", detail))
+        }
+        (Some(_), _) => Err(refused(400, "Unknown depth", "Depth is 0, 1 or infinity.")),
+    }
 }
 
 fn destination(head: Head<'_>) -> Result<String, Refusal> {
