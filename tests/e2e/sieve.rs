@@ -418,3 +418,54 @@ async fn panic_ends_it_and_a_revoked_token_too() {
     let accounts = house.engine.call(AccountList, Empty {}).await;
     assert_eq!(accounts[0].filters_at, Some(format!("sieve://127.0.0.1:{}", house.dovecot.sieve_port)));
 }
+
+#[tokio::test]
+async fn what_an_included_script_does_is_in_the_question_and_undo_compares_it() {
+    let house = house("ask-everything").await;
+    let mut person = house.person().await;
+    let include = |how: &str| format!("require \"include\";\r\ninclude {how};\r\n");
+    for (name, text) in [
+        ("inner", "keep;\r\n".to_owned()),
+        ("evil", EVIL.to_owned()),
+        ("outer", include(":personal \"inner\"")),
+        ("other", include(":once :personal \"evil\";\r\ninclude :optional \"nothing\"")),
+    ] {
+        person.ok(&put(name, &text)).await;
+    }
+    person.ok("SETACTIVE \"outer\"").await;
+    let mut client = house.client().await;
+    client.send("SETACTIVE \"other\"").await;
+    let hold = house.engine.hold().await;
+    assert_eq!(
+        fact(&hold, "Look out"),
+        Some(
+            "Runs other scripts, too: \"evil\"\nIn the included \"evil\": sends mail on to x@evil.example (and keeps it)\nIn the included \"evil\": throws mail away\nRuns \"nothing\" as soon as there is one: there is none now"
+        )
+    );
+    let audience = hold.audience.as_ref().expect("somebody is reached");
+    assert_eq!(audience.members[0].address, "x@evil.example");
+    house.allow(&hold).await;
+    assert!(client.reply().await.starts_with("OK "));
+    // What would run again is not what ran.
+    person.ok(&put("inner", "discard;\r\n")).await;
+    let undone = house.undo().await;
+    assert_eq!(undone.restored, 0);
+    assert!(undone.not_restored[0].why.contains("the script inner was changed since"), "{undone:?}");
+    assert_eq!(house.dovecot.running().as_deref(), Some("other"));
+    person.ok(&put("inner", "keep;\r\n")).await;
+    assert_eq!(house.undo().await.restored, 1);
+    assert_eq!(house.dovecot.running().as_deref(), Some("outer"));
+    // A script that another one runs is the same, by whatever command it changes.
+    client.send(&put("inner", EVIL)).await;
+    let hold = house.engine.hold().await;
+    assert_eq!(fact(&hold, "Script"), Some("inner (it runs on new mail: the script that runs includes it)"));
+    house.engine.deny(&hold).await;
+    assert!(client.reply().await.starts_with("NO "));
+    // One of the server's own can't be read here.
+    client.send(&put("outer", &include(":global \"company\""))).await;
+    let hold = house.engine.hold().await;
+    let look = fact(&hold, "Look out").expect("something to look out for");
+    assert_eq!(look, "Runs \"company\" of your server, which can't be read here: what it does is not known");
+    house.engine.deny(&hold).await;
+    assert!(client.reply().await.starts_with("NO "));
+}

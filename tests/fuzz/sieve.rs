@@ -50,6 +50,26 @@ pub fn check(said: &[u8]) {
     if let Ok(text) = std::str::from_utf8(said) {
         shown(&Change::Put { name: "main".to_owned(), script: text.as_bytes().to_vec() });
     }
+    is_included(said);
+}
+
+/// Turning on what only includes them: whoever would get mail is shown, whatever they include themselves.
+fn is_included(said: &[u8]) {
+    let scripts = [("main", b"include \"Inner\";".to_vec()), ("inner", said.to_vec())];
+    let stored = Stored {
+        names: scripts.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        scripts: scripts.into_iter().map(|(name, text)| (name.to_owned(), text)).collect(),
+        active: None,
+    };
+    let operation = Change::Activate { name: Some("main".to_owned()) }.part(&stored).operation;
+    let reached = operation.audience.map(|audience| audience.members).unwrap_or_default();
+    let found = effects(said);
+    for address in found.redirects.iter().chain(&found.notified) {
+        assert!(reached.iter().any(|member| member.address == *address), "{address}");
+    }
+    let is_unseen = found.includes.iter().any(|include| include.global);
+    let is_told = operation.facts.iter().any(|fact| fact.value.contains("which can't be read here"));
+    assert!(is_told || !is_unseen);
 }
 
 /// The same at every byte: for what is short.

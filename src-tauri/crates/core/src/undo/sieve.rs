@@ -1,24 +1,28 @@
 //! Taking back a change of the server's mail filters: the texts that were there, and which one ran.
 //!
-//! What is remembered is the state of the change's own scripts before and after it. It is put back only from exactly the state after it.
+//! What is remembered is the state of the change's own scripts before and after it. It is put back only from exactly the state after it. A script that would run
+//! again is put back only if all that it includes is what it was, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use super::{Change, Difference, Entry};
-use crate::call::Call;
-use crate::classify::sieve::{Change as Filters, Stored};
+use crate::call::{Call, Digest};
+use crate::classify::sieve::{Change as Filters, Stored, Whole, fold};
 use crate::operation::Part;
 
 /// The recipe of every such entry.
 const RECIPE: &str = "script";
 const PROVIDER: &str = "imap";
-/// Which script runs; every other field is a script's text.
+/// Which script runs.
 const ACTIVE: &str = "active";
+/// A script's text.
 const TEXT: &str = "text/";
+/// A digest of the scripts that go by a name which a script includes.
+const INCLUDED: &str = "included/";
 
 type State = BTreeMap<String, Value>;
 
@@ -58,6 +62,9 @@ pub fn entry(part: &Part, change: &Filters, stored: &Stored) -> Entry {
             after.extend([(field(name), Value::Null), (field(to), text(name))]);
         }
     }
+    let included = included(&before, stored);
+    before.extend(included.clone());
+    after.extend(included);
     let object = match change {
         Filters::Put { name, .. } | Filters::Delete { name } | Filters::Rename { name, .. } => name.clone(),
         Filters::Activate { name } => name.clone().unwrap_or_else(|| "which script runs".to_owned()),
@@ -76,28 +83,32 @@ pub fn entry(part: &Part, change: &Filters, stored: &Stored) -> Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Back {
     /// By these calls, one after the other.
-    Calls(Vec<Call>),
+    Calls {
+        /// What goes to the server.
+        calls: Vec<Call>,
+        /// What could not be compared.
+        note: Option<String>,
+    },
     /// It is as it was already.
     Already,
     /// Not at all, and why.
     Left(String),
 }
 
-/// The scripts whose text must be read to take an entry back.
+/// The scripts whose text must be read, too, to take an entry back.
 #[must_use]
-pub fn scripts(entry: &Entry) -> Vec<String> {
+pub fn unread(entry: &Entry, now: &Stored) -> Vec<String> {
     let (before, after) = states(entry);
-    let names = before.keys().chain(after.keys()).filter_map(|field| field.strip_prefix(TEXT));
-    let mut names: Vec<String> = names.map(str::to_owned).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+    let included: BTreeSet<&str> = before.keys().filter_map(|field| field.strip_prefix(INCLUDED)).collect();
+    let named = before.keys().chain(after.keys()).filter_map(|field| field.strip_prefix(TEXT)).map(str::to_owned);
+    let alike = now.names.iter().filter(|name| included.contains(fold(name).as_str())).cloned();
+    now.unread(&named.chain(alike).collect(), &[])
 }
 
 /// The calls that put back, from what is stored now.
 #[must_use]
 pub fn inverse(entry: &Entry, now: &Stored) -> Back {
-    let (before, after) = states(entry);
+    let ((before, included), (after, _)) = (parted(states(entry).0), parted(states(entry).1));
     let present = |field: &String| match field.strip_prefix(TEXT) {
         Some(name) => now.scripts.get(name).map_or(Value::Null, |text| encoded(text)),
         None => name_value(now.active.as_deref()),
@@ -116,6 +127,27 @@ pub fn inverse(entry: &Entry, now: &Stored) -> Back {
             None => "which script runs was changed since".to_owned(),
         });
     }
+    let steps = match steps(&before, &after, now) {
+        Ok(steps) => steps,
+        Err(why) => return Back::Left(why),
+    };
+    let then = steps.iter().fold(now.clone(), |stored, step| step.applied(&stored));
+    let running = then.running();
+    let runs = |name: &str| then.active.as_deref() == Some(name) || running.names.contains(&fold(name));
+    let is_to_run = before.keys().filter_map(|field| field.strip_prefix(TEXT)).any(runs);
+    let changed = included.iter().find(|(name, digest)| alike(name, now) != **digest);
+    if let Some((name, _)) = changed.filter(|_| is_to_run) {
+        return Back::Left(format!("the script {name} was changed since, and what would run again includes it"));
+    }
+    let global: Vec<&str> = running.global.iter().map(String::as_str).collect();
+    let note = (is_to_run && !global.is_empty()).then(|| {
+        format!("What runs again includes {} of the mail server, which can't be read: whether that is what it was is not known.", global.join(", "))
+    });
+    Back::Calls { calls: steps.iter().map(Filters::call).collect(), note }
+}
+
+/// The changes that lead back, one after the other.
+fn steps(before: &State, after: &State, now: &Stored) -> Result<Vec<Filters>, String> {
     let differing = || before.iter().filter(|(field, value)| after.get(*field) != Some(value));
     let named = |field: &String| field.strip_prefix(TEXT).map(str::to_owned);
     let texts: Vec<(String, Option<Vec<u8>>)> =
@@ -124,18 +156,39 @@ pub fn inverse(entry: &Entry, now: &Stored) -> Back {
     let back: Vec<&String> = texts.iter().filter(|(_, text)| text.is_some()).map(|(name, _)| name).collect();
     if let ([from], [to]) = (gone.as_slice(), back.as_slice()) {
         // A rename: the one that runs stays the one that runs.
-        return Back::Calls(vec![Filters::Rename { name: (*from).clone(), to: (*to).clone() }.call()]);
+        return Ok(vec![Filters::Rename { name: (*from).clone(), to: (*to).clone() }]);
     }
     if let Some(running) = gone.iter().find(|name| now.active.as_deref() == Some(name.as_str())) {
-        return Back::Left(format!("the script {running} was new, and it runs by now: let another one run first"));
+        return Err(format!("the script {running} was new, and it runs by now: let another one run first"));
     }
-    let puts =
-        texts.iter().filter_map(|(name, text)| Some(Filters::Put { name: name.clone(), script: text.clone()? }.call()));
+    let puts = texts.iter().filter_map(|(name, text)| Some(Filters::Put { name: name.clone(), script: text.clone()? }));
     let active = differing()
         .filter(|(field, _)| *field == ACTIVE)
-        .map(|(_, value)| Filters::Activate { name: value.as_str().map(str::to_owned) }.call());
-    let deletes = gone.iter().map(|name| Filters::Delete { name: (*name).clone() }.call());
-    Back::Calls(puts.chain(active).chain(deletes).collect())
+        .map(|(_, value)| Filters::Activate { name: value.as_str().map(str::to_owned) });
+    let deletes = gone.iter().map(|name| Filters::Delete { name: (*name).clone() });
+    Ok(puts.chain(active).chain(deletes).collect())
+}
+
+/// What the scripts of a state include that are none of it.
+fn included(state: &State, stored: &Stored) -> State {
+    let texts = state.iter().filter_map(|(field, value)| Some((field.strip_prefix(TEXT)?, decoded(value)?)));
+    let names = texts.flat_map(|(name, text)| Whole::of(Some((name, &text)), stored).names);
+    let own: BTreeSet<String> = state.keys().filter_map(|field| field.strip_prefix(TEXT)).map(fold).collect();
+    names.filter(|name| !own.contains(name)).map(|name| (format!("{INCLUDED}{name}"), alike(&name, stored))).collect()
+}
+
+/// The scripts that may be meant by a name.
+fn alike(name: &str, stored: &Stored) -> Value {
+    let texts = stored.scripts.iter().filter(|(known, _)| fold(known) == name);
+    let texts: Vec<&[u8]> = texts.map(|(_, text)| text.as_slice()).collect();
+    if texts.is_empty() { Value::Null } else { Value::String(Digest::of(&texts).to_string()) }
+}
+
+/// The change's own fields, and what its scripts include.
+fn parted(state: State) -> (State, State) {
+    let (included, own): (State, State) = state.into_iter().partition(|(field, _)| field.starts_with(INCLUDED));
+    let bare = |(field, value): (String, Value)| (field.strip_prefix(INCLUDED).unwrap_or(&field).to_owned(), value);
+    (own, included.into_iter().map(bare).collect())
 }
 
 fn states(entry: &Entry) -> (State, State) {
@@ -189,7 +242,7 @@ mod tests {
         let read: Entry = serde_json::from_str(&serde_json::to_string(&entry).unwrap()).unwrap();
         assert!(is_about_filters(&read));
         match inverse(&read, now) {
-            Back::Calls(calls) => Ok(calls.iter().map(|call| change_of(call).unwrap()).collect()),
+            Back::Calls { calls, .. } => Ok(calls.iter().map(|call| change_of(call).unwrap()).collect()),
             Back::Already => Ok(Vec::new()),
             Back::Left(why) => Err(why),
         }
@@ -236,11 +289,65 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_read_is_what_was_touched() {
-        let both = stored(&[("main", "old"), ("b", "x")], Some("main"));
-        let of = |change: &Filters| scripts(&entry(&change.part(&both), change, &both));
-        assert_eq!(of(&on(Some("b"))), ["main"]);
-        assert_eq!(of(&put("b", "y")), ["b"]);
-        assert_eq!(of(&Filters::Rename { name: "b".to_owned(), to: "c".to_owned() }), ["b", "c"]);
+    fn what_must_be_read_is_what_was_touched_what_runs_and_what_these_include() {
+        let mut both = stored(
+            &[("main", "include \"in\";"), ("in", "include \"gone\";"), ("b", "x"), ("c", "y"), ("d", "z")],
+            Some("main"),
+        );
+        both.names = both.scripts.keys().cloned().collect();
+        let of = |change: &Filters| {
+            let entry = entry(&change.part(&both), change, &both);
+            let mut now = Stored { scripts: BTreeMap::new(), ..both.clone() };
+            loop {
+                let unread = unread(&entry, &now);
+                if unread.is_empty() {
+                    return now.scripts.into_keys().collect::<Vec<_>>();
+                }
+                now.scripts.extend(unread.into_iter().map(|name| (name.clone(), both.scripts[&name].clone())));
+            }
+        };
+        assert_eq!(of(&on(Some("b"))), ["in", "main"]);
+        assert_eq!(of(&put("b", "y")), ["b", "in", "main"]);
+        assert_eq!(of(&Filters::Rename { name: "b".to_owned(), to: "c".to_owned() }), ["b", "c", "in", "main"]);
+    }
+
+    #[test]
+    fn what_would_run_again_includes_what_it_included() {
+        let outer = "include \"middle\"; include :optional \"maybe\";";
+        let of = |inner: &str, active| {
+            stored(&[("outer", outer), ("middle", "include \"inner\";"), ("inner", inner), ("b", "x")], active)
+        };
+        let old = of("keep;", Some("outer"));
+        let off = on(None);
+        assert_eq!(back(&off, &old, &of("keep;", None)), Ok(vec![on(Some("outer"))]));
+        let why = "the script inner was changed since, and what would run again includes it";
+        assert_eq!(back(&off, &old, &of("discard;", None)), Err(why.to_owned()));
+        assert_eq!(back(&on(Some("b")), &old, &of("discard;", Some("b"))), Err(why.to_owned()));
+        let mut more = of("keep;", None);
+        more.scripts.insert("Maybe".to_owned(), b"discard;".to_vec());
+        assert!(back(&off, &old, &more).unwrap_err().contains("maybe"), "what was missing is there now");
+        // The text of the script that runs.
+        let change = put("outer", "stop;");
+        let now = |inner: &str, active| {
+            let mut now = of(inner, active);
+            now.scripts.insert("outer".to_owned(), b"stop;".to_vec());
+            now
+        };
+        assert_eq!(back(&change, &old, &now("keep;", Some("outer"))), Ok(vec![put("outer", outer)]));
+        assert_eq!(back(&change, &old, &now("discard;", Some("outer"))), Err(why.to_owned()));
+        assert_eq!(back(&change, &old, &now("discard;", Some("b"))), Ok(vec![put("outer", outer)]), "it does not run");
+        // By way of another that runs.
+        let mut by_way = now("discard;", Some("b"));
+        by_way.scripts.insert("b".to_owned(), b"include \"OUTER\";".to_vec());
+        assert_eq!(back(&change, &old, &by_way), Err(why.to_owned()));
+    }
+
+    #[test]
+    fn what_nobody_can_compare_is_said() {
+        let old = stored(&[("main", "include :global \"company\";")], Some("main"));
+        let entry = entry(&on(None).part(&old), &on(None), &old);
+        let now = Stored { active: None, ..old };
+        let Back::Calls { note: Some(note), .. } = inverse(&entry, &now) else { panic!("a note") };
+        assert!(note.contains("includes company of the mail server, which can't be read"), "{note}");
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Change, MAX_SCRIPT, Stored, reading, reading_part};
+use super::{Change, MAX_SCRIPT, Stored, effects, reading, reading_part};
 use crate::call::Call;
 use crate::classify::imap::command::Hidden;
 use crate::classify::imap::token::{From, Piece, Token, tokens};
@@ -79,7 +79,7 @@ pub fn explained(command: &Command, there: Option<&[u8]>) -> Option<Operation> {
         Change::Put { name, .. } | Change::Delete { name } | Change::Rename { name, .. } => Some(name),
         Change::Activate { name } => name.as_ref(),
     };
-    let stored = match (named, there) {
+    let mut stored = match (named, there) {
         (Some(name), Some(there)) => Stored {
             scripts: [(name.clone(), there.to_vec())].into(),
             active: (!matches!(change, Change::Activate { .. })).then(|| name.clone()),
@@ -87,6 +87,9 @@ pub fn explained(command: &Command, there: Option<&[u8]>) -> Option<Operation> {
         },
         _ => Stored::default(),
     };
+    // Whether these are there nobody has looked.
+    let script = if let Change::Put { script, .. } = change { script.as_slice() } else { there.unwrap_or_default() };
+    stored.names.extend(effects(script).includes.into_iter().map(|include| include.name));
     Some(change.part(&stored).operation)
 }
 

@@ -7,13 +7,15 @@
 //! A script forwards, throws away and answers mail while nobody looks, so every change of one is shown whole: what it would do, and which lines are new.
 
 mod command;
+mod include;
 pub mod reply;
 pub mod response;
 mod scan;
+mod stored;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::str::FromStr as _;
 
 use bytes::Bytes;
@@ -22,7 +24,9 @@ use similar::{ChangeTag, TextDiff};
 use unicode_normalization::UnicodeNormalization as _;
 
 pub use command::{Command, Refused, command_line, explained, parse};
-pub use scan::{Effects, effects};
+pub(crate) use include::Whole;
+pub use scan::{Effects, Include, effects};
+pub use stored::Stored;
 
 use crate::call::{Call, CallBody, Digest};
 use crate::classify::normalise::encode as percent;
@@ -34,6 +38,7 @@ pub const MAX_SCRIPT: usize = 256 * 1024;
 const SCHEME: &str = "sieve:/";
 /// The most lines of a difference that are shown on each side.
 const MOST_LINES: usize = 1000;
+const TOO_MANY: &str = "it has more lines, or does more, than is shown";
 /// Texts with more lines than this together are shown as taken away and as new: finding what they share takes time that grows with the square.
 const MOST_COMPARED: usize = 3000;
 /// Stands before what a script does to mail that filing is not; front ends make it stand out.
@@ -68,101 +73,49 @@ pub enum Change {
     },
 }
 
-/// What the server has now.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stored {
-    /// Every script that the change is about, with its text, and whatever those include.
-    pub scripts: BTreeMap<String, Vec<u8>>,
-    /// The one that runs.
-    pub active: Option<String>,
-    /// The names of all that there are.
-    pub names: Vec<String>,
-}
-
-impl Stored {
-    fn text(&self, name: &str) -> Option<&[u8]> {
-        self.scripts.get(name).map(Vec::as_slice)
-    }
-
-    /// Whether there is another script whose name some servers take for this one.
-    fn has_alike(&self, name: &str) -> bool {
-        let folded = fold(name);
-        self.names.iter().any(|known| known != name && fold(known) == folded)
-    }
-
-    fn is_active(&self, name: &str) -> bool {
-        self.active.as_deref() == Some(name)
-    }
-
-    /// All of it, for telling whether it changed.
-    fn digest(&self) -> Digest {
-        let active = self.active.as_deref();
-        let mut fields: Vec<&[u8]> = vec![if active.is_some() { b"runs" } else { b"none" }];
-        fields.push(active.unwrap_or_default().as_bytes());
-        for (name, text) in &self.scripts {
-            fields.push(name.as_bytes());
-            fields.push(text);
-        }
-        Digest::of(&fields)
-    }
-
-    /// The names that a script includes, and what is included by these in turn, as far as they are known.
-    fn included_by(&self, script: &[u8]) -> BTreeSet<String> {
-        let mut included = BTreeSet::new();
-        let mut waiting: Vec<String> = effects(script).includes.into_iter().collect();
-        while let Some(name) = waiting.pop() {
-            let alike = self.scripts.iter().filter(|(known, _)| fold(known) == fold(&name));
-            let further: Vec<String> = alike.flat_map(|(_, text)| effects(text).includes).collect();
-            if included.insert(name) {
-                waiting.extend(further);
-            }
-        }
-        included
-    }
-
-    /// Whether a script runs, for people.
-    fn state(&self, name: &str) -> &'static str {
-        let running = self.active.as_deref().and_then(|active| self.text(active));
-        let included = running.map(|script| self.included_by(script)).unwrap_or_default();
-        match &self.active {
-            None => "no script runs now",
-            Some(active) if active == name => "it runs on all new mail",
-            Some(_) if included.iter().any(|one| fold(one) == fold(name)) => {
-                "it runs on new mail: the script that runs includes it"
-            }
-            Some(_) if !included.is_empty() => "it does not run by itself, but the script that runs includes others",
-            Some(_) => "it does not run now",
-        }
-    }
-}
-
 impl Change {
-    /// The scripts whose text must be known before it can be shown or taken back: its own, and the one that runs.
-    #[must_use]
-    pub fn about(&self, active: Option<&str>) -> BTreeSet<String> {
-        let own: Vec<&String> = match self {
-            Self::Put { name, .. } | Self::Delete { name } => vec![name],
-            Self::Activate { name } => name.iter().collect(),
-            Self::Rename { name, to } => vec![name, to],
-        };
-        own.into_iter().cloned().chain(active.map(str::to_owned)).collect()
-    }
-
-    /// The scripts whose text must be read, too, beside those that are known: [`Self::about`], then what they include, until none is left. A name that the server
-    /// makes up while it runs may be any of them.
+    /// The scripts whose text must be read, too, before it can be shown or taken back: its own, the one that runs, and what they include.
     #[must_use]
     pub fn unread(&self, stored: &Stored) -> Vec<String> {
-        let about = self.about(stored.active.as_deref());
-        let own = match self {
-            Self::Put { script, .. } => Some(script),
-            Self::Activate { .. } | Self::Delete { .. } | Self::Rename { .. } => None,
+        let own: Vec<&[u8]> = match self {
+            Self::Put { script, .. } => vec![script],
+            Self::Activate { .. } | Self::Delete { .. } | Self::Rename { .. } => Vec::new(),
         };
-        let included: BTreeSet<String> =
-            stored.scripts.values().chain(own).flat_map(|text| effects(text).includes).collect();
-        let any = included.iter().any(|name| name.contains("${"));
-        let included: BTreeSet<String> = included.iter().map(|name| fold(name)).collect();
-        let wanted = |name: &&String| any || about.contains(*name) || included.contains(&fold(name));
-        stored.names.iter().filter(|name| stored.text(name).is_none()).filter(wanted).cloned().collect()
+        stored.unread(&self.about(), &own)
+    }
+
+    /// The scripts that it names.
+    fn about(&self) -> BTreeSet<String> {
+        match self {
+            Self::Put { name, .. } | Self::Delete { name } => [name.clone()].into(),
+            Self::Activate { name } => name.iter().cloned().collect(),
+            Self::Rename { name, to } => [name.clone(), to.clone()].into(),
+        }
+    }
+
+    /// What is stored after it.
+    pub(crate) fn applied(&self, stored: &Stored) -> Stored {
+        let mut after = stored.clone();
+        let mut put = |name: &String, text: &Vec<u8>| {
+            after.scripts.insert(name.clone(), text.clone());
+            after.names.retain(|known| known != name);
+            after.names.push(name.clone());
+        };
+        match self {
+            Self::Put { name, script } => put(name, script),
+            Self::Activate { name } => after.active.clone_from(name),
+            Self::Delete { name } => after.remove(name),
+            Self::Rename { name, to } => {
+                if let Some(text) = stored.scripts.get(name) {
+                    put(to, text);
+                }
+                after.remove(name);
+                if stored.is_active(name) {
+                    after.active = Some(to.clone());
+                }
+            }
+        }
+        after
     }
 
     /// Why it can't be done whatever the person says, as servers say it too: nobody needs to be asked.
@@ -219,8 +172,19 @@ impl Change {
         };
         let call = self.call();
         let (before, after) = self.texts(stored);
-        let found = after.map(effects).unwrap_or_default();
-        let already = before.map(effects).unwrap_or_default();
+        let (already, found) = (Whole::of(before, stored), Whole::of(after, &self.applied(stored)));
+        let bytes = |script: Option<(&'_ str, &[u8])>| script.map_or_else(String::new, |(_, text)| lossy(text));
+        let (added, removed) = difference(&bytes(before), &bytes(after));
+        let too_many = added.len().max(found.grave().len()) > MOST_LINES;
+        let doubt = after.and_then(|(_, text)| doubt(text)).or(too_many.then_some(TOO_MANY));
+        let mut facts = self.names(stored);
+        facts.extend(doubt.map(|why| fact("It can't be shown as it is", why)));
+        facts.extend(does(&already, &found));
+        for (label, lines) in [("New lines", added), ("Lines taken away", removed)] {
+            if !lines.is_empty() {
+                facts.push(fact(label, &shown(&lines)));
+            }
+        }
         let operation = Operation {
             action: format!("sieve.{name}"),
             class: Class::Divert,
@@ -228,103 +192,105 @@ impl Change {
             objects: Objects::None,
             meters: Vec::new(),
             audience: audience(&found),
-            facts: self.facts(stored, (before, after), (&already, &found)),
+            facts,
             undo: Some("script".to_owned()),
             soften: None,
             // What is stored belongs to it: the answer is about this difference.
             content: Digest::of(&[&call.digest().0, &stored.digest().0]),
             // Nobody can allow what nobody has seen.
-            opaque: after.is_some_and(|script| std::str::from_utf8(script).is_err())
-                || difference(before.unwrap_or_default(), after.unwrap_or_default()).0.len() > MOST_LINES,
+            opaque: doubt.is_some(),
         };
         Part { operation, call, params: Vec::new(), content_id: None }
     }
 
-    /// The text that runs or is stored now, and the one afterwards.
-    fn texts<'a>(&'a self, stored: &'a Stored) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
+    /// What runs or is stored now, and what does afterwards: its name and its text.
+    fn texts<'a>(&'a self, stored: &'a Stored) -> (Option<Script<'a>>, Option<Script<'a>>) {
+        let there = |name: &'a str| Some((name, stored.text(name)?));
         match self {
-            Self::Put { name, script } => (stored.text(name), Some(script)),
-            Self::Activate { name } => (
-                stored.active.as_deref().and_then(|active| stored.text(active)),
-                name.as_deref().and_then(|name| stored.text(name)),
-            ),
-            Self::Delete { name } => (stored.text(name), None),
-            Self::Rename { name, .. } => (stored.text(name), stored.text(name)),
+            Self::Put { name, script } => (there(name), Some((name, script))),
+            Self::Activate { name } => (stored.active.as_deref().and_then(there), name.as_deref().and_then(there)),
+            Self::Delete { name } => (there(name), None),
+            Self::Rename { name, to } => (there(name), stored.text(name).map(|text| (to.as_str(), text))),
         }
     }
 
-    fn facts(
-        &self,
-        stored: &Stored,
-        (before, after): (Option<&[u8]>, Option<&[u8]>),
-        (already, found): (&Effects, &Effects),
-    ) -> Vec<Fact> {
-        let mut facts = Vec::new();
-        let state = |name: &str| stored.state(name);
+    /// Which scripts it is about.
+    fn names(&self, stored: &Stored) -> Vec<Fact> {
+        let known = |label, name: &str| fact(label, &format!("{name} ({})", stored.state(name)));
         match self {
-            Self::Put { name, .. } | Self::Delete { name } => {
-                facts.push(fact("Script", &format!("{name} ({})", state(name))));
-            }
-            Self::Rename { name, to } => {
-                facts.push(fact("Script", &format!("{name} ({})", state(name))));
-                facts.push(fact("New name", &format!("{to} ({})", state(to))));
-            }
-            Self::Activate { name } => {
-                facts.push(fact("Runs from now on", name.as_deref().unwrap_or("no script")));
-                facts.push(fact("Ran until now", stored.active.as_deref().unwrap_or("no script")));
-            }
+            Self::Put { name, .. } | Self::Delete { name } => vec![known("Script", name)],
+            Self::Rename { name, to } => vec![known("Script", name), known("New name", to)],
+            Self::Activate { name } => vec![
+                fact("Runs from now on", name.as_deref().unwrap_or("no script")),
+                fact("Ran until now", stored.active.as_deref().unwrap_or("no script")),
+            ],
         }
-        let known: Vec<String> = already.grave().into_iter().chain(already.filing()).collect();
-        let will: Vec<String> = found.grave().into_iter().chain(found.filing()).collect();
-        let filing = |words: Vec<String>| {
-            let tell = |word: String| if known.contains(&word) { format!("{word}, as before") } else { word };
-            words.into_iter().map(tell).collect::<Vec<_>>().join("\n")
-        };
-        let no_more: Vec<&str> = known.iter().filter(|word| !will.contains(word)).map(String::as_str).collect();
-        for (label, text) in [
-            // With which mail, and whether under the same condition as before, its words do not tell.
-            (LOOK_OUT, found.grave().join("\n")),
-            ("What it does", filing(found.filing())),
-            ("What it does no more", no_more.join("\n")),
-        ] {
-            if !text.is_empty() {
-                facts.push(fact(label, &text));
-            }
-        }
-        let (added, removed) = difference(before.unwrap_or_default(), after.unwrap_or_default());
-        for (label, lines) in [("New lines", added), ("Lines taken away", removed)] {
-            if !lines.is_empty() {
-                facts.push(fact(label, &shown(&lines)));
-            }
-        }
-        facts
+    }
+}
+
+/// What new mail would meet, beside what it meets now.
+fn does(already: &Whole, found: &Whole) -> Vec<Fact> {
+    let known: Vec<String> = already.grave().into_iter().chain(already.filing()).collect();
+    let will: BTreeSet<String> = found.grave().into_iter().chain(found.filing()).collect();
+    let tell = |word: String| if known.contains(&word) { format!("{word}, as before") } else { word };
+    // In whichever script.
+    let anywhere: BTreeSet<String> = found.each().flat_map(|one| [one.grave(), one.filing()].concat()).collect();
+    let is_over = |word: &&String| !will.contains(*word) && !anywhere.contains(*word);
+    let no_more: Vec<&str> = known.iter().filter(is_over).map(String::as_str).collect();
+    let facts = [
+        // With which mail, and whether under the same condition as before, its words do not tell.
+        (LOOK_OUT, found.grave().join("\n")),
+        ("What it does", found.filing().into_iter().map(tell).collect::<Vec<_>>().join("\n")),
+        ("What it does no more", no_more.join("\n")),
+    ];
+    facts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(label, text)| fact(label, &text)).collect()
+}
+
+/// A script's name and text.
+type Script<'a> = (&'a str, &'a [u8]);
+
+/// Why nobody can tell what a server makes of a script.
+fn doubt(script: &[u8]) -> Option<&'static str> {
+    let alone = |at: usize| script.get(at) == Some(&b'\r') && script.get(at + 1) != Some(&b'\n');
+    if std::str::from_utf8(script).is_err() {
+        Some("it is not all UTF-8")
+    } else if (0..script.len()).any(alone) {
+        Some("it has a carriage return that stands alone, where servers may see the end of a line")
+    } else {
+        None
     }
 }
 
 /// A name without what servers are seen to leave out of a comparison (RFC 5804 section 1.6 wants Net-Unicode, so NFC).
-fn fold(name: &str) -> String {
+pub(crate) fn fold(name: &str) -> String {
     name.nfkc().collect::<String>().trim().to_lowercase()
 }
 
 /// Who would get the person's mail.
-fn audience(found: &Effects) -> Option<Audience> {
+fn audience(found: &Whole) -> Option<Audience> {
+    let all = |get: fn(&Effects) -> &BTreeSet<String>| found.each().flat_map(get).collect::<BTreeSet<_>>();
     let member =
         |role: &'static str| move |address: &String| Member { address: address.clone(), role: role.to_owned() };
-    let members: Vec<Member> =
-        found.redirects.iter().map(member("forward")).chain(found.notified.iter().map(member("notify"))).collect();
-    let place = (found.answers || found.rejects || found.notifies).then(|| "everybody who writes".to_owned());
+    let forward = all(|each| &each.redirects).into_iter().map(member("forward"));
+    let notify = all(|each| &each.notified).into_iter().map(member("notify"));
+    let members: Vec<Member> = forward.chain(notify).collect();
+    let anybody = |each: &Effects| each.answers || each.rejects || (each.notifies && each.notified.is_empty());
+    let place = found.each().any(anybody).then(|| "everybody who writes".to_owned());
     (!members.is_empty() || place.is_some()).then_some(Audience { members, place })
 }
 
-fn difference(before: &[u8], after: &[u8]) -> (Vec<String>, Vec<String>) {
-    let (before, after) = (String::from_utf8_lossy(before), String::from_utf8_lossy(after));
+fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}
+
+fn difference(before: &str, after: &str) -> (Vec<String>, Vec<String>) {
     let (mut added, mut removed) = (Vec::new(), Vec::new());
     if before.lines().count() + after.lines().count() > MOST_COMPARED {
         let lines =
             |text: &str| text.lines().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect();
-        return (lines(&after), lines(&before));
+        return (lines(after), lines(before));
     }
-    for change in TextDiff::from_lines(&*before, &*after).iter_all_changes() {
+    for change in TextDiff::from_lines(before, after).iter_all_changes() {
         let line = change.value().trim_end().to_owned();
         match change.tag() {
             ChangeTag::Insert if !line.is_empty() => added.push(line),

