@@ -23,6 +23,24 @@ const INCIDENTAL: [&str; 5] = ["date", "message-id", "content-type", "content-tr
 const ONCE: [&str; 7] =
     ["from", "sender", "reply-to", "subject", "content-type", "content-transfer-encoding", "mime-version"];
 
+/// Headers by which something goes to somebody else, or comes from them, with what the person reads of it.
+const OTHERS: [(&str, &str); 9] = [
+    ("sender", "Handed in by"),
+    ("resent-from", "Sent on by"),
+    ("resent-sender", "Sent on by"),
+    ("mail-reply-to", "Replies go to"),
+    ("mail-followup-to", "Replies to all go to"),
+    ("disposition-notification-to", "Read receipts go to"),
+    ("return-receipt-to", "Read receipts go to"),
+    ("x-confirm-reading-to", "Read receipts go to"),
+    ("errors-to", "Bounces go to"),
+];
+
+/// More headers, its own and those of its parts, and more parts than any mail has. Each takes memory, however short it is.
+const MOST_HEADERS: usize = 10_000;
+const MOST_FIELDS: usize = 1_000_000;
+const MOST_PARTS: usize = 50_000;
+
 /// Gmail takes 500; comparing more would cost time.
 const MOST_RECIPIENTS: usize = 1000;
 
@@ -61,6 +79,7 @@ pub(crate) fn to_base64(bytes: &[u8]) -> String {
 /// Decodes a mail, or says why it can't be understood beyond doubt.
 pub(crate) fn decode(raw: &[u8]) -> Result<Mail, String> {
     let headers = headers(raw)?;
+    crowded(raw)?;
     if let Some(name) = ONCE.iter().find(|name| headers.iter().filter(|(header, _)| header == *name).count() > 1) {
         return Err(format!("its {name} header stands there twice"));
     }
@@ -69,6 +88,21 @@ pub(crate) fn decode(raw: &[u8]) -> Result<Mail, String> {
     let facts = facts(&headers, &message);
     let content = content(&headers, &audience, &message);
     Ok(Mail { audience, facts, content })
+}
+
+/// Refuses what would take far more memory than its bytes.
+fn crowded(raw: &[u8]) -> Result<(), String> {
+    let (mut fields, mut parts) = (0_usize, 0_usize);
+    for line in raw.split(|byte| *byte == b'\n') {
+        let name = line.iter().position(|byte| !byte.is_ascii_graphic() || *byte == b':');
+        fields += usize::from(name.is_some_and(|end| line.get(end) == Some(&b':')));
+        parts += usize::from(line.starts_with(b"--"));
+    }
+    match () {
+        () if fields > MOST_FIELDS => Err(format!("it has more than {MOST_FIELDS} lines that may be headers")),
+        () if parts > MOST_PARTS => Err(format!("it has more than {MOST_PARTS} lines that may begin a part")),
+        () => Ok(()),
+    }
 }
 
 /// When a mail says that it was written.
@@ -105,6 +139,9 @@ fn headers(raw: &[u8]) -> Result<Vec<(String, String)>, String> {
         let name = name.trim_end();
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("a header's name has a space or a letter outside ASCII".to_owned());
+        }
+        if headers.len() >= MOST_HEADERS {
+            return Err(format!("it has more than {MOST_HEADERS} headers"));
         }
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
@@ -206,13 +243,23 @@ fn facts(headers: &[(String, String)], message: &Message<'_>) -> Vec<Fact> {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    add("From", named(message.from()).unwrap_or_else(|| all("from")));
+    add("From", from(&all("from"), message));
     add("To", all("to"));
     add("Cc", all("cc"));
     add("Bcc", all("bcc"));
+    let own = message.from().map(bare).unwrap_or_default();
     let replies = message.reply_to().map(bare).unwrap_or_default();
-    if replies != message.from().map(bare).unwrap_or_default() {
+    if replies.is_empty() {
+        // Another reader may make something of it.
+        add("Replies go to", all("reply-to"));
+    } else if replies != own {
         add("Replies go to", replies.join(", "));
+    }
+    for (name, label) in OTHERS {
+        let value = all(name);
+        if addresses(&value) != own {
+            add(label, value);
+        }
     }
     add("Subject", message.subject().unwrap_or_default().to_owned());
     let texts = (0..message.text_body_count()).filter_map(|at| message.body_text(at));
@@ -234,10 +281,21 @@ fn facts(headers: &[(String, String)], message: &Message<'_>) -> Vec<Fact> {
     facts
 }
 
-fn named(list: Option<&Address<'_>>) -> Option<String> {
-    let one = list?.first()?;
-    let address = one.address.as_deref()?;
-    Some(one.name.as_deref().map_or_else(|| address.to_owned(), |name| format!("{name} <{address}>")))
+/// Everybody whom it says to be from; as it is written where readers could see somebody else, too.
+fn from(value: &str, message: &Message<'_>) -> String {
+    let list: Vec<_> = message.from().into_iter().flat_map(Address::iter).collect();
+    let known = |other: &String| {
+        list.iter().any(|one| one.address.as_deref().is_some_and(|address| address.eq_ignore_ascii_case(other)))
+    };
+    if !tokens(value).is_some_and(|all| all.iter().all(known)) {
+        return value.to_owned();
+    }
+    let named = list.iter().filter_map(|one| {
+        let address = one.address.as_deref()?;
+        Some(one.name.as_deref().map_or_else(|| address.to_owned(), |name| format!("{name} <{address}>")))
+    });
+    let named: Vec<String> = named.collect();
+    if named.is_empty() { value.to_owned() } else { named.join(", ") }
 }
 
 fn html_text(part: &MessagePart<'_>) -> Option<String> {

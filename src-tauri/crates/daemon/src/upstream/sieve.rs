@@ -307,11 +307,15 @@ impl Wire {
         let mut pieces = Vec::new();
         let mut room = limit;
         loop {
+            let mut seen = 0;
             let text = loop {
-                match self.buffer.iter().position(|byte| *byte == b'\n') {
-                    Some(end) => break self.buffer.split_to(end + 1),
+                match self.buffer.iter().skip(seen).position(|byte| *byte == b'\n') {
+                    Some(end) => break self.buffer.split_to(seen + end + 1),
                     None if self.buffer.len() > room => return Err(self.too_large(limit)),
-                    None => self.more().await?,
+                    None => {
+                        seen = self.buffer.len();
+                        self.more().await?;
+                    }
                 }
             };
             let text =

@@ -309,3 +309,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn attack_whom_a_header_brings_in_is_shown() {
+    let of = |headers: &str| part(&["alice@y.example"], &format!("{headers}\r\nTo: alice@y.example\r\n\r\nHello\r\n"));
+    let check = |headers: &str, label: &str, expected: Option<&str>| {
+        assert_eq!(shown(&of(headers), label).as_deref(), expected, "{headers}");
+    };
+    let me = "From: Me <me@x.org>";
+    check("From: Me <me@x.org>, Boss <boss@x.org>", "From", Some("Me <me@x.org>, Boss <boss@x.org>"));
+    check("From: us: me@x.org, boss@x.org;", "From", Some("me@x.org, boss@x.org"));
+    check("From: boss@x.org <me@x.org>", "From", Some("boss@x.org <me@x.org>"));
+    check("From: Me (boss@x.org) <me@x.org>", "From", Some("Me (boss@x.org) <me@x.org>"));
+    check("From: =?utf-8?q?B=C3=B6ss?= <me@x.org>", "From", Some("Böss <me@x.org>"));
+    check(&format!("{me}\r\nSender: eve@z.example"), "Handed in by", Some("eve@z.example"));
+    check(&format!("{me}\r\nSender: Me <me@x.org>"), "Handed in by", None);
+    check(&format!("{me}\r\nReply-To: eve"), "Replies go to", Some("eve"));
+    check(&format!("{me}\r\nReply-To: all:\r\n eve@z.example;"), "Replies go to", Some("eve@z.example"));
+    check(&format!("{me}\r\nMail-Followup-To: eve@z.example"), "Replies to all go to", Some("eve@z.example"));
+    check(&format!("{me}\r\nDisposition-Notification-To: eve@z.example"), "Read receipts go to", Some("eve@z.example"));
+    check(&format!("{me}\r\nResent-From: eve@z.example"), "Sent on by", Some("eve@z.example"));
+    check(&format!("{me}\r\nSubject: =?utf-8?q?a=0D=0ABcc:_eve@z.example?="), "Bcc", None);
+}
+
+#[test]
+fn attack_what_takes_far_more_room_than_its_bytes_can_only_be_denied() {
+    let headers = format!("From: me@x.org\r\n{}\r\nHello\r\n", "a:\r\n".repeat(20_000));
+    assert_eq!(
+        shown(&part(&["alice@y.example"], &headers), "The mail can't be decoded").as_deref(),
+        Some("it has more than 10000 headers")
+    );
+    let kind = "From: me@x.org\r\nContent-Type: multipart/mixed; boundary=a\r\n\r\n";
+    let parts = part(&["alice@y.example"], &format!("{kind}{}", "--a\r\n\r\n".repeat(60_000)));
+    assert!(parts.operation.opaque && parts.operation.class == Class::Unclassified);
+    let lines = part(&["alice@y.example"], &format!("{kind}--a\r\n{}", "a:\r\n".repeat(1_000_001)));
+    assert!(lines.operation.opaque);
+    let long = part(&["alice@y.example"], &format!("From: me@x.org\r\n\r\n{}", "x\r\n".repeat(1_000_001)));
+    assert!(!long.operation.opaque, "text has no such bounds");
+}
