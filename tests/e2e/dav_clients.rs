@@ -5,6 +5,7 @@ use std::process::Output;
 
 use latch_ipc::view::Class;
 use latch_tests::paths;
+use latch_tests::programs::run;
 use latch_tests::radicale::{ACCOUNT, Diary, event};
 use latch_tests::scene::{AGENT, issue};
 use serde_json::json;
@@ -35,12 +36,6 @@ with caldav.DAVClient(url=url, username=user, password=token) as client:
     said['left'] = len(work.events())
 print(json.dumps(said))
 "#;
-
-async fn run(command: &mut Command) -> Output {
-    command.kill_on_drop(true).env("HOME", std::env::temp_dir());
-    let output = tokio::time::timeout(std::time::Duration::from_secs(90), command.output());
-    output.await.expect("it ends").expect("it is installed: run `cargo xtask setup`")
-}
 
 async fn with_caldav(diary: &Diary, url: &str) -> serde_json::Value {
     let token = issue(&diary.engine, AGENT).await;

@@ -4,17 +4,12 @@ use std::time::Duration;
 
 use latch_ipc::contract::{
     Empty, HoldDecideParams, HoldList, PanicCall, Scope, TokenRevoke, TokenRevokeParams, UndoList, UndoListParams,
-    UndoResult, UndoRun, UndoRunParams, Verdict,
+    Verdict,
 };
 use latch_tests::dovecot::PASSWORD;
 use latch_tests::engine::decision;
 use latch_tests::mail::{Client, Post};
 use latch_tests::scene::{ACCOUNT, AGENT, connect, grant, issue};
-
-async fn undo_everything(post: &Post) -> UndoResult {
-    let params = UndoRunParams::Agent { agent: AGENT.to_owned(), since: "1h".to_owned() };
-    post.engine.call(UndoRun, params).await
-}
 
 #[tokio::test]
 async fn an_agent_reads_with_its_token_and_nothing_shows_that_it_did() {
@@ -126,7 +121,7 @@ async fn expunging_is_asked_softened_and_taken_back_byte_by_byte() {
     assert_eq!(said.untagged.iter().filter(|line| line.ends_with("EXPUNGE")).count(), 2, "{said:?}");
     assert_eq!((post.dovecot.messages("INBOX").len(), post.dovecot.messages("Trash").len()), (2, 2));
     assert_eq!(post.dovecot.marked("Trash"), 0);
-    let undone = undo_everything(&post).await;
+    let undone = post.undo().await;
     assert!(undone.not_restored.is_empty(), "{undone:?}");
     assert_eq!(post.dovecot.messages("INBOX"), start);
     assert!(post.dovecot.messages("Trash").is_empty());
@@ -147,7 +142,7 @@ async fn what_is_expunged_for_ever_comes_back_from_the_quarantine() {
     assert!(client.end(&tag).await.end.starts_with("OK"));
     assert_eq!(post.dovecot.messages("INBOX").len(), 1);
     assert!(post.dovecot.messages("Trash").is_empty());
-    let undone = undo_everything(&post).await;
+    let undone = post.undo().await;
     assert!(undone.not_restored.is_empty(), "{undone:?}");
     assert_eq!(post.dovecot.messages("INBOX"), start);
 }
@@ -189,10 +184,10 @@ async fn a_copy_that_can_not_go_back_now_can_go_back_later() {
     assert!(client.end(&tag).await.end.starts_with("OK"));
     phone.ok("SELECT INBOX").await;
     phone.ok("DELETE Work").await;
-    let undone = undo_everything(&post).await;
+    let undone = post.undo().await;
     assert_eq!(undone.restored, 0, "{undone:?}");
     phone.ok("CREATE Work").await;
-    let undone = undo_everything(&post).await;
+    let undone = post.undo().await;
     assert_eq!(undone.restored, 1, "{undone:?}");
     assert_eq!(post.dovecot.messages("Work").len(), 1);
     assert_eq!(post.dovecot.messages("Work")[0].bytes, start[0].bytes);
@@ -345,7 +340,7 @@ async fn a_deleted_mailbox_waits_in_the_trash_and_comes_back() {
     let said = client.end(&tag).await;
     assert_eq!(said.end, "OK The mailbox was moved to the Trash instead of being removed for ever");
     assert!(!post.dovecot.mailboxes().contains(&"Projects".to_owned()));
-    let undone = undo_everything(&post).await;
+    let undone = post.undo().await;
     assert!(undone.not_restored.is_empty(), "{undone:?}");
     assert_eq!(post.dovecot.messages("Projects"), start);
 }
@@ -452,7 +447,7 @@ async fn a_mail_is_stored_while_it_arrives_and_taken_back() {
     assert_eq!(post.dovecot.messages("INBOX").len(), 2);
     let listed = post.engine.call(UndoList, UndoListParams::default()).await;
     assert_eq!(listed.len(), 1, "{listed:?}");
-    undo_everything(&post).await;
+    post.undo().await;
     assert_eq!((post.dovecot.messages("INBOX").len(), post.dovecot.messages("Trash").len()), (1, 1));
 }
 

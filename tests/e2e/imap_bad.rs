@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use latch_ipc::contract::{
-    Empty, HoldList, JournalTail, JournalTailParams, JournalVerify, UndoList, UndoListParams, UndoRun, UndoRunParams,
-};
+use latch_ipc::contract::{Empty, HoldList, JournalTail, JournalTailParams, JournalVerify, UndoList, UndoListParams};
 use latch_tests::dovecot::{Dovecot, PASSWORD};
 use latch_tests::engine::{Start, memory_kib};
 use latch_tests::mail::{Client, Post, Said, add};
@@ -111,8 +109,7 @@ async fn a_change_whose_answer_is_lost_is_not_made_again_and_can_be_undone() {
     let hold = post.engine.hold().await;
     post.engine.deny(&hold).await;
     client.end(&tag).await;
-    let params = UndoRunParams::Agent { agent: AGENT.to_owned(), since: "1h".to_owned() };
-    let undone = post.engine.call(UndoRun, params).await;
+    let undone = post.undo().await;
     assert_eq!((undone.restored, undone.not_restored.len()), (2, 0), "{undone:?}");
     assert_eq!(post.dovecot.messages("INBOX"), start);
 }
@@ -150,8 +147,7 @@ async fn a_move_whose_answer_is_lost_is_found_again_and_can_be_undone() {
         if cut == Cut::After {
             assert!(post.dovecot.messages("INBOX").len() < 6, "the server had done it");
         }
-        let params = UndoRunParams::Agent { agent: AGENT.to_owned(), since: "1h".to_owned() };
-        let undone = post.engine.call(UndoRun, params).await;
+        let undone = post.undo().await;
         assert!(undone.not_restored.is_empty(), "{commands:?} {cut:?}: {undone:?}");
         let end = (post.dovecot.messages("INBOX"), post.dovecot.messages("Trash"));
         assert_eq!(end, start, "{commands:?} {cut:?}");
@@ -292,8 +288,7 @@ async fn a_mailbox_that_is_made_anew_ends_what_waits_and_what_could_be_undone() 
     let _ = post.engine.decide(latch_tests::engine::decision(&hold, latch_ipc::contract::Verdict::Allow)).await;
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(post.dovecot.messages("INBOX"), start);
-    let params = UndoRunParams::Agent { agent: AGENT.to_owned(), since: "1h".to_owned() };
-    let undone = post.engine.call(UndoRun, params).await;
+    let undone = post.undo().await;
     assert_eq!((undone.restored, undone.not_restored.len()), (0, 1), "{undone:?}");
     assert_eq!(post.dovecot.messages("INBOX"), start);
     let mut client = post.client().await;

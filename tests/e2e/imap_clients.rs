@@ -6,6 +6,7 @@ use std::process::Output;
 use latch_ipc::contract::{Empty, HoldList};
 use latch_tests::mail::Post;
 use latch_tests::paths;
+use latch_tests::programs::run;
 use latch_tests::scene::{ACCOUNT, AGENT, issue};
 use tokio::process::Command;
 
@@ -32,12 +33,6 @@ except imapclient.exceptions.IMAPClientError as error:
 client.logout()
 print(json.dumps(said))
 "#;
-
-async fn run(command: &mut Command) -> Output {
-    command.kill_on_drop(true).env("HOME", std::env::temp_dir());
-    let output = tokio::time::timeout(std::time::Duration::from_secs(90), command.output());
-    output.await.expect("it ends").expect("it is installed: run `cargo xtask setup`")
-}
 
 #[tokio::test]
 async fn imapclient_works_unchanged_and_is_told_of_a_denial() {

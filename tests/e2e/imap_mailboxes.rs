@@ -1,15 +1,10 @@
 //! Mailboxes that are deleted for ever: only with what was shown, and back from the quarantine.
 
-use latch_ipc::contract::{HoldDecideParams, QuarantineList, SettingsSet, UndoResult, UndoRun, UndoRunParams, Verdict};
+use latch_ipc::contract::{HoldDecideParams, QuarantineList, SettingsSet, Verdict};
 use latch_ipc::view::HoldView;
 use latch_tests::engine::decision;
 use latch_tests::mail::{Client, Post};
-use latch_tests::scene::AGENT;
 use serde_json::json;
-
-async fn undo_everything(post: &Post) -> UndoResult {
-    post.engine.call(UndoRun, UndoRunParams::Agent { agent: AGENT.to_owned(), since: "1h".to_owned() }).await
-}
 
 fn for_ever(hold: &HoldView) -> HoldDecideParams {
     HoldDecideParams { forever: Some(true), retyped_count: Some(hold.count), ..decision(hold, Verdict::Allow) }
@@ -44,7 +39,7 @@ async fn a_mailbox_deleted_for_ever_comes_back_with_everything() {
     assert!(!post.dovecot.mailboxes().contains(&"Work".to_owned()));
     assert!(post.dovecot.messages("Trash").is_empty());
     let _ = phone.command("UNSUBSCRIBE Work").await;
-    let undone = undo_everything(&post).await;
+    let undone = post.undo().await;
     assert!(undone.not_restored.is_empty(), "{undone:?}");
     assert_eq!(undone.restored, 3, "the mailbox and two mails");
     assert_eq!(post.dovecot.messages("Work"), start);
@@ -121,7 +116,7 @@ async fn in_the_trash_there_is_only_for_ever_and_a_parent_stays() {
     assert!(post.dovecot.messages("Trash/Work").is_empty());
     // Somebody made it again: it takes its mails back.
     phone.ok("CREATE Trash/Work").await;
-    let undone = undo_everything(&post).await;
+    let undone = post.undo().await;
     assert!(undone.not_restored.is_empty(), "{undone:?}");
     assert_eq!(post.dovecot.messages("Trash/Work"), start);
     let said = client.no("DELETE Nowhere").await;

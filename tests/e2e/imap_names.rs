@@ -1,9 +1,7 @@
 //! What a mailbox is called, and what an agent can make of that: one mailbox under two names, a Trash of its own, a mailbox that is called like a message.
 
-use latch_ipc::contract::{UndoRun, UndoRunParams};
 use latch_tests::dovecot::Dovecot;
 use latch_tests::mail::Post;
-use latch_tests::scene::AGENT;
 
 #[tokio::test]
 async fn the_inbox_has_one_name_though_the_server_knows_it_by_more() {
@@ -86,8 +84,7 @@ async fn a_mailbox_that_is_called_like_a_message_is_shown_and_taken_back_as_a_ma
     post.engine.deny(&hold).await;
     client.end(&tag).await;
     assert!(post.dovecot.mailboxes().contains(&name));
-    let params = UndoRunParams::Agent { agent: AGENT.to_owned(), since: "1h".to_owned() };
-    let undone = post.engine.call(UndoRun, params).await;
+    let undone = post.undo().await;
     assert_eq!((undone.restored, undone.not_restored.len()), (1, 0), "{undone:?}");
     assert!(!post.dovecot.mailboxes().contains(&name));
     assert_eq!(post.dovecot.messages("INBOX"), start);
@@ -116,8 +113,7 @@ async fn a_whole_mailbox_does_not_go_to_the_trash_unasked() {
     let said = client.end(&tag).await;
     assert!(said.end.starts_with("OK"), "{said:?}");
     assert_eq!(post.dovecot.messages("Trash/Kept").len(), 3);
-    let params = UndoRunParams::Agent { agent: AGENT.to_owned(), since: "1h".to_owned() };
-    let undone = post.engine.call(UndoRun, params).await;
+    let undone = post.undo().await;
     assert!(undone.not_restored.is_empty(), "{undone:?}");
     assert_eq!(post.dovecot.messages("Trash/Archive"), start);
 }

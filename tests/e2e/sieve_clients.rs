@@ -1,12 +1,11 @@
 //! Programs that people change mail filters with, unmodified: Python's managesieve and sievelib, sieve-connect.
 
-use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::process::Output;
 
 use latch_tests::filters::Filters;
 use latch_tests::paths;
+use latch_tests::programs::{fed, text};
 use latch_tests::scene::{AGENT, issue};
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::sieve::{EVIL, OWN, house};
@@ -38,25 +37,6 @@ client.logout()
 print(json.dumps(said, default=lambda value: value.decode()))
 "#;
 
-async fn run(command: &mut Command, input: &str) -> Output {
-    command.kill_on_drop(true).env("HOME", std::env::temp_dir());
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it is installed: run `cargo xtask setup`");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    stdin.write_all(input.as_bytes()).await.expect("it reads");
-    drop(stdin);
-    let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output());
-    output.await.expect("it ends").expect("it ran")
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 fn port(house: &Filters) -> String {
     house.door().rsplit_once(':').expect("an address").1.to_owned()
 }
@@ -74,7 +54,7 @@ async fn while_decided(house: &Filters, answers: &[bool], command: &mut Command,
             house.engine.no_holds().await;
         }
     };
-    tokio::join!(run(command, input), person).0
+    tokio::join!(fed(command, input), person).0
 }
 
 #[tokio::test]
@@ -126,7 +106,7 @@ async fn sieve_connect_lists_uploads_and_activates() {
         command.args(["--authmech", "PLAIN", "--clearchan"]).args(arguments);
         command
     };
-    let listed = text(&run(&mut connect(&["--list"]), &token).await);
+    let listed = text(&fed(&mut connect(&["--list"]), &token).await);
     assert!(listed.contains("\"main\" ACTIVE"), "{listed}");
     let local = script.display().to_string();
     let mut upload = connect(&["--upload", "--localsieve", &local, "--remotesieve", "new"]);

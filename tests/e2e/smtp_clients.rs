@@ -1,13 +1,12 @@
 //! Programs that people send mail with, unmodified: Python's smtplib, curl, msmtp, swaks.
 
 use std::io::Write as _;
-use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::process::Output;
 
 use latch_tests::paths;
+use latch_tests::programs::{fed, text};
 use latch_tests::scene::{ACCOUNT, AGENT, issue};
 use latch_tests::sink::{Outgoing, USER, mail};
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::smtp::{BOB, house};
@@ -31,25 +30,6 @@ print(json.dumps(said))
 client.quit()
 "#;
 
-async fn run(command: &mut Command, input: &str) -> Output {
-    command.kill_on_drop(true).env("HOME", std::env::temp_dir());
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it is installed: run `cargo xtask setup`");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    stdin.write_all(input.as_bytes()).await.expect("it reads");
-    drop(stdin);
-    let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output());
-    output.await.expect("it ends").expect("it ran")
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 /// The client sends while the person decides.
 async fn while_decided(out: &Outgoing, allow: bool, command: &mut Command, input: &str) -> Output {
     let person = async {
@@ -60,7 +40,7 @@ async fn while_decided(out: &Outgoing, allow: bool, command: &mut Command, input
             out.engine.deny(&hold).await;
         }
     };
-    tokio::join!(run(command, input), person).0
+    tokio::join!(fed(command, input), person).0
 }
 
 fn port(out: &Outgoing) -> String {
@@ -134,7 +114,7 @@ async fn swaks_sends_pipelined_too() {
         if pipeline {
             command.arg("--pipeline");
         }
-        let output = run(&mut command, "").await;
+        let output = fed(&mut command, "").await;
         assert!(output.status.success(), "{}", text(&output));
     }
     let arrived = out.sink.arrived(3).await;

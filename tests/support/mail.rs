@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use latch_ipc::Secret;
 use latch_ipc::contract::{
-    AccountAdd, AccountAddParams, AgentConnected, CredentialParams, MailServerParams, MailTls, UpstreamParams,
+    AccountAdd, AccountAddParams, AgentConnected, CredentialParams, MailServerParams, MailTls, UndoResult, UndoRun,
+    UndoRunParams, UpstreamParams,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -60,6 +61,12 @@ impl Post {
         let mut client = Client::connect(&format!("127.0.0.1:{}", self.dovecot.port)).await;
         client.ok(&format!("LOGIN {USER} {PASSWORD}")).await;
         client
+    }
+
+    /// Everything that the agent did is taken back, newest first.
+    pub async fn undo(&self) -> UndoResult {
+        let params = UndoRunParams::Agent { agent: AGENT.to_owned(), since: "1h".to_owned() };
+        self.engine.call(UndoRun, params).await
     }
 }
 

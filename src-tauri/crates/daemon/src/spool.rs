@@ -215,11 +215,11 @@ impl Inner {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
 
-    fn spool() -> (tempfile::TempDir, Spool) {
+    pub(crate) fn spool() -> (tempfile::TempDir, Spool) {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::take(folder.path()).unwrap();
         let spool = Spool::open(&home).unwrap();

@@ -1,5 +1,6 @@
 //! The listeners that agents talk to.
 
+mod admit;
 pub mod http;
 pub mod imap;
 mod lanes;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::request::Parts;
 use latch_core::catalog::{ErrorShape, Protocol, Provider};
 use latch_core::classify::http::{BodyNeed, Head, route};
-use latch_core::guard::{Context, Ruling, Session, Waits};
+use latch_core::guard::{Context, Ruling, Session};
 use latch_core::hold::State;
 use latch_core::operation::{Objects, Request};
 use latch_core::plan::Permit;
@@ -20,6 +20,7 @@ use super::execute::Failure;
 use super::inside::Caller;
 use super::problem::{self, Problem};
 use super::read::ReadError;
+use super::visit::Waiting;
 use super::{Opened, Runtime};
 use crate::door::http::{AgentBody, AnswerBody, Gathered};
 use crate::spool::Turn;
@@ -209,18 +210,7 @@ impl Runtime {
         // A list could name the mail that stops everything: it is read whole and given without.
         let whole = matches!(part.operation.objects, Objects::None) && opened.guard().stop_mail(&account.id).is_some();
         let call = part.call;
-        let (mut plan, commit) = {
-            let now = opened.now();
-            let mut guard = opened.guard();
-            let mut plan = guard.begin(permit, std::slice::from_ref(&call), now);
-            let commit = guard.intent(&mut plan, 0, now);
-            (plan, commit)
-        };
-        super::lock(&opened.unsaved).extend(commit.charges);
-        for record in commit.records {
-            opened.store.append_read(record).await.map_err(|error| problem::unrecorded(shape, &error.to_string()))?;
-        }
-        let lease = opened.guard().lease(&mut plan, 0).map_err(|_| problem::stopped(shape))?;
+        let lease = opened.begin_read(permit, &call).await.map_err(|failure| problem::failed(shape, &failure))?;
         if whole {
             let answer = self.send(opened, account, lease, call).await;
             return answer.map(respond).map_err(|failure| problem::failed(shape, &failure));
@@ -349,29 +339,6 @@ async fn refused(opened: &Opened, shape: ErrorShape, ruling: Ruling) -> Problem 
 /// Whether a mail can wait upstream as a draft.
 fn can_wait(provider: &Provider, request: &Request) -> bool {
     matches!(request.parts.as_slice(), [part] if !request.batch && recipe::divert_to_draft(provider, part).is_some())
-}
-
-/// Counts a requester that waits for a hold, as long as it does.
-pub(super) struct Waiting {
-    runtime: Arc<Runtime>,
-    id: String,
-}
-
-impl Waiting {
-    pub(super) fn enter(runtime: &Arc<Runtime>, id: &str) -> Self {
-        if let Some(opened) = runtime.opened() {
-            opened.guard().set_waiting(id, Waits::Comes);
-        }
-        Self { runtime: Arc::clone(runtime), id: id.to_owned() }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(opened) = self.runtime.opened() {
-            opened.guard().set_waiting(&self.id, Waits::Leaves);
-        }
-    }
 }
 
 /// An answer that is there already.

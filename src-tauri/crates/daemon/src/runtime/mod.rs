@@ -51,12 +51,14 @@ mod read;
 mod refresh;
 mod renewals;
 mod sieve;
+mod single;
 mod smtp;
 mod starts;
 mod stop;
 mod tasks;
 mod undo;
 mod views;
+mod visit;
 
 pub use accounts::Account;
 pub use call::Origin;

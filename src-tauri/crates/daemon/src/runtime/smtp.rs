@@ -11,13 +11,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use latch_core::call::Digest;
 use latch_core::classify::smtp::{NAMED, Reply, reach_bounces};
 use latch_core::guard::{Context, Ruling, Session, TokenError};
-use latch_core::hold::State;
 use latch_core::journal::Commit;
 use latch_core::operation::{Part, Request};
 use latch_core::plan::Permit;
@@ -27,16 +25,13 @@ use tokio::sync::watch;
 
 use super::accounts::Account;
 use super::execute::Failure;
-use super::http::Waiting;
-use super::{Opened, Runtime, inside};
+use super::single::Begun;
+use super::visit::{Turned, Verdict, WRONG};
+use super::{Opened, Runtime};
 use crate::door::smtp::Inside;
+use crate::upstream::Fault;
 use crate::upstream::smtp::Submitted;
-use crate::upstream::{Fault, UpstreamError};
 
-/// One answer for an account that does not exist and for a token that does not fit: an agent can't find out which accounts there are.
-const WRONG: &str = "No such account for this access token, or the token is over. The person at this machine issues tokens; 'latch token' hands them out";
-/// A client waits 10 minutes for the answer to its mail (RFC 5321 section 4.5.3.2.6).
-const PATIENCE: Duration = Duration::from_secs(570);
 /// What an [`Answer`] to a submission says on the wire: `250 2.0.0`.
 const REPLY: &str = "smtp-reply";
 
@@ -70,16 +65,10 @@ impl Inside for Runtime {
     type Session = Sender;
 
     async fn enter(self: &Arc<Self>, user: &str, token: &str, peer: SocketAddr) -> Result<Sender, Reply> {
-        let locked = "Latchstring's vault is locked: the person must unlock it first";
-        let opened = self.opened().ok_or_else(|| Reply::new(454, "4.7.0", locked))?;
-        let token = inside::hash(token);
-        let now = opened.now();
-        let wrong = || Reply::new(535, "5.7.8", WRONG);
-        let session = opened.guard().authenticate(&token, now).map_err(|error| refused_token(&error))?;
-        let account = opened.account(user).ok_or_else(wrong)?;
-        if opened.guard().granted(&session, &account.id, now).is_none() {
-            return Err(wrong());
-        }
+        let (account, token, session) = self.log_in(user, token).map_err(|turned| match turned {
+            Turned::Away => Reply::new(535, "5.7.8", WRONG),
+            Turned::Now(why) => Reply::new(454, "4.7.0", &why),
+        })?;
         if account.target.submission().is_none() {
             let text = "This account sends no mail: the person has named no server for it to send with";
             return Err(Reply::new(535, "5.7.1", text));
@@ -177,43 +166,24 @@ impl Runtime {
         reply.ok().and_then(|reply| reply.clone()).unwrap_or_else(nobody_knows)
     }
 
-    /// Waits for the person.
     async fn held_mail(self: &Arc<Self>, opened: &Opened, account: &Arc<Account>, id: &str) -> Reply {
-        self.settle(opened);
-        let _waiting = Waiting::enter(self, id);
-        let mut changed = opened.changed.subscribe();
-        // As long as somebody waits the hold lives on: whoever joins late waits as long as whoever came first.
-        let life = Duration::from_secs(u64::from(self.settings().hold_seconds));
-        let deadline = tokio::time::Instant::now() + life.min(PATIENCE);
-        loop {
-            changed.borrow_and_update();
-            let state = opened.guard().hold(id).map(|hold| hold.state);
-            match state {
-                Some(State::Allowed) => self.run_allowed_soon(account, id),
-                Some(State::Denied) => return denied(id),
-                Some(State::Failed) => {
-                    let text = "What this is about could not be read or kept, so the person could not be asked. Nothing was sent";
-                    return Reply::new(451, "4.3.0", text);
+        match self.wait_for_person(opened, account, id).await {
+            Verdict::Answered(answer) => {
+                let reply = reply_of(&answer);
+                if reply.code < 500 && reply.code >= 400 {
+                    // Surely not sent: asking again is a new question.
+                    opened.guard().finish_unkept(id);
                 }
-                Some(State::Done | State::Expired) | None => {
-                    let answer = super::lock(&opened.answers).get(id).cloned();
-                    let Some(answer) = answer else { return nobody() };
-                    let reply = reply_of(&answer);
-                    if reply.code < 500 && reply.code >= 400 {
-                        // Surely not sent: asking again is a new question.
-                        opened.guard().finish_unkept(id);
-                    }
-                    return reply;
-                }
-                Some(State::Preparing | State::Open | State::Proposal | State::Running) => {}
+                reply
             }
-            tokio::select! {
-                moved = changed.changed() => if moved.is_err() { return stopped() },
-                // What was allowed already needs the mail server's time, not the person's.
-                () = tokio::time::sleep_until(deadline), if !matches!(state, Some(State::Allowed | State::Running)) => {
-                    return nobody();
-                }
+            Verdict::Denied => denied(id),
+            Verdict::Failed => {
+                let text =
+                    "What this is about could not be read or kept, so the person could not be asked. Nothing was sent";
+                Reply::new(451, "4.3.0", text)
             }
+            Verdict::Nobody => nobody(),
+            Verdict::Stopped => stopped(),
         }
     }
 
@@ -235,30 +205,15 @@ impl Runtime {
         }
         let part = request.parts.into_iter().next().filter(|_| !request.batch).ok_or(Failure::NotDivisible)?;
         let call = part.call.clone();
-        let mut plan = {
-            let now = opened.now();
-            opened.guard().begin(permit, std::slice::from_ref(&call), now)
-        };
-        if self.tasks.is_ending() {
-            return Err(Failure::Ending);
-        }
         // Whom a header names without getting the mail: a copy among the sent mails makes them known to nobody.
         let named: Vec<String> =
             part.params.iter().filter(|(name, _)| name == NAMED).map(|(_, address)| address.clone()).collect();
-        let mut commit = opened.guard().intent(&mut plan, 0, opened.now());
-        let mut doubt = None;
-        if !named.is_empty() {
-            let (id, puts) = opened.guard().writing(&account.id, Writes::New(Some(named)));
-            commit.puts.extend(puts);
-            doubt = Some(id);
-        }
-        crate::fail::point("before-intent");
-        let intent = opened.store.commit(commit).await?.seq;
-        crate::fail::point("after-intent");
-        let lease = opened.guard().lease(&mut plan, 0)?;
+        let doubt = (!named.is_empty()).then(|| opened.guard().writing(&account.id, Writes::New(Some(named))));
+        let (doubt, puts) = doubt.map_or((None, Vec::new()), |(id, puts)| (Some(id), puts));
+        let Begun { plan, intent, lease } = self.begin_one(opened, permit, &call, puts).await?;
         let sent = opened.upstream.submit(lease, &account.target, &call).await;
         crate::fail::point("before-outcome");
-        self.note_submission(opened, account, &sent);
+        self.note_login(opened, account, &sent);
         let text = match &sent {
             Ok(said) => format!("the mail server answered {}", said.code),
             Err(error) if error.sent => format!("unknown: {error}"),
@@ -273,18 +228,6 @@ impl Runtime {
         match sent {
             Ok(said) => Ok(said_by(&said)),
             Err(error) => Err(Failure::Upstream(Arc::new(error))),
-        }
-    }
-
-    /// The person hears when a mail server does not take the stored credential.
-    fn note_submission(&self, opened: &Opened, account: &Account, sent: &Result<Submitted, UpstreamError>) {
-        match sent {
-            Ok(_) => self.note_account(opened, &account.id, None),
-            Err(UpstreamError { fault: fault @ (Fault::SignIn { .. } | Fault::Refresh(_)), .. }) => {
-                let text = format!("{fault}. Remove the account and add it again with the present password.");
-                self.note_account(opened, &account.id, Some(text));
-            }
-            Err(_) => {}
         }
     }
 }
@@ -388,18 +331,6 @@ fn denied(id: &str) -> Reply {
 fn nobody() -> Reply {
     let text = "The person has not answered in time. Nothing was sent, and it is no denial: send the same again when they are there";
     Reply::new(451, "4.7.1", text)
-}
-
-fn refused_token(error: &TokenError) -> Reply {
-    match error {
-        TokenError::Stopped => Reply::new(454, "4.7.0", &error.to_string()),
-        TokenError::Unknown
-        | TokenError::Expired
-        | TokenError::NoAgent
-        | TokenError::Pairing
-        | TokenError::Exchange(_)
-        | TokenError::TooMany => Reply::new(535, "5.7.8", WRONG),
-    }
 }
 
 /// What the Guard does not let run, in words.

@@ -29,8 +29,8 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::Lanes;
 use super::lanes::Handed;
+use super::{Lanes, admit};
 use crate::net::Connections;
 
 pub mod body;
@@ -98,10 +98,7 @@ pub trait Inside: Send + Sync + 'static {
 
 /// Binds a loopback address; any other is refused.
 pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    if !address.ip().is_loopback() {
-        let reason = format!("{address} is not a loopback address: the doors serve programs on this machine only");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
-    }
+    admit::loopback(address)?;
     TcpListener::bind(address).await
 }
 
@@ -113,9 +110,7 @@ pub async fn serve<I: Inside>(
     lanes: Lanes,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not a loopback address")));
-    }
+    admit::loopback(address)?;
     let door = Arc::new(Door { inside, names: Names::of(address), room: Room::new(ROOM) });
     let seats = Arc::new(Seats::new(MAX_CONNECTIONS));
     let mut tasks = JoinSet::new();
@@ -131,10 +126,9 @@ pub async fn serve<I: Inside>(
                         tasks.spawn_on(Carried { door, seats, connections }.on(handed, peer, key), lane);
                     }
                 }
-                // Out of descriptors, most likely: wait until some connections have ended.
                 Err(error) => {
                     tracing::warn!(%error, "the HTTP door could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    tokio::time::sleep(admit::LATER).await;
                 }
             },
             Some(_) = tasks.join_next() => {}

@@ -24,14 +24,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::Lanes;
+use super::admit::{self, LOGIN};
 use crate::net::Connections;
 
 pub use talk::{Heard, Talk};
 
 /// The most connections at once.
 pub const MAX_CONNECTIONS: usize = 64;
-/// How long a client may take to log in.
-const LOGIN: Duration = Duration::from_secs(60);
 /// How long a logged-in client may be silent (RFC 9051 section 5.4: at least 30 minutes).
 const SILENCE: Duration = Duration::from_secs(31 * 60);
 /// Logins that may fail on one connection.
@@ -90,10 +89,7 @@ pub async fn serve<I: Inside>(
     connections: Connections,
     lanes: Lanes,
 ) -> io::Result<()> {
-    let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not a loopback address")));
-    }
+    admit::loopback(listener.local_addr()?)?;
     let seats = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
     loop {
@@ -119,7 +115,7 @@ pub async fn serve<I: Inside>(
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the IMAP door could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    tokio::time::sleep(admit::LATER).await;
                 }
             },
             Some(_) = tasks.join_next() => {}

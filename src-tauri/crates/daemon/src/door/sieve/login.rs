@@ -7,8 +7,8 @@ use latch_core::classify::imap::token::{From, Token, tokens};
 use latch_core::classify::sieve::response::Response;
 use latch_ipc::Secret;
 
-use super::LOGIN;
 use super::talk::{Heard, Talk};
+use crate::door::admit::LOGIN;
 use crate::door::sasl;
 
 /// Account id and access token, or the answer to something else.

@@ -19,18 +19,13 @@ use std::time::Duration;
 use latch_core::classify::sieve::response::Response;
 use latch_core::classify::sieve::{Command, parse};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::door::admit::{self, LOGIN};
 use crate::door::sasl;
 use crate::net::Connections;
 pub use talk::{Heard, Talk};
 
-/// The most connections at once.
-pub const MAX_CONNECTIONS: usize = 64;
-/// How long it may take to log in.
-const LOGIN: Duration = Duration::from_secs(60);
 /// How long a logged-in client may be silent (RFC 5804 section 1.2: at least 30 minutes).
 const SILENCE: Duration = Duration::from_secs(31 * 60);
 /// Logins that may fail on one connection.
@@ -55,40 +50,11 @@ pub trait Inside: Send + Sync + 'static {
 
 /// Serves until dropped; dropping ends every connection.
 pub async fn serve<I: Inside>(listener: TcpListener, inside: Arc<I>, connections: Connections) -> io::Result<()> {
-    let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not a loopback address")));
-    }
-    let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut tasks = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => {
-                    let _ = socket.set_nodelay(true);
-                    let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
-                        tracing::warn!("the ManageSieve door refused a connection: all {MAX_CONNECTIONS} are taken");
-                        continue;
-                    };
-                    let Ok(stream) = connections.register(socket) else { continue };
-                    let inside = Arc::clone(&inside);
-                    tasks.spawn(async move {
-                        let _seat = seat;
-                        let talk = Talk::new(stream, Instant::now() + LOGIN);
-                        if let Err(error) = client(&inside, talk, peer).await {
-                            tracing::debug!(%error, "a ManageSieve connection ended");
-                        }
-                    });
-                }
-                // Out of descriptors, most likely: wait until some connections have ended.
-                Err(error) => {
-                    tracing::warn!(%error, "the ManageSieve door could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
-            Some(_) = tasks.join_next() => {}
-        }
-    }
+    admit::serve("ManageSieve", listener, connections, |stream, peer| {
+        let (inside, talk) = (Arc::clone(&inside), Talk::new(stream, Instant::now() + LOGIN));
+        async move { client(&inside, talk, peer).await }
+    })
+    .await
 }
 
 fn greeting(text: &str) -> Response {

@@ -7,7 +7,8 @@ use base64::prelude::BASE64_STANDARD;
 use latch_core::classify::smtp::{Mechanism, Reply};
 use latch_ipc::Secret;
 
-use super::{Heard, LOGIN, Talk};
+use super::{Heard, Talk};
+use crate::door::admit::LOGIN;
 use crate::door::sasl;
 
 /// Account id and access token, or the answer to something else.

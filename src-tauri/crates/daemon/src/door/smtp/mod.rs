@@ -21,13 +21,11 @@ use latch_core::operation::Part;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::door::admit::{self, LOGIN};
 use crate::net::{Connections, CutStream};
 
-/// The most connections at once.
-pub const MAX_CONNECTIONS: usize = 64;
 /// The largest mail: Gmail takes 25 MB of attachments, a third more as base64.
 pub const MAX_MAIL: usize = 36 * 1024 * 1024;
 /// The most recipients of a mail: Gmail takes 500.
@@ -36,8 +34,6 @@ pub const MAX_RECIPIENTS: usize = 500;
 const ROOM: usize = 2 * MAX_MAIL / 1024;
 /// How long a client may be silent between commands, and within a mail (RFC 5321 section 4.5.3.2.7: at least 5 minutes).
 const SILENCE: Duration = Duration::from_secs(300);
-/// How long it may take to log in.
-const LOGIN: Duration = Duration::from_secs(60);
 /// What is read ahead while a mail is decided, and at once otherwise.
 const AHEAD: usize = 64 * 1024;
 /// A mail above this many bytes is understood beside the connections: it takes its time.
@@ -62,42 +58,13 @@ pub trait Inside: Send + Sync + 'static {
 
 /// Serves until dropped; dropping ends every connection.
 pub async fn serve<I: Inside>(listener: TcpListener, inside: Arc<I>, connections: Connections) -> io::Result<()> {
-    let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not a loopback address")));
-    }
-    let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let room = Arc::new(Semaphore::new(ROOM));
-    let mut tasks = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => {
-                    let _ = socket.set_nodelay(true);
-                    let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
-                        tracing::warn!("the SMTP door refused a connection: all {MAX_CONNECTIONS} are taken");
-                        continue;
-                    };
-                    let Ok(stream) = connections.register(socket) else { continue };
-                    let (inside, room) = (Arc::clone(&inside), Arc::clone(&room));
-                    tasks.spawn(async move {
-                        let _seat = seat;
-                        let login_by = Some(Instant::now() + LOGIN);
-                        let talk = Talk { stream, buffer: BytesMut::new(), login_by };
-                        if let Err(error) = client(&inside, talk, &room, peer).await {
-                            tracing::debug!(%error, "an SMTP connection ended");
-                        }
-                    });
-                }
-                // Out of descriptors, most likely: wait until some connections have ended.
-                Err(error) => {
-                    tracing::warn!(%error, "the SMTP door could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
-            Some(_) = tasks.join_next() => {}
-        }
-    }
+    admit::serve("SMTP", listener, connections, |stream, peer| {
+        let (inside, room) = (Arc::clone(&inside), Arc::clone(&room));
+        let talk = Talk { stream, buffer: BytesMut::new(), login_by: Some(Instant::now() + LOGIN) };
+        async move { client(&inside, talk, &room, peer).await }
+    })
+    .await
 }
 
 async fn client<I: Inside>(inside: &Arc<I>, mut talk: Talk, room: &Arc<Semaphore>, peer: SocketAddr) -> io::Result<()> {

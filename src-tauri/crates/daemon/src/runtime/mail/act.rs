@@ -13,7 +13,7 @@ use latch_core::recipe::Answer;
 
 use super::MailSession;
 use crate::door::imap::{Next, Talk};
-use crate::runtime::http::Waiting;
+use crate::runtime::visit::Waiting;
 use crate::spool::Turn;
 
 /// A held client hears this often that it is still waited for: some give up after 20 silent seconds.

@@ -91,7 +91,7 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
-    use crate::home::Home;
+    use crate::spool::tests::spool;
 
     const MIB: usize = 1024 * 1024;
 
@@ -115,13 +115,6 @@ mod tests {
         fn ended(&mut self) -> BoxFuture<'_, bool> {
             Box::pin(std::future::ready(true))
         }
-    }
-
-    fn spool() -> (tempfile::TempDir, Spool) {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::take(folder.path()).unwrap();
-        let spool = Spool::open(&home).unwrap();
-        (folder, spool)
     }
 
     #[tokio::test]

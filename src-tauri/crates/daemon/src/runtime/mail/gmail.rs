@@ -15,8 +15,8 @@ use crate::runtime::read::ReadError;
 use crate::runtime::undo::Undo;
 
 impl Runtime {
-    /// What left its mailbox.
-    pub(super) async fn elsewhere(
+    /// Where what left its mailbox is, and what an agent stored: Gmail may have taken that for a message that was there before.
+    pub(super) async fn wherever(
         &self,
         account: &Account,
         epoch: Epoch,
@@ -36,18 +36,6 @@ impl Runtime {
                 }
             }
         }
-        Ok(())
-    }
-
-    /// Where what an agent stored is among all mail: Gmail may have taken it for a message that was there before.
-    pub(super) async fn among_all(
-        &self,
-        account: &Account,
-        epoch: Epoch,
-        undo: &Undo,
-        server: &Server,
-        now: &mut BTreeMap<String, Present>,
-    ) -> Result<(), ReadError> {
         let Some(all) = server.all.as_ref().filter(|_| server.gmail && undo.entry.recipe == APPENDED) else {
             return Ok(());
         };

@@ -35,15 +35,13 @@ pub(super) use ahead::Ahead;
 pub(super) use execute::refused;
 pub(super) use undo::Whole;
 
+use super::Runtime;
 use super::accounts::{Account, MOST_READING};
-use super::{Runtime, inside};
+use super::visit::{Turned, WRONG};
 use crate::door::imap::passing::Numbers;
 use crate::door::imap::{Denied, Inside, Next, Talk};
 use crate::upstream::imap::Wire;
 use crate::upstream::{Fault, UpstreamError};
-
-/// One answer for an account that does not exist and for a token that does not fit: an agent can't find out which accounts there are.
-const WRONG: &str = "No such account for this access token, or the token is over. The person at this machine issues tokens; 'latch token' hands them out";
 
 /// How long an agent goes on waiting after its token or grant ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -78,20 +76,16 @@ impl Inside for Runtime {
     type Session = MailSession;
 
     async fn enter(self: &Arc<Self>, user: &str, token: &str, peer: SocketAddr) -> Result<MailSession, Denied> {
-        let opened = self.opened().ok_or_else(|| {
-            Denied::Unavailable("Latchstring's vault is locked: the person must unlock it first".to_owned())
-        })?;
-        let token = inside::hash(token);
-        let now = opened.now();
         let wrong = || Denied::Credentials(WRONG.to_owned());
-        let session = opened.guard().authenticate(&token, now).map_err(|error| match error {
-            latch_core::guard::TokenError::Stopped => Denied::Unavailable(error.to_string()),
-            _ => wrong(),
+        let (account, token, session) = self.log_in(user, token).map_err(|turned| match turned {
+            Turned::Away => wrong(),
+            Turned::Now(why) => Denied::Unavailable(why),
         })?;
-        let account = opened.account(user).filter(|account| account.target.is_mail()).ok_or_else(wrong)?;
-        if opened.guard().granted(&session, &account.id, now).is_none() {
+        if !account.target.is_mail() {
             return Err(wrong());
         }
+        let stopped = || Denied::Unavailable("stopped by the person".to_owned());
+        let opened = self.opened().ok_or_else(stopped)?;
         let seat = Arc::clone(&account.reading).try_acquire_owned().map_err(|_| {
             Denied::Unavailable(format!(
                 "Agents have {MOST_READING} connections to this account already, and no more are opened: close one, or try again later"
@@ -109,7 +103,6 @@ impl Inside for Runtime {
                 fault => format!("{fault}. Your token is fine; try again later"),
             })
         };
-        let stopped = || Denied::Unavailable("stopped by the person".to_owned());
         let call = command("NOOP", None, &[]).ok_or_else(stopped)?;
         let lease = opened.guard().lease_preview(&account.id, &call, session.epoch).map_err(|_| stopped())?;
         let wire = opened.upstream.mail_open(lease, &account.target, &call).await.map_err(unavailable)?;

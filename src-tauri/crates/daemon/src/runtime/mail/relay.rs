@@ -32,18 +32,7 @@ impl MailSession {
     pub(super) async fn pass(&self, permit: Permit, call: &Call) -> Result<Redeemed, UpstreamError> {
         let stopped = || UpstreamError { fault: Fault::Stopped, sent: false };
         let opened = self.runtime.opened().ok_or_else(stopped)?;
-        let (mut plan, commit) = {
-            let now = opened.now();
-            let mut guard = opened.guard();
-            let mut plan = guard.begin(permit, std::slice::from_ref(call), now);
-            let commit = guard.intent(&mut plan, 0, now);
-            (plan, commit)
-        };
-        super::super::lock(&opened.unsaved).extend(commit.charges);
-        for record in commit.records {
-            opened.store.append_read(record).await.map_err(|_| stopped())?;
-        }
-        let lease = opened.guard().lease(&mut plan, 0).map_err(|_| stopped())?;
+        let lease = opened.begin_read(permit, call).await.map_err(|_| stopped())?;
         opened.upstream.mail_redeem(lease, &self.account.target, call)
     }
 
@@ -172,11 +161,7 @@ impl MailSession {
         let mut uids = Vec::new();
         let Some(call) = command("UID SEARCH", None, &keys) else { return Ok(Err(Ended::Gone)) };
         match self.ask(&call, talk, Through::Search(&mut uids)).await? {
-            Ended::Status(status) if status.kind == Kind::Ok => {
-                uids.sort_unstable();
-                uids.dedup();
-                Ok(Ok(uids))
-            }
+            Ended::Status(status) if status.kind == Kind::Ok => Ok(Ok(each_once(uids))),
             ended => Ok(Err(ended)),
         }
     }
@@ -190,11 +175,7 @@ impl MailSession {
         let keys = [Token::atom(set.to_string()), Token::atoms(["UID"])];
         let Some(call) = command("FETCH", None, &keys) else { return Ok(Err(Ended::Gone)) };
         match self.ask(&call, talk, Through::Uids(&set, &mut uids)).await? {
-            Ended::Status(status) if status.kind == Kind::Ok => {
-                uids.sort_unstable();
-                uids.dedup();
-                Ok(Ok(uids))
-            }
+            Ended::Status(status) if status.kind == Kind::Ok => Ok(Ok(each_once(uids))),
             ended => Ok(Err(ended)),
         }
     }
@@ -212,4 +193,10 @@ impl MailSession {
             }
         }
     }
+}
+
+fn each_once(mut uids: Vec<u32>) -> Vec<u32> {
+    uids.sort_unstable();
+    uids.dedup();
+    uids
 }

@@ -39,8 +39,7 @@ impl Runtime {
         let server = self.mail_server_now(opened, account, epoch).await.map_err(failed)?;
         let (undo, missed) = self.found_again(account, epoch, &server, undo).await.map_err(failed)?;
         let mut now = self.present(account, epoch, &undo, &server).await.map_err(failed)?;
-        self.elsewhere(account, epoch, &undo, &server, &mut now).await.map_err(failed)?;
-        self.among_all(account, epoch, &undo, &server, &mut now).await.map_err(failed)?;
+        self.wherever(account, epoch, &undo, &server, &mut now).await.map_err(failed)?;
         let back = inverse(&undo.entry, &now, &server);
         let changed: Vec<String> = undo.entry.changes.iter().map(|change| change.object.clone()).collect();
         let agents = self.brings_back_agents(opened, &undo, &changed).await?;

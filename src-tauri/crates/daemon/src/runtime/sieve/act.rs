@@ -15,6 +15,7 @@ use super::told;
 use crate::runtime::accounts::Account;
 use crate::runtime::execute::Failure;
 use crate::runtime::read::ReadError;
+use crate::runtime::single::Begun;
 use crate::runtime::undo::Undo;
 use crate::runtime::{Opened, Runtime};
 use crate::upstream::{Fault, UpstreamError};
@@ -49,23 +50,11 @@ impl Runtime {
         let entry = entry(&part, &change, &now);
         let mut undo = Some(Undo::new(&undo_id, &agent, &account.id, &part, entry, opened.now()));
         let call = part.call.clone();
-        let mut plan = {
-            let now = opened.now();
-            opened.guard().begin(permit, std::slice::from_ref(&call), now)
-        };
-        if self.tasks.is_ending() {
-            return Err(Failure::Ending);
-        }
-        let mut commit = opened.guard().intent(&mut plan, 0, opened.now());
-        commit.puts.extend(undo.as_ref().map(Undo::put));
-        commit.puts.push(counter);
-        crate::fail::point("before-intent");
-        let intent = opened.store.commit(commit).await?.seq;
-        crate::fail::point("after-intent");
-        let lease = opened.guard().lease(&mut plan, 0)?;
+        let puts = undo.iter().map(Undo::put).chain([counter]).collect();
+        let Begun { plan, intent, lease } = self.begin_one(opened, permit, &call, puts).await?;
         let sent = opened.upstream.sieve(lease, &account.target, &call).await;
         crate::fail::point("before-outcome");
-        self.note_filters(opened, account, &sent);
+        self.note_login(opened, account, &sent);
         let text = match &sent {
             Ok(answer) if answer.is_ok() => "done".to_owned(),
             Ok(answer) => format!("the mail server said no: {}", answer.status.text),
@@ -100,15 +89,9 @@ impl Runtime {
         permit: Permit,
         part: &Part,
     ) -> Result<Answer, Failure> {
-        let mut plan = {
-            let now = opened.now();
-            opened.guard().begin(permit, std::slice::from_ref(&part.call), now)
-        };
-        let commit = opened.guard().intent(&mut plan, 0, opened.now());
-        opened.store.commit(commit).await?;
-        let lease = opened.guard().lease(&mut plan, 0)?;
+        let Begun { lease, .. } = self.begin_one(opened, permit, &part.call, Vec::new()).await?;
         let sent = opened.upstream.sieve(lease, &account.target, &part.call).await;
-        self.note_filters(opened, account, &sent);
+        self.note_login(opened, account, &sent);
         Ok(answer(&told(account, &part.call, sent)))
     }
 }

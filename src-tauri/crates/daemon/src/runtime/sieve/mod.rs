@@ -11,7 +11,6 @@ mod undo;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use latch_core::call::{Call, Digest};
@@ -19,7 +18,6 @@ use latch_core::classify::sieve::reply::{Kind, capabilities, listed, script};
 use latch_core::classify::sieve::response::Response;
 use latch_core::classify::sieve::{Change, Command, Stored, reading, reading_part};
 use latch_core::guard::{Context, Ruling, Session, TokenError};
-use latch_core::hold::State;
 use latch_core::journal::Commit;
 use latch_core::lease::Epoch;
 use latch_core::operation::{Class, Part, Request};
@@ -28,17 +26,13 @@ use latch_core::plan::Permit;
 pub(super) use act::{is_about_filters, refused};
 
 use super::accounts::Account;
-use super::http::Waiting;
 use super::read::ReadError;
-use super::{Opened, Runtime, inside, read};
+use super::visit::{Turned, Verdict, WRONG};
+use super::{Opened, Runtime, read};
 use crate::door::sieve::Inside;
 use crate::upstream::sieve::SieveAnswer;
 use crate::upstream::{Fault, UpstreamError};
 
-/// One answer for an account that does not exist and for a token that does not fit: an agent can't find out which accounts there are.
-const WRONG: &str = "No such account for this access token, or the token is over. The person at this machine issues tokens; 'latch token' hands them out";
-/// The protocol says nothing of how long an answer may take; it waits as long as a mail does.
-const PATIENCE: Duration = Duration::from_secs(570);
 /// The most scripts that are read for one change: it is shown and compared with all that they include.
 const MOST_READ: usize = 32;
 const ODD: &str = "The mail server's answer can't be read";
@@ -56,19 +50,10 @@ impl Inside for Runtime {
     type Session = Visitor;
 
     async fn enter(self: &Arc<Self>, user: &str, token: &str, peer: SocketAddr) -> Result<Visitor, Response> {
-        let locked = "Latchstring's vault is locked: the person must unlock it first";
-        let opened = self.opened().ok_or_else(|| Response::no("TRYLATER", locked))?;
-        let token = inside::hash(token);
-        let now = opened.now();
-        let wrong = || Response::no("", WRONG);
-        let session = opened.guard().authenticate(&token, now).map_err(|error| match error {
-            TokenError::Stopped => Response::no("TRYLATER", &error.to_string()),
-            _ => wrong(),
+        let (account, token, session) = self.log_in(user, token).map_err(|turned| match turned {
+            Turned::Away => Response::no("", WRONG),
+            Turned::Now(why) => Response::no("TRYLATER", &why),
         })?;
-        let account = opened.account(user).ok_or_else(wrong)?;
-        if opened.guard().granted(&session, &account.id, now).is_none() {
-            return Err(wrong());
-        }
         if account.target.filters().is_none() {
             let text = "This account's mail filters are out of reach: the person has named no server for them";
             return Err(Response::no("", text));
@@ -158,22 +143,12 @@ impl Runtime {
 
     /// A permitted read: recorded like any other.
     async fn look_at_filters(&self, opened: &Opened, account: &Account, permit: Permit, call: &Call) -> Response {
-        let (mut plan, commit) = {
-            let now = opened.now();
-            let mut guard = opened.guard();
-            let mut plan = guard.begin(permit, std::slice::from_ref(call), now);
-            let commit = guard.intent(&mut plan, 0, now);
-            (plan, commit)
+        let lease = match opened.begin_read(permit, call).await {
+            Ok(lease) => lease,
+            Err(failure) => return act::response(&refused(&failure)),
         };
-        super::lock(&opened.unsaved).extend(commit.charges);
-        for record in commit.records {
-            if opened.store.append_read(record).await.is_err() {
-                return unrecorded();
-            }
-        }
-        let Ok(lease) = opened.guard().lease(&mut plan, 0) else { return stopped() };
         let answer = opened.upstream.sieve(lease, &account.target, call).await;
-        self.note_filters(opened, account, &answer);
+        self.note_login(opened, account, &answer);
         told(account, call, answer)
     }
 
@@ -195,43 +170,23 @@ impl Runtime {
         }
     }
 
-    /// Waits for the person.
     async fn held_filters(self: &Arc<Self>, opened: &Opened, account: &Arc<Account>, id: &str) -> Response {
-        self.settle(opened);
-        let _waiting = Waiting::enter(self, id);
-        let mut changed = opened.changed.subscribe();
-        // As long as somebody waits the hold lives on: whoever joins late waits as long as whoever came first.
-        let life = Duration::from_secs(u64::from(self.settings().hold_seconds));
-        let deadline = tokio::time::Instant::now() + life.min(PATIENCE);
-        loop {
-            changed.borrow_and_update();
-            let state = opened.guard().hold(id).map(|hold| hold.state);
-            match state {
-                Some(State::Allowed) => self.run_allowed_soon(account, id),
-                Some(State::Denied) => return denied(id),
-                Some(State::Failed) => {
-                    let text =
-                        "What this is about could not be read, so the person could not be asked. Nothing was done";
-                    return Response::no("TRYLATER", text);
+        match self.wait_for_person(opened, account, id).await {
+            Verdict::Answered(answer) => {
+                let response = act::response(&answer);
+                if response.wire().starts_with(b"NO (TRYLATER)") || is_changed(&response) {
+                    // Surely not done: asking again is a new question.
+                    opened.guard().finish_unkept(id);
                 }
-                Some(State::Done | State::Expired) | None => {
-                    let answer = super::lock(&opened.answers).get(id).cloned();
-                    let response = answer.map_or_else(nobody, |answer| act::response(&answer));
-                    if response.wire().starts_with(b"NO (TRYLATER)") || is_changed(&response) {
-                        // Surely not done: asking again is a new question.
-                        opened.guard().finish_unkept(id);
-                    }
-                    return response;
-                }
-                Some(State::Preparing | State::Open | State::Proposal | State::Running) => {}
+                response
             }
-            tokio::select! {
-                moved = changed.changed() => if moved.is_err() { return stopped() },
-                // What was allowed already needs the mail server's time, not the person's.
-                () = tokio::time::sleep_until(deadline), if !matches!(state, Some(State::Allowed | State::Running)) => {
-                    return nobody();
-                }
+            Verdict::Denied => denied(id),
+            Verdict::Failed => {
+                let text = "What this is about could not be read, so the person could not be asked. Nothing was done";
+                Response::no("TRYLATER", text)
             }
+            Verdict::Nobody => nobody(),
+            Verdict::Stopped => stopped(),
         }
     }
 
@@ -286,7 +241,7 @@ impl Runtime {
         let call = reading(verb, name, Vec::new(), Bytes::new()).ok_or(ReadError::Stopped)?;
         let lease = opened.guard().lease_preview(&account.id, &call, epoch).map_err(|_| ReadError::Stopped)?;
         let answer = opened.upstream.sieve(lease, &account.target, &call).await;
-        self.note_filters(opened, account, &answer);
+        self.note_login(opened, account, &answer);
         let answer = answer.map_err(|error| match error.fault {
             Fault::Stopped => ReadError::Stopped,
             // A look that broke off has changed nothing.
@@ -296,18 +251,6 @@ impl Runtime {
             return Ok(answer);
         }
         Err(ReadError::Answer(format!("the mail server refuses {verb}: {}", answer.status.text)))
-    }
-
-    /// The person hears when the server does not take the stored credential.
-    fn note_filters(&self, opened: &Opened, account: &Account, answer: &Result<SieveAnswer, UpstreamError>) {
-        match answer {
-            Ok(_) => self.note_account(opened, &account.id, None),
-            Err(UpstreamError { fault: fault @ (Fault::SignIn { .. } | Fault::Refresh(_)), .. }) => {
-                let text = format!("{fault}. Remove the account and add it again with the present password.");
-                self.note_account(opened, &account.id, Some(text));
-            }
-            Err(_) => {}
-        }
     }
 }
 
