@@ -286,6 +286,20 @@ async fn guests_make_an_event_a_letter() {
     assert_eq!(audience, wanted);
     diary.engine.allow(&hold).await;
     asked.await.unwrap().expect(201);
+    // What readers could take for something else is not sent, and what it says of a single date is shown.
+    let single = "BEGIN:VEVENT\r\nUID:e9@example.com\r\nDTSTAMP:20260101T000000Z\r\nDTSTART:20260402T090000Z\r\nSUMMARY:Invoice\r\nEND:VEVENT\r\n";
+    let two = event(9, "Talk", &["bob@example.org"]).replace("END:VCALENDAR", &format!("{single}END:VCALENDAR"));
+    let refused = agent.put("/erin/work/e9.ics", &two).await.expect(409);
+    assert!(refused.text().contains("RECURRENCE-ID"), "{}", refused.text());
+    let series = two
+        .replace("SUMMARY:Talk 9", "SUMMARY:Talk 9\r\nRRULE:FREQ=DAILY;COUNT=90\r\nX-ALT-DESC:<b>Pay</b>")
+        .replace("SUMMARY:Invoice", "SUMMARY:Invoice\r\nRECURRENCE-ID:20260402T090000Z");
+    let asked = asks(&agent, "PUT", "/erin/work/e9.ics", &[ICS], &series);
+    let hold = diary.engine.hold().await;
+    assert_eq!(fact(&hold, "Title on 2026-04-02 09:00 UTC"), "Invoice");
+    assert_eq!((fact(&hold, "Title"), fact(&hold, "X-ALT-DESC")), ("Talk 9", "<b>Pay</b>"));
+    diary.engine.deny(&hold).await;
+    asked.await.unwrap().expect(403);
     // Taking it away tells them.
     let asked = asks(&agent, "DELETE", "/erin/work/e8.ics", &[], "");
     let hold = diary.engine.hold().await;

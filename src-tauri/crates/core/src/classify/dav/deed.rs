@@ -11,7 +11,8 @@ use super::look::{Collection, Holds, Member, last, parent};
 use super::request::{Asked, Verb};
 pub use super::shown::{Glimpse, Sent, glimpse};
 use super::shown::{
-    between, check_invitation, check_type, kind_at, kind_of, kind_of_collection, media, names, told, whole,
+    UNKNOWN_GUESTS, between, check_invitation, check_type, kind_at, kind_of, kind_of_collection, media, names, told,
+    whole,
 };
 use super::{documents, refused};
 use crate::call::{Call, CallBody, Digest};
@@ -21,8 +22,6 @@ use crate::undo::dav::{SETTINGS, SETTINGS_IN_PART};
 
 /// The provider's id.
 pub const PROVIDER: &str = "dav";
-/// Who is told of a change to a text that can't be read.
-const UNKNOWN_GUESTS: &str = "whoever the stored text names";
 /// The parameter of a part that holds its [`Frozen`] state.
 const FROZEN: &str = "dav";
 
@@ -169,7 +168,10 @@ impl Draft {
     }
 
     /// Whoever is written to by the server itself makes a change one that sends.
-    fn invites(&mut self, people: BTreeSet<String>, own: &[String], what: &str) {
+    fn invites(&mut self, mut people: BTreeSet<String>, own: &[String], what: &str) {
+        if people.remove(UNKNOWN_GUESTS) {
+            self.invites_unknown();
+        }
         let own = |one: &String| own.iter().any(|own| own.eq_ignore_ascii_case(one));
         self.people = people.into_iter().filter(|one| !own(one)).map(|one| (one, "to")).collect();
         if self.people.is_empty() {
@@ -341,9 +343,12 @@ fn put(asked: &Asked, body: &Bytes, seen: &Seen) -> Result<Part, Refusal> {
             (draft.verb, draft.kind, draft.ids) = (verb, kind.to_owned(), ids);
             draft.facts = names(tree);
             draft.fact("Entries that come instead", text.uids().len().max(text.entries()).to_string());
-            let mut people = people.clone();
-            people.extend(text.summary().people);
-            draft.invites(people, &seen.own, "The server may tell");
+            let invited = text.summary().people;
+            if invited.iter().any(|one| !seen.own.iter().any(|own| own.eq_ignore_ascii_case(one))) {
+                let detail = "The server would write to people, and what all of these entries say can't be shown before. Send those with guests one by one. Nothing was sent.";
+                return Err(refused(409, "Invitations among a whole calendar", detail));
+            }
+            draft.invites(people.clone(), &seen.own, "The server may tell");
             draft.undo = Some("replaced-all");
             draft.headers.extend(bound(tree));
             draft.tree = Some((**tree).clone());

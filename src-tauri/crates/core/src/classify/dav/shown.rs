@@ -11,6 +11,8 @@ use crate::classify::Refusal;
 use crate::operation::Fact;
 use crate::recipe::View;
 
+/// Who is told of a change to a text that can't be read.
+pub(super) const UNKNOWN_GUESTS: &str = "whoever the stored text names";
 /// Fields of one text that are shown.
 const MOST_TOLD: usize = 300;
 /// The same of what is different, before and after.
@@ -21,7 +23,7 @@ const MOST_DIFFERENT: usize = 1_200;
 pub struct Glimpse {
     /// For the dialog.
     pub view: View,
-    /// Whom a server may write to about it.
+    /// Whom a server may write to about it; of what can't be read, words for that.
     pub people: BTreeSet<String>,
 }
 
@@ -35,7 +37,10 @@ pub fn glimpse(path: &str, body: &[u8]) -> Glimpse {
             let view = View { title, from: summary.organizer, date: summary.start, flags: Vec::new() };
             Glimpse { view, people: summary.people }
         }
-        Err(_) => Glimpse { view: View { title: last(path), ..View::default() }, people: BTreeSet::new() },
+        Err(_) => {
+            let unknown = (!path.ends_with(".vcf")).then(|| UNKNOWN_GUESTS.to_owned());
+            Glimpse { view: View { title: last(path), ..View::default() }, people: unknown.into_iter().collect() }
+        }
     }
 }
 

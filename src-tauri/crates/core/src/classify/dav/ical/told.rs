@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::recipe;
+
 use super::{ENTRIES, Format, Line, STAMPS, Text, address, plain};
 
 /// Letters of a value that are shown; the rest is counted.
 pub(in super::super) const LONGEST_SHOWN: usize = 50_000;
+/// Letters of a label.
+const LONGEST_LABEL: usize = 200;
 /// The label of all who are told.
 pub(in super::super) const WITH: &str = "With";
 /// Values of what says nothing to people are shown when they are longer.
@@ -99,6 +103,15 @@ pub(in super::super) enum Extent {
     All,
 }
 
+impl Extent {
+    fn tells(self, line: &Line) -> bool {
+        match self {
+            Self::Said => !line.is_silent(),
+            Self::All => !STAMPS.contains(&line.name.as_str()),
+        }
+    }
+}
+
 /// Labels and values: one for each label, in the order in which they came first.
 #[derive(Default)]
 struct Told {
@@ -157,6 +170,15 @@ impl Entry<'_> {
     fn uid(&self) -> &str {
         self.own.iter().find(|line| line.name == "UID").map_or("", |line| line.value.trim())
     }
+
+    /// What tells its labels from those of the first one.
+    fn suffix(&self) -> String {
+        match self.instead_of {
+            Some(date) if date.param("RANGE").is_some() => format!(" from {} on", date.time()),
+            Some(date) => format!(" on {}", date.time()),
+            None => format!(" of entry {}", self.number),
+        }
+    }
 }
 
 impl Line {
@@ -189,7 +211,8 @@ impl Line {
     }
 
     fn is_silent(&self) -> bool {
-        let word = |most: usize| self.value.len() <= most && !self.value.trim().contains(char::is_whitespace);
+        let odd = |letter: char| letter.is_whitespace() || matches!(letter, '/' | '@');
+        let word = |most: usize| self.value.len() <= most && !self.value.trim().contains(odd);
         if IDENTIFIERS.contains(&self.name.as_str()) {
             return self.value.len() <= LONGEST_IDENTIFIER;
         }
@@ -267,50 +290,48 @@ impl Text {
     /// All that it says, by label.
     pub(in super::super) fn told(&self, extent: Extent) -> Vec<(String, String)> {
         let mut told = Told::default();
-        let rest = |line: &&Line| match extent {
-            Extent::Said => !line.is_silent(),
-            Extent::All => !STAMPS.contains(&line.name.as_str()),
-        };
         if let Some(method) = self.method() {
             told.add("Message".to_owned(), method);
         }
         let entries = self.in_order();
-        let exceptions = entries.iter().filter(|entry| entry.instead_of.is_some()).count();
-        let mut main: BTreeSet<(String, String)> = BTreeSet::new();
-        for (at, entry) in entries.iter().enumerate() {
+        let main = entries.first().map(|entry| self.first(entry, &entries, extent)).unwrap_or_default();
+        for (label, value) in &main {
+            told.add(label.clone(), value.clone());
+        }
+        let main: BTreeSet<(String, String)> = main.into_iter().collect();
+        for entry in entries.iter().skip(1) {
             let mut own = Told::default();
             self.entry(entry, &mut own, extent);
-            if at == 0 {
-                let people = self.people().into_iter().collect::<Vec<_>>();
-                if exceptions > 0 {
-                    own.add("Changed single dates".to_owned(), exceptions.to_string());
-                }
-                own.add(WITH.to_owned(), people.join(", "));
-            }
-            let suffix = match entry.instead_of {
-                _ if at == 0 => String::new(),
-                Some(date) if date.param("RANGE").is_some() => format!(" from {} on", date.time()),
-                Some(date) => format!(" on {}", date.time()),
-                None => format!(" of entry {}", entry.number),
-            };
-            for (label, value) in own.list() {
-                let same = extent == Extent::Said && main.contains(&(label.clone(), value.clone()));
-                if !same {
-                    told.add(format!("{label}{suffix}"), value.clone());
-                }
-                if at == 0 {
-                    main.insert((label, value));
-                }
-            }
+            // What it has in common with the series was told there.
+            let news = own.list().into_iter().filter(|one| extent == Extent::All || !main.contains(one));
+            news.for_each(|(label, value)| told.add(format!("{label}{}", entry.suffix()), value));
         }
-        let alarms = self.lines.iter().filter(|line| line.path.ends_with("/VALARM") && line.name == "ACTION");
-        let alarms: Vec<String> = alarms.map(|line| line.value.to_ascii_lowercase()).collect();
+        let is_action = |line: &&Line| line.path.ends_with("/VALARM") && line.name == "ACTION";
+        let alarms: Vec<String> =
+            self.lines.iter().filter(is_action).map(|line| line.value.to_ascii_lowercase()).collect();
         told.add("Alarms".to_owned(), alarms.join(", "));
-        let inner = self.lines.iter().filter(|line| !line.is_own(self.format)).filter(rest);
-        for line in inner.filter(|line| !matches!(line.name.as_str(), "METHOD" | "ACTION")) {
+        let is_method = |line: &&Line| &*line.path == "VCALENDAR" && line.name == "METHOD";
+        let inner = self.lines.iter().filter(|line| !line.is_own(self.format) && extent.tells(line));
+        for line in inner.filter(|line| !is_action(line) && !is_method(line)) {
             told.add(line.label(self.format), line.said());
         }
-        told.list().into_iter().map(|(label, value)| (cut(&label), cut(&value))).collect()
+        let bounded = |(label, value): (String, String)| (recipe::cut(label, LONGEST_LABEL), cut(&value));
+        told.list().into_iter().map(bounded).collect()
+    }
+
+    /// What the entry says that the text is about, with what is said of all of them.
+    fn first(&self, entry: &Entry<'_>, entries: &[Entry<'_>], extent: Extent) -> Vec<(String, String)> {
+        let mut own = Told::default();
+        self.entry(entry, &mut own, extent);
+        if let Some(date) = entry.instead_of {
+            own.add("Instead of".to_owned(), date.time());
+        }
+        let exceptions = entries.iter().filter(|entry| entry.instead_of.is_some()).count();
+        if exceptions > 0 {
+            own.add("Changed single dates".to_owned(), exceptions.to_string());
+        }
+        own.add(WITH.to_owned(), self.people().into_iter().collect::<Vec<_>>().join(", "));
+        own.list()
     }
 
     /// What one entry says itself.
@@ -349,11 +370,7 @@ impl Text {
         known.push("ATTENDEE");
         let others = entry.own.iter().filter(|line| !known.contains(&line.name.as_str()));
         for line in others {
-            let shown = match extent {
-                Extent::Said => !line.is_silent(),
-                Extent::All => !STAMPS.contains(&line.name.as_str()),
-            };
-            if shown {
+            if extent.tells(line) {
                 told.add(line.label(self.format), line.said());
             }
         }
@@ -415,7 +432,7 @@ mod tests {
         TZOFFSETFROM:+0200\nTZOFFSETTO:+0100\nEND:STANDARD\nEND:VTIMEZONE\n\
         BEGIN:VEVENT\nUID:u1\nDTSTAMP:20260101T000000Z\nSEQUENCE:1\nTRANSP:OPAQUE\nDTSTART;TZID=Europe/Berlin:20260302T090000\nDURATION:PT1H\n\
         RRULE:FREQ=WEEKLY\nRDATE:20260401T090000Z\nSUMMARY:Talk\nDESCRIPTION;ALTREP=\"https://evil.example/alt\":Harmless\n\
-        X-ALT-DESC;FMTTYPE=text/html:<b>Pay here</b>\nCOMMENT:Look\nCOMMENT:And here\nCLASS:see https://evil.example\n\
+        X-ALT-DESC;FMTTYPE=text/html:<b>Pay here</b>\nCOMMENT:Look\nCOMMENT:And here\nCLASS:https://evil.example\n\
         ORGANIZER;CN=Me:mailto:me@example.com\nATTENDEE;CN=\"Call 555\";RSVP=TRUE:mailto:bob@example.org\n\
         BEGIN:VALARM\nACTION:EMAIL\nTRIGGER:-PT5M\nSUMMARY:Alarm!\nDESCRIPTION:Wire it\nATTENDEE:mailto:eve@evil.example\nEND:VALARM\nEND:VEVENT\n\
         BEGIN:VEVENT\nUID:u1\nDTSTAMP:20260101T000000Z\nRECURRENCE-ID;TZID=Europe/Berlin:20260309T090000\nDTSTART;TZID=Europe/Berlin:20260309T100000\n\
@@ -474,6 +491,9 @@ mod tests {
             let why = why(text.clone()).unwrap_or_default();
             assert!(why.contains(part), "{why}: {text}");
         }
+        // One that stands alone says which date it is about.
+        let alone = wrap(&entry("UID:a\nRECURRENCE-ID:20260101\nBEGIN:X-A\nACTION:see\nEND:X-A\n"));
+        assert_eq!(lines(&alone, Extent::Said), "Instead of: 2026-01-01\nChanged single dates: 1\nX-A, ACTION: see\n");
         // An exception within something else is none.
         let nested = wrap(&format!("{}{}", entry("UID:a\nBEGIN:X\nRECURRENCE-ID:20260101\nEND:X\n"), one));
         assert!(why(nested).unwrap().contains("only one"));

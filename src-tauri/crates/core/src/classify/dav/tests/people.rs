@@ -62,6 +62,19 @@ fn refusal(method: &str, target: &str, text: &str) -> String {
 }
 
 #[test]
+fn unread_guests_of_a_whole_calendar_are_told_of_and_new_ones_are_not_slipped_into_it() {
+    let At::Tree(tree, _) = calendar(2) else { panic!() };
+    let unread = super::super::deed::glimpse("/e/w/0.ics", b"\xff").people;
+    assert!(super::super::deed::glimpse("/e/f/0.vcf", b"\xff").people.is_empty());
+    let part = part("DELETE", "/e/w/", &[], &Bytes::new(), &seen(At::Tree(tree, unread))).unwrap();
+    let audience = part.operation.audience.unwrap();
+    assert_eq!((audience.members.len(), audience.place.as_deref()), (0, Some("whoever the stored text names")));
+    let guest = event("Talk", "ATTENDEE:mailto:bob@example.org\r\n");
+    let refused = super::part("PUT", "/e/w/", &[], &guest, &seen(calendar(2))).unwrap_err();
+    assert_eq!((refused.status, refused.title.as_str()), (409, "Invitations among a whole calendar"));
+}
+
+#[test]
 fn nothing_is_sent_that_was_not_shown() {
     let event = |uid: &str, lines: &str| format!("BEGIN:VEVENT\r\nUID:{uid}\r\n{lines}END:VEVENT\r\n");
     let guest = "ATTENDEE:mailto:bob@example.org\r\n";
