@@ -277,6 +277,9 @@ async fn what_was_expunged_before_the_server_refused_comes_back_and_the_rest_onl
     assert!(said.end.starts_with("NO"), "{said:?}");
     liar.mend();
     assert_eq!((post.dovecot.messages("INBOX").len(), copies(&post).await), (2, 2));
+    let kept = post.engine.call(QuarantineList, Empty {}).await.entries;
+    let of: Vec<_> = kept.iter().map(|one| (one.items, one.undo.as_ref().map(|undo| undo.agent.as_str()))).collect();
+    assert_eq!(of, [(2, Some(AGENT))]);
     let undone = undo(&post).await;
     assert!(undone.not_restored.is_empty(), "{undone:?}");
     assert_eq!((post.dovecot.messages("INBOX"), copies(&post).await), (start, 0));

@@ -23,6 +23,19 @@ test("panic is one click", async () => {
   expect(backend.acted).toEqual(["panic"]);
 });
 
+test("copies of what was deleted for ever are named, and erased after a second word", async () => {
+  const backend = await open(sampleSnapshot(), "Settings");
+  expect(read(document.querySelector("[aria-labelledby=quarantine]")!)).toMatchSnapshot();
+  await fireEvent.click(screen.getByRole("button", { name: "Erase all copies…" }));
+  await fireEvent.click(screen.getByRole("button", { name: "Keep them" }));
+  expect(backend.called.at(-1)?.[0]).not.toBe("quarantine.clear");
+  await fireEvent.click(screen.getByRole("button", { name: "Erase all copies…" }));
+  await fireEvent.click(screen.getByRole("button", { name: "Erase 3 copies" }));
+  await pass(10);
+  expect(backend.called.at(-1)).toEqual(["quarantine.clear", {}]);
+  expect(screen.queryByRole("button", { name: "Erase all copies…" })).toBeNull();
+});
+
 test("after a panic: what was cut, undo, resume read-only first", async () => {
   const status = { ...sampleSnapshot().status!, panicked: true, panicked_why: "You pressed Panic." };
   const cut = { epoch: 2n, cut: { connections: 3, tokens: 1, holds: 1 } };

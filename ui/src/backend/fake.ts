@@ -115,7 +115,19 @@ const RESULTS: Partial<Record<keyof Calls, unknown>> = {
   },
   "account.sign_out": { done: true, state: "accepted", text: "The provider took it and does not tell whether it is in force." },
   "phone.stop": { account: "work", state: "watching", since: "2026-11-22T09:14:00Z", text: "Its mail server reports at once when the mail leaves the inbox." },
-  "quarantine.list": { items: 3, bytes: 40960, limit: 536870912 },
+  "quarantine.list": {
+    items: 3,
+    bytes: 40960,
+    limit: 536870912,
+    entries: [
+      {
+        undo: { entry: "u7", agent: "claude", account: "work", text: "Deleted 3 messages for ever", at: "2026-11-22T08:00:00Z", count: 3, undone: false },
+        items: 3,
+        bytes: 40960,
+      },
+    ],
+  },
+  "quarantine.clear": { items: 0, bytes: 0, limit: 536870912, entries: [] },
   "answer.list": [],
   "answer.forget": {},
   "rules.get": { text: "" },

@@ -113,7 +113,7 @@ methods! {
     OutboxList = "outbox.list" owner: Empty => Vec<OutboxView>;
     /// Takes a mail back before it leaves.
     OutboxCancel = "outbox.cancel" owner: Id => Empty;
-    /// The quarantine's size.
+    /// The quarantine: how full it is and of what.
     QuarantineList = "quarantine.list" owner: Empty => QuarantineView;
     /// Erases all sealed copies.
     QuarantineClear = "quarantine.clear" owner: Empty => QuarantineView;

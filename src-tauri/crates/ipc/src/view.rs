@@ -455,7 +455,7 @@ pub struct OutboxView {
     pub frozen: bool,
 }
 
-/// The quarantine's size.
+/// The quarantine: its size, and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct QuarantineView {
@@ -465,6 +465,22 @@ pub struct QuarantineView {
     pub bytes: u64,
     /// Bytes allowed; when full, destroying is refused.
     pub limit: u64,
+    /// What they are of, newest first.
+    #[serde(default)]
+    pub entries: Vec<QuarantineEntry>,
+}
+
+/// The copies that one undo would put back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct QuarantineEntry {
+    /// What was done, if that is still known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<UndoView>,
+    /// Copies.
+    pub items: u32,
+    /// What they take, in bytes.
+    pub bytes: u64,
 }
 
 /// What a panic cut.

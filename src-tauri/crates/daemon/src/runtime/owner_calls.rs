@@ -246,7 +246,8 @@ impl Runtime {
     pub(crate) async fn quarantine_list(&self) -> Result<QuarantineView, RpcError> {
         let opened = self.opened().ok_or_else(locked)?;
         let size = opened.store.quarantine_size().await.map_err(|error| storage(&error))?;
-        Ok(QuarantineView { items: size.items, bytes: size.bytes, limit: size.limit })
+        let entries = self.quarantined(opened).await.map_err(|error| storage(&error))?;
+        Ok(QuarantineView { items: size.items, bytes: size.bytes, limit: size.limit, entries })
     }
 
     pub(crate) async fn quarantine_clear(&self) -> Result<QuarantineView, RpcError> {

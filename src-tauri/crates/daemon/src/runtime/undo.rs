@@ -1,5 +1,7 @@
 //! Putting back (I9): inspect, inverse, call by call, each with its intent; owner only, also while panicked.
 
+use std::collections::BTreeMap;
+
 use latch_core::call::Call;
 use latch_core::guard::Now;
 use latch_core::journal::{Commit, Put, Shelf};
@@ -9,7 +11,7 @@ use latch_core::time::{Span, Time};
 use latch_core::undo::{self, Difference, Entry, Inverse};
 use latch_ipc::contract::{NotRestored, UndoListParams, UndoResult, UndoRunParams};
 use latch_ipc::rpc::{ErrorCode, RpcError};
-use latch_ipc::view::UndoView;
+use latch_ipc::view::{QuarantineEntry, UndoView};
 use latch_ipc::words;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -151,6 +153,24 @@ impl Runtime {
             undone: undo.undone,
             limits: copied.then(|| "Undo brings copies back, under new ids.".to_owned()),
         }
+    }
+
+    /// What the copies in the quarantine are of, newest first.
+    pub(crate) async fn quarantined(&self, opened: &Opened) -> Result<Vec<QuarantineEntry>, StoreError> {
+        let mut sizes: BTreeMap<String, (u32, u64)> = BTreeMap::new();
+        for copy in opened.store.quarantine_list().await? {
+            let (items, bytes) = sizes.entry(copy.entry).or_default();
+            (*items, *bytes) = (items.saturating_add(1), bytes.saturating_add(copy.bytes));
+        }
+        let mut entries = Vec::new();
+        for (entry, (items, bytes)) in sizes {
+            let stored = opened.store.document(Shelf::Undo, &entry).await?;
+            let undo = stored.and_then(|value| serde_json::from_value::<Undo>(value).ok());
+            entries.push(QuarantineEntry { undo: undo.map(|undo| self.undo_view(&undo)), items, bytes });
+        }
+        let at = |entry: &QuarantineEntry| entry.undo.as_ref().map(|undo| undo.at.clone());
+        entries.sort_by_key(|entry| std::cmp::Reverse(at(entry)));
+        Ok(entries)
     }
 
     /// Puts back one entry, or all of an agent's since a while ago, newest first.

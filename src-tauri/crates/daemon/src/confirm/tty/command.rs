@@ -4,8 +4,8 @@ use latch_ipc::client::CallError;
 use latch_ipc::contract::{
     AccountList, AccountRemove, AgentConnect, AgentConnectParams, AgentList, AgentRevoke, AnswerForget, AnswerList,
     Empty, GrantPut, GrantPutParams, GrantRevoke, HoldList, Id, JournalTail, JournalTailParams, JournalVerify,
-    OutboxCancel, OutboxList, PhoneStop, Resume, ResumeParams, StatusCall, TokenIssue, TokenIssueParams, UndoList,
-    UndoListParams, UndoRun, UndoRunParams, Unlock, VaultUnlock,
+    OutboxCancel, OutboxList, PhoneStop, QuarantineClear, QuarantineList, Resume, ResumeParams, StatusCall, TokenIssue,
+    TokenIssueParams, UndoList, UndoListParams, UndoRun, UndoRunParams, Unlock, VaultUnlock,
 };
 use latch_ipc::phone::PhoneStopParams;
 use latch_ipc::{Client, Secret};
@@ -31,6 +31,7 @@ token AGENT                      an access token for 15 minutes
 undo                             what can be undone
 undo ENTRY, undo AGENT 1h        puts it back
 outbox, outbox cancel ID         mails that wait to be sent
+copies, copies erase             copies of what was deleted for ever; erases them, and their undo with them
 journal, journal verify          what happened; whether the record is whole
 unlock                           opens the vault: asks for its passphrase, or looks at the keyring again
 panic                            stops everything, at once
@@ -84,6 +85,8 @@ pub(super) async fn run(client: &Client, terminal: &mut Terminal, line: &str) ->
         ["outbox", "cancel", id] => {
             client.call(OutboxCancel, id_of(id)).await.map(|_| "Taken back; it does not leave.\n".to_owned())
         }
+        ["copies"] => client.call(QuarantineList, Empty {}).await.map(|copies| show::copies(&copies)),
+        ["copies", "erase"] => erase(client, terminal).await,
         ["journal"] => journal(client).await,
         ["journal", "verify"] => client.call(JournalVerify, Empty {}).await.map(|verified| show::verified(&verified)),
         ["unlock"] => unlock(client, terminal).await,
@@ -166,6 +169,19 @@ pub(super) async fn unlock(client: &Client, terminal: &mut Terminal) -> Result<S
         _ => Secret::default(),
     };
     client.call(VaultUnlock, Unlock { passphrase }).await.map(|_| String::new())
+}
+
+async fn erase(client: &Client, terminal: &mut Terminal) -> Result<String, CallError> {
+    let copies = client.call(QuarantineList, Empty {}).await?;
+    if copies.items == 0 {
+        return Ok(show::copies(&copies));
+    }
+    let prompt =
+        format!("{}Type {} to erase them; nothing brings them back then: ", show::copies(&copies), copies.items);
+    if needed(terminal, &prompt).await.and_then(|typed| typed.trim().parse().ok()) != Some(copies.items) {
+        return Ok("Nothing was erased.\n".to_owned());
+    }
+    client.call(QuarantineClear, Empty {}).await.map(|_| "Erased.\n".to_owned())
 }
 
 async fn resume(client: &Client, agent: Option<&str>, preset: Option<&str>) -> Result<String, CallError> {

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use latch_ipc::contract::{JournalVerified, PanicResult, UndoResult, Verdict};
 use latch_ipc::phone::{PhoneState, PhoneView};
 use latch_ipc::view::{
-    AccountView, AgentView, AnswerView, AskView, Class, HoldState, HoldView, ObjectView, OutboxView, RecordView,
-    Reversible, StatusView, UndoView,
+    AccountView, AgentView, AnswerView, AskView, Class, HoldState, HoldView, ObjectView, OutboxView, QuarantineEntry,
+    QuarantineView, RecordView, Reversible, StatusView, UndoView,
 };
 use latch_ipc::words;
 
@@ -561,6 +561,28 @@ pub fn verified(result: &JournalVerified) -> String {
                 .to_owned()
         }
     }
+}
+
+/// What is in the quarantine.
+#[must_use]
+pub fn copies(quarantine: &QuarantineView) -> String {
+    if quarantine.items == 0 {
+        return "There are no copies of what was deleted for ever.\n".to_owned();
+    }
+    let size = |bytes: u64| format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000);
+    let mut text = String::new();
+    for QuarantineEntry { undo, items, bytes } in &quarantine.entries {
+        let of = undo.as_ref().map_or_else(
+            || "nobody knows of what any more".to_owned(),
+            |undo| {
+                let (entry, at, agent) = (plain(&undo.entry), plain(&undo.at), plain(&undo.agent));
+                format!("{entry}  {at}  {agent}: {} in {}", plain(&undo.text), plain(&undo.account))
+            },
+        );
+        let _ = writeln!(text, "{items:>5}, {:>9}  {of}", size(*bytes));
+    }
+    let _ = writeln!(text, "{} in all, {} of {}", quarantine.items, size(quarantine.bytes), size(quarantine.limit));
+    text
 }
 
 /// What waits to be sent.

@@ -36,6 +36,13 @@ fn hold_of(count: u32) -> HoldView {
     .unwrap()
 }
 
+fn quarantine() -> Value {
+    let undo = json!({"entry": "u7", "agent": "mia", "account": "work", "text": "Deleted 2 messages for ever", "at": "2026-11-22T08:00:00Z",
+                      "count": 2, "undone": false});
+    json!({"items": 3, "bytes": 1_450_000, "limit": 536_870_912,
+           "entries": [{"undo": undo, "items": 2, "bytes": 1_400_000}, {"items": 1, "bytes": 50_000}]})
+}
+
 struct Stage {
     typed: mpsc::UnboundedSender<Line>,
     shown: Arc<Mutex<Vec<u8>>>,
@@ -98,9 +105,12 @@ fn stage_with(hold: HoldView, mut times: u32) -> Stage {
                     json!({"version": "0.1.0", "home": "/h", "doors": {"imap": "127.0.0.1:7143"}, "vault": "memory", "vault_locked": false,
                                    "panicked": false, "owner": "terminal", "accounts": 0, "agents": 0, "waiting": 1})
                 }
+                "quarantine.list" => json!(quarantine()),
+                "quarantine.clear" => json!({"items": 0, "bytes": 0, "limit": 1}),
                 _ => json!({}),
             };
-            if method.contains("decide") || method == "panic" || method == "account.add" {
+            if method.contains("decide") || method == "quarantine.clear" || method == "panic" || method == "account.add"
+            {
                 let _ = said.send((method, params));
             }
             let answer = Response { jsonrpc: Version::V2, id, outcome: Outcome::Result(result) };
@@ -461,4 +471,29 @@ fn mail_programs_are_told_this() {
         }
     }
     insta::assert_snapshot!(text);
+}
+
+#[tokio::test]
+async fn copies_are_shown_and_erased_only_when_their_number_is_typed() {
+    let mut stage = stage_with(hold_of(1), 0);
+    stage.kind("copies");
+    stage.wait_for("3 in all").await;
+    let shown = stage.screen();
+    assert!(
+        shown.contains("    2,    1.4 MB  u7  2026-11-22T08:00:00Z  mia: Deleted 2 messages for ever in work"),
+        "{shown}"
+    );
+    assert!(shown.contains("    1,    0.0 MB  nobody knows of what any more"), "{shown}");
+    assert!(shown.contains("3 in all, 1.4 MB of 536.8 MB"), "{shown}");
+    stage.kind("copies erase");
+    stage.wait_for("Type 3 to erase").await;
+    stage.kind("yes");
+    stage.wait_for("Nothing was erased.").await;
+    stage.clear();
+    stage.kind("copies erase");
+    stage.wait_for("Type 3 to erase").await;
+    stage.kind("3");
+    stage.wait_for("Erased.").await;
+    assert_eq!(stage.decided.recv().await.unwrap().0, "quarantine.clear");
+    assert!(stage.decided.try_recv().is_err());
 }
