@@ -180,6 +180,9 @@ async fn a_whole_calendar_is_one_question_with_every_title_and_comes_back() {
     assert!(hold.undo_text.contains("Who else has access"), "{}", hold.undo_text);
     diary.engine.allow(&hold).await;
     asked.await.unwrap().expect(200);
+    let listed = diary.engine.call(UndoList, UndoListParams::default()).await;
+    let limits = listed[0].limits.clone().unwrap_or_default();
+    assert!(limits.contains("same addresses") && limits.contains("Who else has access"), "{limits}");
     assert!(!diary.radicale.stored().keys().any(|file| file.contains("work")));
     let undone = undo_latest(&diary).await;
     assert_eq!((undone.restored, undone.not_restored.len()), (13, 0), "{undone:?}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use latch_core::call::Call;
+use latch_core::classify::dav::deed::PROVIDER;
 use latch_core::guard::Now;
 use latch_core::journal::{Commit, Put, Shelf};
 use latch_core::operation::{Class, Part};
@@ -151,7 +152,10 @@ impl Runtime {
             at: views::rfc3339(undo.wall),
             count,
             undone: undo.undone,
-            limits: copied.then(|| "Undo brings copies back, under new ids.".to_owned()),
+            limits: match undo.entry.provider == PROVIDER {
+                true => undo::dav::limits(&undo.entry),
+                false => copied.then(|| "Undo brings copies back, under new ids.".to_owned()),
+            },
         }
     }
 
