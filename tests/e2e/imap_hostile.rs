@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use latch_ipc::contract::{Empty, QuarantineList, UndoResult, UndoRun, UndoRunParams, Verdict};
+use latch_ipc::contract::{Empty, QuarantineList, Verdict};
 use latch_tests::dovecot::{Dovecot, PASSWORD};
 use latch_tests::engine::{Start, decision, memory_kib};
 use latch_tests::mail::{Client, Post, Said, add};
@@ -40,10 +40,6 @@ async fn allowed(post: &Post, client: &mut Client, command: &str) -> Said {
             }
         }
     }
-}
-
-async fn undo(post: &Post) -> UndoResult {
-    post.engine.call(UndoRun, UndoRunParams::Agent { agent: AGENT.to_owned(), since: "1h".to_owned() }).await
 }
 
 /// Stores a mail of three mebibytes among the sent ones.
@@ -115,7 +111,7 @@ async fn a_header_that_can_not_be_read_keeps_nothing_from_moving_and_undo_takes_
     let said = client.command("UID MOVE 1:2 Archive").await;
     assert!(said.end.starts_with("OK"), "{said:?}");
     assert_eq!(post.dovecot.messages("Archive").len(), 2);
-    let undone = undo(&post).await;
+    let undone = post.undo().await;
     assert_eq!((undone.restored, undone.not_restored.len()), (2, 0), "{undone:?}");
     assert_eq!(post.dovecot.messages("INBOX"), start);
     liar.mend();
@@ -128,12 +124,12 @@ async fn a_header_that_can_not_be_read_keeps_nothing_from_moving_and_undo_takes_
     liar.mend();
     assert_eq!(post.dovecot.messages("Archive").len(), 4);
     liar.says(&format!("\"{subject}\""), "* 1 FETCH (UID 1 ENVELOPE ({99999999999}\r\n");
-    let undone = undo(&post).await;
+    let undone = post.undo().await;
     assert_eq!((undone.restored, undone.not_restored.len()), (3, 1), "{undone:?}");
     assert!(undone.not_restored[0].why.contains("try again later"), "{undone:?}");
     assert_eq!(post.dovecot.messages("INBOX").len(), 3);
     liar.mend();
-    let undone = undo(&post).await;
+    let undone = post.undo().await;
     assert_eq!((undone.restored, undone.not_restored.len()), (1, 0), "{undone:?}");
     assert_eq!(post.dovecot.messages("INBOX"), start);
 }
@@ -156,7 +152,7 @@ async fn a_twin_that_lay_there_before_is_not_taken_for_what_was_moved() {
     phone.ok("SELECT Trash").await;
     phone.ok("STORE 2 +FLAGS.SILENT (\\Deleted)").await;
     phone.ok("EXPUNGE").await;
-    let undone = undo(&post).await;
+    let undone = post.undo().await;
     assert_eq!((undone.restored, undone.not_restored.len()), (0, 1), "{undone:?}");
     assert_eq!(post.dovecot.messages("Trash"), twin);
     assert_eq!(post.dovecot.messages("INBOX").len(), 2);
@@ -178,7 +174,7 @@ async fn what_a_move_left_marked_at_home_is_not_marked_after_undo() {
     assert!(said.end.starts_with("NO"), "{said:?}");
     assert_eq!((post.dovecot.marked("INBOX"), post.dovecot.messages("Archive").len()), (1, 1));
     liar.mend();
-    let undone = undo(&post).await;
+    let undone = post.undo().await;
     assert!(undone.not_restored.is_empty(), "{undone:?}");
     assert_eq!(post.dovecot.messages("INBOX"), start);
     assert_eq!(post.dovecot.messages("Archive").len(), 0);
@@ -264,7 +260,7 @@ async fn of_what_the_server_refused_to_expunge_no_copies_stay() {
     assert!(said.end.starts_with("NO"), "{said:?}");
     liar.mend();
     assert_eq!((post.dovecot.messages("INBOX").len(), copies(&post).await), (3, 0));
-    assert_eq!(undo(&post).await.restored, 2, "the marks");
+    assert_eq!(post.undo().await.restored, 2, "the marks");
 }
 
 #[tokio::test]
@@ -280,7 +276,7 @@ async fn what_was_expunged_before_the_server_refused_comes_back_and_the_rest_onl
     let kept = post.engine.call(QuarantineList, Empty {}).await.entries;
     let of: Vec<_> = kept.iter().map(|one| (one.items, one.undo.as_ref().map(|undo| undo.agent.as_str()))).collect();
     assert_eq!(of, [(2, Some(AGENT))]);
-    let undone = undo(&post).await;
+    let undone = post.undo().await;
     assert!(undone.not_restored.is_empty(), "{undone:?}");
     assert_eq!((post.dovecot.messages("INBOX"), copies(&post).await), (start, 0));
 }
@@ -296,7 +292,7 @@ async fn what_nobody_knows_to_be_expunged_is_not_put_back_twice() {
         liar.mend();
         let left = if cut == Cut::Before { 3 } else { 1 };
         assert_eq!((post.dovecot.messages("INBOX").len(), copies(&post).await), (left, 2));
-        let undone = undo(&post).await;
+        let undone = post.undo().await;
         assert!(undone.not_restored.is_empty(), "{undone:?}");
         assert_eq!((post.dovecot.messages("INBOX"), copies(&post).await), (start, 0), "{cut:?}");
     }

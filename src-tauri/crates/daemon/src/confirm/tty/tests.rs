@@ -63,6 +63,15 @@ impl Write for Screen {
     }
 }
 
+/// Its one hold is put off, so that something else can be typed.
+async fn put_off() -> Stage {
+    let stage = stage(hold_of(1));
+    stage.wait_for("Only Enter").await;
+    stage.kind("later");
+    stage.wait_for("It waits until").await;
+    stage
+}
+
 /// An engine in which one hold waits until it is decided.
 fn stage(hold: HoldView) -> Stage {
     stage_with(hold, 1)
@@ -240,10 +249,7 @@ async fn for_ever_needs_the_number_and_a_wrong_number_denies() {
 
 #[tokio::test]
 async fn a_typed_token_goes_in_and_is_never_shown() {
-    let mut stage = stage(hold_of(1));
-    stage.wait_for("Only Enter").await;
-    stage.kind("later");
-    stage.wait_for("It waits until").await;
+    let mut stage = put_off().await;
     for line in ["account add", "work", "gmail", "", "token", "canary-4711"] {
         stage.kind(line);
     }
@@ -337,10 +343,7 @@ fn found_at_the_domain() -> DiscoveredView {
 
 #[tokio::test]
 async fn a_mailbox_is_added_only_after_its_servers_were_agreed_to() {
-    let mut stage = stage(hold_of(1));
-    stage.wait_for("Only Enter").await;
-    stage.kind("later");
-    stage.wait_for("It waits until").await;
+    let mut stage = put_off().await;
     stage.kind("account add erin@example.org");
     stage.wait_for("not under example.org").await;
     stage.wait_for("Is this where your mail is?").await;
@@ -363,10 +366,7 @@ async fn a_mailbox_is_added_only_after_its_servers_were_agreed_to() {
 
 #[tokio::test]
 async fn whoever_types_the_servers_is_asked_for_the_one_of_mail_filters_too() {
-    let mut stage = stage(hold_of(1));
-    stage.wait_for("Only Enter").await;
-    stage.kind("later");
-    stage.wait_for("It waits until").await;
+    let mut stage = put_off().await;
     stage.kind("account add erin@example.org");
     stage.wait_for("Is this where your mail is?").await;
     for line in ["no", "mail.example.org", "", "", "", "sieve.example.org", "", "4191"] {
@@ -388,10 +388,7 @@ async fn whoever_types_the_servers_is_asked_for_the_one_of_mail_filters_too() {
 #[tokio::test]
 async fn whoever_does_not_agree_adds_nothing() {
     for answers in [["", ""], ["no", ""], ["y", ""]] {
-        let mut stage = stage(hold_of(1));
-        stage.wait_for("Only Enter").await;
-        stage.kind("later");
-        stage.wait_for("It waits until").await;
+        let mut stage = put_off().await;
         stage.kind("account add erin@example.org");
         stage.wait_for("Is this where your mail is?").await;
         answers.iter().for_each(|line| stage.kind(line));
