@@ -27,6 +27,7 @@ use tokio::process::Command;
 
 fn mailbox(host: &str, port: u16, tls: MailTls, password: &str) -> AccountAddParams {
     AccountAddParams {
+        address: None,
         id: "erin".to_owned(),
         provider: "imap".to_owned(),
         upstream: UpstreamParams {
@@ -115,6 +116,7 @@ async fn a_token_for_an_api_is_tried_with_a_cheap_read() {
         Reply::text(if good { 200 } else { 401 }, "application/json", "{}")
     });
     let params = |token: &str| AccountAddParams {
+        address: None,
         id: "gmail".to_owned(),
         provider: "gmail".to_owned(),
         upstream: UpstreamParams { base_url: Some(gmail.url.clone()), ..UpstreamParams::default() },
@@ -155,6 +157,7 @@ async fn a_login_that_fails_does_not_lose_the_token_that_its_provider_handed_out
     let home = tempfile::tempdir().expect("a temporary folder");
     let engine = Start::at(home.path()).start().await;
     let params = |endpoint: &str| AccountAddParams {
+        address: None,
         id: "gmail".to_owned(),
         provider: "gmail".to_owned(),
         upstream: UpstreamParams { base_url: Some(provider.url.clone()), ..UpstreamParams::default() },
@@ -371,6 +374,7 @@ async fn what_is_read_to_try_a_token_is_there_in_an_api_of_others_making() {
     let mails = Mail::box_of(2);
     let (gmail, engine) = tokio::join!(Emulator::start(&mails), Start::at(home.path()).in_memory().start());
     let params = AccountAddParams {
+        address: None,
         id: "gmail".to_owned(),
         provider: "gmail".to_owned(),
         upstream: UpstreamParams { base_url: Some(gmail.url.clone()), ..UpstreamParams::default() },

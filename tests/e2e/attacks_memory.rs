@@ -33,6 +33,7 @@ async fn engine(canaries: &Canaries) -> Victim {
         latch_ipc::Client::start(tokio::io::BufReader::new(child.stdout.take().unwrap()), child.stdin.take().unwrap());
     client.call(HelloCall, Hello { protocol: latch_ipc::PROTOCOL }).await.unwrap();
     let account = AccountAddParams {
+        address: None,
         check: false,
         id: "mail".to_owned(),
         provider: "gmail".to_owned(),

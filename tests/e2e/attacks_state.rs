@@ -108,6 +108,7 @@ async fn attack_07_forty_canaries_are_nowhere() {
             },
         };
         let params = AccountAddParams {
+            address: None,
             check: false,
             id: format!("a{n}"),
             provider: "gmail".to_owned(),

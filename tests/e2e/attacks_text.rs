@@ -50,6 +50,7 @@ async fn attack_31_an_agents_name_cannot_carry_tricks() {
     }
     for id in ["../x", "a/b", "", "a b", &"x".repeat(65), "oauth2", ".well-known"] {
         let params = latch_ipc::contract::AccountAddParams {
+            address: None,
             check: false,
             id: id.to_owned(),
             provider: "gmail".to_owned(),

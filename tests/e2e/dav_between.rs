@@ -88,6 +88,7 @@ async fn diary(events: usize, preset: &str) -> (Diary, Between) {
     let port = radicale.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     let between = Between::before(port, radicale.person()).await;
     let params = AccountAddParams {
+        address: None,
         id: ACCOUNT.to_owned(),
         provider: "dav".to_owned(),
         upstream: UpstreamParams {

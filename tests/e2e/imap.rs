@@ -558,15 +558,14 @@ async fn told(port: u16, tls: latch_ipc::contract::MailTls) -> String {
     let home = tempfile::tempdir().expect("a temporary folder");
     let engine = latch_tests::engine::Start::at(home.path()).in_memory().imap().start().await;
     let server = MailServerParams { host: "127.0.0.1".to_owned(), port: Some(port), tls, username: None };
+    let password = latch_ipc::Secret::new(PASSWORD.to_owned());
     let params = AccountAddParams {
+        address: None,
         check: false,
         id: ACCOUNT.to_owned(),
         provider: "imap".to_owned(),
         upstream: UpstreamParams { imap: Some(server), ..UpstreamParams::default() },
-        credential: CredentialParams::Password {
-            username: "erin".to_owned(),
-            password: latch_ipc::Secret::new(PASSWORD.to_owned()),
-        },
+        credential: CredentialParams::Password { username: "erin".to_owned(), password },
     };
     engine.call(AccountAdd, params).await;
     connect(&engine, AGENT, ACCOUNT, "organize").await;

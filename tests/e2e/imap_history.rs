@@ -28,6 +28,7 @@ async fn add(engine: &Engine, id: &str, imap: u16, smtp: u16) {
     let server =
         |port| MailServerParams { host: "127.0.0.1".to_owned(), port: Some(port), tls: MailTls::None, username: None };
     let params = AccountAddParams {
+        address: None,
         check: false,
         id: id.to_owned(),
         provider: "imap".to_owned(),

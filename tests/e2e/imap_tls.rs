@@ -29,6 +29,7 @@ impl Behind {
         };
         let server = MailServerParams { host: host.to_owned(), port: Some(port), tls, username: None };
         let params = AccountAddParams {
+            address: None,
             check: false,
             id: ACCOUNT.to_owned(),
             provider: "imap".to_owned(),

@@ -59,6 +59,8 @@ mod large;
 #[cfg(unix)]
 mod liar;
 mod library;
+#[cfg(unix)]
+mod own_address;
 mod panic;
 mod peers;
 #[cfg(unix)]

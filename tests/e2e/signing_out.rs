@@ -15,8 +15,14 @@ const REFRESH: &str = "refresh-canary-91";
 
 async fn account(engine: &Engine, url: &str, credential: CredentialParams) {
     let upstream = UpstreamParams { base_url: Some(url.to_owned()), ..UpstreamParams::default() };
-    let params =
-        AccountAddParams { id: "mail".to_owned(), provider: "gmail".to_owned(), upstream, credential, check: false };
+    let params = AccountAddParams {
+        address: None,
+        id: "mail".to_owned(),
+        provider: "gmail".to_owned(),
+        upstream,
+        credential,
+        check: false,
+    };
     engine.call(AccountAdd, params).await;
 }
 

@@ -666,6 +666,7 @@ async fn the_login_is_tried_where_mail_is_sent_too_before_an_account_is_kept() {
     let server =
         |port| MailServerParams { host: "127.0.0.1".to_owned(), port: Some(port), tls: MailTls::None, username: None };
     let add = |port| AccountAddParams {
+        address: None,
         id: ACCOUNT.to_owned(),
         provider: "imap".to_owned(),
         upstream: UpstreamParams {

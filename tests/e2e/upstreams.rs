@@ -30,6 +30,7 @@ pub(crate) async fn house(
 /// An account with an OAuth sign-in whose token endpoint is `/token` of the same upstream.
 pub(crate) fn signed_in(url: &str) -> AccountAddParams {
     AccountAddParams {
+        address: None,
         check: false,
         id: "mail".to_owned(),
         provider: "gmail".to_owned(),

@@ -92,6 +92,7 @@ impl House {
             username: None,
         };
         let params = AccountAddParams {
+            address: None,
             check: true,
             id: ACCOUNT.to_owned(),
             provider: "imap".to_owned(),

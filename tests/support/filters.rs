@@ -118,6 +118,7 @@ pub fn account(dovecot: &Dovecot, tls: MailTls, password: &str) -> AccountAddPar
         Some(MailServerParams { host: host.to_owned(), port: Some(port), tls, username: None })
     };
     AccountAddParams {
+        address: None,
         check: false,
         id: ACCOUNT.to_owned(),
         provider: "imap".to_owned(),

@@ -75,6 +75,7 @@ pub async fn add(engine: &Engine, port: u16, password: &str) {
     let server =
         MailServerParams { host: "127.0.0.1".to_owned(), port: Some(port), tls: MailTls::None, username: None };
     let params = AccountAddParams {
+        address: None,
         check: false,
         id: ACCOUNT.to_owned(),
         provider: "imap".to_owned(),

@@ -244,6 +244,7 @@ impl Diary {
         let start = how(Start::at(home.path())).start();
         let (radicale, engine) = tokio::join!(Radicale::start(events), start);
         let params = AccountAddParams {
+            address: None,
             id: ACCOUNT.to_owned(),
             provider: "dav".to_owned(),
             upstream: UpstreamParams { base_url: Some(radicale.url.clone()), ..UpstreamParams::default() },

@@ -82,6 +82,7 @@ impl Scene {
 /// Adds a Gmail account with a bearer credential.
 pub async fn add_account(engine: &Engine, id: &str, url: &str, token: &str) {
     let params = AccountAddParams {
+        address: None,
         check: false,
         id: id.to_owned(),
         provider: "gmail".to_owned(),

@@ -212,6 +212,7 @@ pub async fn add(engine: &Engine, id: &str, port: u16, tls: MailTls, password: &
     let server = |port| MailServerParams { host: "127.0.0.1".to_owned(), port: Some(port), tls, username: None };
     let nowhere = MailServerParams { tls: MailTls::None, ..server(9) };
     let params = AccountAddParams {
+        address: None,
         id: id.to_owned(),
         provider: "imap".to_owned(),
         upstream: UpstreamParams { imap: Some(nowhere), smtp: Some(server(port)), ..UpstreamParams::default() },

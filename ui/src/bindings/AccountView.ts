@@ -13,6 +13,10 @@ id: string,
  */
 provider: string, 
 /**
+ * The person's own mail address there, if it is known.
+ */
+address?: string | null, 
+/**
  * `scheme://host:port` that the credential is sealed to.
  */
 origin: string, 

@@ -46,8 +46,14 @@ async fn engine() -> Engine {
     let engine = started(command, home).await;
     let upstream = UpstreamParams { base_url: Some("http://127.0.0.1:9".to_owned()), ..UpstreamParams::default() };
     let credential = CredentialParams::Bearer { token: Secret::new("canary-credential-4711".to_owned()) };
-    let account =
-        AccountAddParams { id: "work".to_owned(), provider: "gmail".to_owned(), upstream, credential, check: false };
+    let account = AccountAddParams {
+        address: None,
+        id: "work".to_owned(),
+        provider: "gmail".to_owned(),
+        upstream,
+        credential,
+        check: false,
+    };
     engine.owner.call(AccountAdd, account).await.unwrap();
     let agent = AgentConnectParams { id: "mia".to_owned(), name: "Mia".to_owned(), program: None };
     engine.owner.call(AgentConnect, agent).await.unwrap();

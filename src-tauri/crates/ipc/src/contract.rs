@@ -187,6 +187,9 @@ pub struct AccountAddParams {
     /// Where it is.
     #[serde(default)]
     pub upstream: UpstreamParams,
+    /// The person's own mail address there, where it is known: agents' mails are seen from it. When absent the user name, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// What opens it.
     pub credential: CredentialParams,
     /// Whether it is tried first: what does not open the account is not kept. Front ends for people say true.

@@ -289,6 +289,9 @@ pub struct AccountView {
     pub id: String,
     /// The provider file's id.
     pub provider: String,
+    /// The person's own mail address there, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// `scheme://host:port` that the credential is sealed to.
     pub origin: String,
     /// The same for the server that its mail is sent through.

@@ -98,6 +98,7 @@ impl Stage {
         };
         let account = AccountAddParams {
             check: false,
+            address: None,
             id: ACCOUNT.to_owned(),
             provider: "gmail".to_owned(),
             upstream: UpstreamParams { base_url: Some(format!("http://{address}")), ..UpstreamParams::default() },

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use http::StatusCode;
 use latch_core::catalog::Protocol;
+use latch_core::classify::smtp::is_address;
 use latch_core::guard::record;
 use latch_core::journal::{Commit, Kind, Put, Shelf};
 use latch_ipc::Secret;
@@ -42,8 +43,10 @@ pub struct Account {
     pub target: AccountTarget,
     /// Which kind of credential it has.
     pub credential: &'static str,
-    /// Its own address.
+    /// Where it is, as a URL.
     pub base_url: String,
+    /// The person's addresses there, the one that they write under first: as they said it, and the user name if it is one. Empty: not known.
+    pub own: Vec<String>,
     /// What its credential is sealed to.
     pub sealed_to: String,
     /// Places for agents' connections to its mail server.
@@ -94,6 +97,9 @@ impl Account {
 struct Stored {
     id: String,
     provider: String,
+    /// Absent where nobody said it, and in what older versions stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
     base_url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     submission: Option<String>,
@@ -128,6 +134,7 @@ impl Runtime {
             .catalog
             .provider(&params.provider)
             .ok_or_else(|| RpcError::new(ErrorCode::InvalidParams, "no provider file has this id"))?;
+        let address = params.address.as_deref().map(checked_address).transpose()?;
         let (typed, kind) = credential(params.credential);
         let name = renewals::name(&typed);
         let credential = super::lock(&opened.renewals).newest(typed);
@@ -168,6 +175,7 @@ impl Runtime {
         let mut stored = Stored {
             id: params.id.clone(),
             provider: params.provider,
+            address,
             base_url,
             submission,
             trash: None,
@@ -236,6 +244,7 @@ impl Runtime {
             .map(|account| AccountView {
                 id: account.id.clone(),
                 provider: account.provider.clone(),
+                address: account.own.first().cloned(),
                 origin: account.target.origin().to_string(),
                 sends_through: account.target.submission().map(ToString::to_string),
                 trash: super::lock(&account.trash).clone(),
@@ -408,12 +417,17 @@ fn account(stored: &Stored, credential: Credential, kind: &'static str) -> Resul
         Some(url) => target.with_filters(url).map_err(invalid)?,
         None => target,
     };
+    let login = if target.is_mail() { target.user() } else { target.username().unwrap_or_default() };
+    let login = Some(login).filter(|login| is_address(login)).map(str::to_owned);
+    let mut own: Vec<String> = stored.address.iter().cloned().chain(login).collect();
+    own.dedup_by(|one, other| one.eq_ignore_ascii_case(other));
     Ok(Account {
         id: stored.id.clone(),
         provider: stored.provider.clone(),
         target,
         credential: kind,
         base_url: stored.base_url.clone(),
+        own,
         sealed_to: stored.origin(),
         reading: Arc::new(Semaphore::new(MOST_READING)),
         storing: Semaphore::new(MOST_STORING),
@@ -431,6 +445,18 @@ fn credential(params: CredentialParams) -> (Credential, &'static str) {
             (Credential::OAuth2 { client_id, client_secret, refresh_token, token_endpoint }, "oauth2")
         }
     }
+}
+
+/// The person's own address as envelopes have it: its domain in ASCII (RFC 5891).
+fn checked_address(text: &str) -> Result<String, RpcError> {
+    let ascii = text.trim().rsplit_once('@').and_then(|(local, domain)| match Host::parse(domain) {
+        Ok(Host::Domain(domain)) => Some(format!("{local}@{domain}")),
+        Ok(Host::Ipv4(_) | Host::Ipv6(_)) | Err(_) => None,
+    });
+    ascii.filter(|address| is_address(address)).ok_or_else(|| {
+        let message = "address: this is not a mail address such as you@example.org; leave it out if there is none";
+        RpcError::new(ErrorCode::InvalidParams, message)
+    })
 }
 
 /// The person would type again what the provider knows no more.

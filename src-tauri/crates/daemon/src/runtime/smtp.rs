@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use latch_core::call::Digest;
-use latch_core::classify::smtp::{NAMED, Reply, reach_bounces};
+use latch_core::classify::smtp::{NAMED, Reply, seen_from};
 use latch_core::guard::{Context, Ruling, Session, TokenError};
 use latch_core::journal::Commit;
 use latch_core::operation::{Part, Request};
@@ -88,7 +88,7 @@ impl Inside for Runtime {
                 ),
             };
         }
-        reach_bounces(&mut part, sender.account.target.submission_user());
+        seen_from(&mut part, &sender.account.own);
         let request = Request { parts: vec![part], batch: false };
         let mut context = Context::default();
         loop {

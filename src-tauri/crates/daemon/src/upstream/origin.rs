@@ -325,10 +325,10 @@ impl AccountTarget {
         self.submission.as_ref().map(|server| &server.origin)
     }
 
-    /// The user name there; empty if it can't send any.
+    /// The user name of a mail server; empty for what is none.
     #[must_use]
-    pub fn submission_user(&self) -> &str {
-        self.submission.as_ref().map_or("", |server| &server.user)
+    pub fn user(&self) -> &str {
+        &self.user
     }
 
     /// Also a server for mail filters (`sieve+starttls://user@host:4190`). The caller opened the credential for it, too.

@@ -10,6 +10,8 @@ use crate::classify::mail::address;
 
 /// The longest command line with its CRLF, in bytes: RFC 4954 section 4.3 lets AUTH have this much.
 const LONGEST_COMMAND: usize = 12_288;
+/// The longest address (RFC 5321 section 4.5.3.1.3).
+const LONGEST_ADDRESS: usize = 254;
 /// Commands that were not understood, or came at the wrong time, before the connection is closed.
 const MOST_MISTAKES: u32 = 20;
 
@@ -288,6 +290,12 @@ impl Dialogue {
         envelope.recipients.push(recipient);
         no(250, "2.1.5", "Go on")
     }
+}
+
+/// Whether a text is an address that can be shown beyond doubt, also one outside ASCII (RFC 6531).
+#[must_use]
+pub fn is_address(text: &str) -> bool {
+    text.len() <= LONGEST_ADDRESS && is_plain(text, true)
 }
 
 /// One `@`, and nothing that a server could read in two ways: no quoted local parts, no routes, no comments.

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::Method;
 
 pub use data::{DataFrame, Flaw, LONGEST_LINE, stuffed};
-pub use dialogue::{Dialogue, Limits, Mechanism, Reply, Step};
+pub use dialogue::{Dialogue, Limits, Mechanism, Reply, Step, is_address};
 
 use super::mail;
 use crate::call::{Call, CallBody, Digest};
@@ -34,6 +34,8 @@ const TO: &str = "rcpt-to";
 /// As the door takes them.
 const MOST_RECIPIENTS: usize = 500;
 const FLAGS: &str = "mail-flags";
+const BOUNCES_GO_TO: &str = "Bounces go to";
+const OTHER_DOMAINS: &str = "Other domains";
 
 /// Who sends to whom, as MAIL and RCPT say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -86,16 +88,25 @@ pub fn submission(envelope: &Envelope, message: &Bytes) -> Part {
     Part { operation, call, params, content_id: None }
 }
 
-/// Bounces may bring the whole mail to whom the envelope names for them: unless that is the account itself, as it logs in, it is one that the mail reaches,
-/// beside being one that gets it.
-pub fn reach_bounces(part: &mut Part, account: &str) {
-    let from =
-        part.call.headers.iter().find(|(name, _)| name == FROM).map(|(_, from)| from.as_str()).unwrap_or_default();
+/// Takes in whose account it is: `own` are its addresses, the one that the person writes under first; none if they are not known.
+///
+/// Bounces may bring the whole mail to whom the envelope names for them: unless that is the account itself, it is one that the mail reaches, beside being
+/// one that gets it. Which domains are others is seen from the account, too, and not from where an agent lets bounces go.
+pub fn seen_from(part: &mut Part, own: &[String]) {
+    let all = |wanted: &'static str| part.call.headers.iter().filter(move |(name, _)| name == wanted);
+    let from = all(FROM).map(|(_, from)| from.as_str()).next().unwrap_or_default();
     if let Some(audience) = part.operation.audience.as_mut()
         && !from.is_empty()
-        && !from.eq_ignore_ascii_case(account)
+        && !own.iter().any(|one| one.eq_ignore_ascii_case(from))
     {
         audience.members.push(Member { address: from.to_owned(), role: BOUNCES.to_owned() });
+    }
+    if let (Some(home), false) = (own.first(), part.operation.opaque) {
+        let others = other_domains(domain(home), all(TO).map(|(_, to)| to.as_str()));
+        let facts = &mut part.operation.facts;
+        facts.retain(|fact| fact.label != OTHER_DOMAINS);
+        let at = facts.iter().position(|fact| fact.label == BOUNCES_GO_TO).map_or(0, |at| at + 1);
+        others.into_iter().for_each(|fact| facts.insert(at, fact));
     }
 }
 
@@ -208,21 +219,23 @@ fn facts(envelope: &Envelope, named: &[Member], decoded: &[Fact]) -> Vec<Fact> {
     let same = mail::only_address(from).is_some_and(|address| address.eq_ignore_ascii_case(&envelope.from));
     if !same {
         let path = if envelope.from.is_empty() { "nobody" } else { &envelope.from };
-        facts.push(fact("Bounces go to", path.to_owned()));
+        facts.push(fact(BOUNCES_GO_TO, path.to_owned()));
     }
-    let own = domain(&envelope.from);
-    let mut outside: Vec<&str> = envelope.recipients.iter().map(|one| domain(one)).filter(|one| *one != own).collect();
-    outside.sort_unstable();
-    outside.dedup();
-    if !outside.is_empty() && !own.is_empty() {
-        facts.push(fact("Other domains", outside.join(", ")));
-    }
+    facts.extend(other_domains(domain(&envelope.from), envelope.recipients.iter().map(String::as_str)));
     let unsent: Vec<&str> = unsent(envelope, named).map(|member| member.address.as_str()).collect();
     if !unsent.is_empty() {
         facts.push(fact("Named in it, but not sent to", unsent.join(", ")));
     }
     facts.extend(decoded.iter().cloned());
     facts
+}
+
+/// Where it goes besides one's own domain, if that is known.
+fn other_domains<'a>(own: &str, recipients: impl Iterator<Item = &'a str>) -> Option<Fact> {
+    let mut outside: Vec<&str> = recipients.map(domain).filter(|one| !one.eq_ignore_ascii_case(own)).collect();
+    outside.sort_unstable();
+    outside.dedup();
+    (!outside.is_empty() && !own.is_empty()).then(|| fact(OTHER_DOMAINS, outside.join(", ")))
 }
 
 /// Whom a header names without getting the mail.

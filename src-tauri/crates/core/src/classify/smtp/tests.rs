@@ -3,8 +3,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{
-    DataFrame, Dialogue, Envelope, Flaw, Limits, NAMED, Step, divisible, reach_bounces, restrict, stuffed, submission,
-    submitted,
+    DataFrame, Dialogue, Envelope, Flaw, Limits, NAMED, Step, divisible, is_address, restrict, seen_from, stuffed,
+    submission, submitted,
 };
 use crate::operation::{Class, Part};
 
@@ -23,6 +23,39 @@ fn part(to: &[&str], mail: &str) -> Part {
     submission(&envelope("me@x.org", to), &Bytes::from(mail.to_owned()))
 }
 
+fn own(addresses: &[&str]) -> Vec<String> {
+    addresses.iter().map(|one| (*one).to_owned()).collect()
+}
+
+#[test]
+fn other_domains_are_seen_from_the_account_and_not_from_where_bounces_go() {
+    let check = |from: &str, account: &[&str], expected: Option<&str>| {
+        let mut part =
+            submission(&envelope(from, &["alice@y.example", "bob@x.org", "eve@evil.example"]), &Bytes::from(MAIL));
+        seen_from(&mut part, &own(account));
+        assert_eq!(shown(&part, "Other domains").as_deref(), expected, "{from} {account:?}");
+        let labels: Vec<&str> = part.operation.facts.iter().map(|fact| fact.label.as_str()).collect();
+        let at = |label: &str| labels.iter().position(|one| *one == label);
+        assert!(at("Bounces go to") < at("Other domains") && at("Other domains") < at("Subject"), "{labels:?}");
+    };
+    check("me@X.ORG", &["me@x.org"], Some("evil.example, y.example"));
+    check("eve@evil.example", &["me@x.org"], Some("evil.example, y.example"));
+    check("", &["me@x.org", "me@y.example"], Some("evil.example, y.example"));
+    // As far as nobody knows whose account it is, the envelope says.
+    check("eve@evil.example", &[], Some("x.org, y.example"));
+}
+
+#[test]
+fn addresses_that_can_be_shown() {
+    for good in ["me@x.org", "u+tag@localhost", "gr\u{fc}n@x.org", "me@xn--bcher-kva.example"] {
+        assert!(is_address(good), "{good}");
+    }
+    for bad in ["me", "@x.org", "me@", "me@x.org\r\nRCPT", "a@b@x.org", "<me@x.org>", "me @x.org", "me@x..org"] {
+        assert!(!is_address(bad), "{bad}");
+    }
+    assert!(!is_address(&format!("{}@x.org", "m".repeat(250))));
+}
+
 fn shown(part: &Part, label: &str) -> Option<String> {
     part.operation.facts.iter().find(|fact| fact.label == label).map(|fact| fact.value.clone())
 }
@@ -36,10 +69,11 @@ fn reached(part: &Part) -> Vec<String> {
 fn bounces_reach_somebody_too() {
     let check = |from: &str, expected: &[&str]| {
         let mut part = submission(&envelope(from, &["alice@y.example"]), &Bytes::from(MAIL));
-        reach_bounces(&mut part, "me@x.org");
+        seen_from(&mut part, &own(&["me@x.org", "me2@x.example"]));
         assert_eq!(reached(&part), expected, "{from}");
     };
     check("Me@x.org", &["to:alice@y.example"]);
+    check("me2@X.example", &["to:alice@y.example"]);
     check("", &["to:alice@y.example"]);
     check("alice@y.example", &["to:alice@y.example", "bounces:alice@y.example"]);
     check("eve@z.example", &["to:alice@y.example", "bounces:eve@z.example"]);
@@ -220,7 +254,7 @@ fn whom_the_person_leaves_out_gets_nothing() {
     assert!(divisible(&part(&["alice@y.example"], MAIL)).is_none(), "one is all");
     let both = ["nobody@good.example", "eve@evil.example"];
     let mut back = submission(&envelope("Eve@evil.example", &both), &Bytes::from(MAIL));
-    reach_bounces(&mut back, "me@x.org");
+    seen_from(&mut back, &own(&["me@x.org"]));
     assert!(
         restrict(&back, &["nobody@good.example".to_owned()]).is_none(),
         "it would come back whole to who is left out"

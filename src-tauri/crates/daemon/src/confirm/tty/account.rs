@@ -115,13 +115,15 @@ async fn described(
     terminal: &mut Terminal,
     wanted: &Wanted,
 ) -> Result<Option<AccountAddParams>, CallError> {
+    let mut address = Some(wanted.address.clone()).filter(|text| text.contains('@'));
     let (id, username, servers) = match (&wanted.id, &wanted.imap) {
         (Some(id), Some(server)) => (id.clone(), wanted.address.clone(), Some(Servers::of(server))),
         _ => {
             let domain = wanted.address.rsplit('@').next().unwrap_or_default();
             terminal.say(&format!("Looking for the mail servers of {}...\n", show::plain(domain)));
-            let address = wanted.address.clone();
-            let found = client.call(AccountDiscover, AccountDiscoverParams { address }).await?;
+            let params = AccountDiscoverParams { address: wanted.address.clone() };
+            let found = client.call(AccountDiscover, params).await?;
+            address = Some(found.address.clone());
             let servers = match &wanted.imap {
                 Some(server) => Some(Servers::of(server)),
                 None => chosen(terminal, &found).await,
@@ -138,6 +140,7 @@ async fn described(
         id,
         provider: "imap".to_owned(),
         upstream: UpstreamParams { imap: Some(imap), smtp, sieve, ..UpstreamParams::default() },
+        address,
         credential: CredentialParams::Password { username, password: Secret::default() },
         check: !wanted.untried,
     }))
@@ -310,7 +313,16 @@ async fn asked(terminal: &mut Terminal) -> Option<AccountAddParams> {
             server.username = Some(username.clone());
         }
     }
-    Some(AccountAddParams { id, provider, upstream, credential, check: true })
+    let login = match (&credential, upstream.imap.as_ref().and_then(|server| server.username.as_deref())) {
+        (CredentialParams::Password { username, .. }, _) => Some(username.as_str()),
+        (_, login) => login,
+    };
+    let mut address = None;
+    if matches!(provider.as_str(), "imap" | "dav") && !login.is_some_and(|login| login.contains('@')) {
+        let typed = terminal.ask("Its mail address (you@example.org; Enter: it has none): ").await?;
+        address = Some(typed).filter(|typed| !typed.is_empty());
+    }
+    Some(AccountAddParams { id, provider, upstream, address, credential, check: true })
 }
 
 async fn mail_server(terminal: &mut Terminal, host: String, usual: MailTls) -> Option<MailServerParams> {

@@ -38,8 +38,9 @@ pub fn how(account: &AccountView, doors: &DoorsView) -> String {
             "Mail programs can't reach {id} yet: the IMAP door is closed. The tray app opens it, and latch serve --imap 127.0.0.1:PORT.\n"
         );
     };
+    let whose = account.address.as_deref().map(|address| format!(" ({})", plain(address))).unwrap_or_default();
     let mut text =
-        format!("Mail programs reach {id} on this machine:\n  IMAP server {}, port {}", imap.ip(), imap.port());
+        format!("Mail programs reach {id}{whose} on this machine:\n  IMAP server {}, port {}", imap.ip(), imap.port());
     if let Some(smtp) = sending(account, doors) {
         text.push_str(&format!("; SMTP server {}, port {}", smtp.ip(), smtp.port()));
     }
@@ -68,8 +69,11 @@ pub fn settings(
     let smtp = sending(account, doors);
     let id = &account.id;
     let token = agent.map_or("latch token".to_owned(), |agent| format!("latch token {agent}"));
-    let mut text =
-        format!("[accounts.{}]\ndefault = true\nemail = \"you@example.org\" # the mailbox's address\n", key(id));
+    let email = match &account.address {
+        Some(address) => quoted(address),
+        None => "\"you@example.org\" # the mailbox's address".to_owned(),
+    };
+    let mut text = format!("[accounts.{}]\ndefault = true\nemail = {email}\n", key(id));
     match program {
         Program::Himalaya => {
             text.push_str(&format!("imap.server = \"imap://{imap}\"\n{}", sasl("imap", id, &token)));

@@ -428,6 +428,9 @@ pub fn accounts(accounts: &[AccountView]) -> String {
             plain(&account.origin),
             plain(&account.credential)
         );
+        if let Some(address) = &account.address {
+            let _ = write!(text, ", mail address {}", plain(address));
+        }
         if let Some(server) = &account.sends_through {
             let _ = write!(text, ", sends through {}", plain(server));
         }

@@ -355,7 +355,7 @@ async fn a_mailbox_is_added_only_after_its_servers_were_agreed_to() {
     assert_eq!(method, "account.add");
     assert_eq!(
         params,
-        json!({"id": "erin", "provider": "imap", "check": true,
+        json!({"id": "erin", "provider": "imap", "address": "erin@example.org", "check": true,
                "upstream": {"imap": {"host": "imap.example.net", "port": 993, "tls": "implicit"}},
                "credential": {"kind": "password", "username": "erin@example.org", "password": "canary-4712"}})
     );
@@ -442,6 +442,7 @@ fn mail_programs_are_told_this() {
     let account = |id: &str, provider: &str| AccountView {
         id: id.to_owned(),
         provider: provider.to_owned(),
+        address: id.contains('.').then(|| "erin@example.org".to_owned()),
         origin: "imaps://imap.example.net:993".to_owned(),
         sends_through: Some("smtps://smtp.example.net:465".to_owned()),
         trash: id.contains('.').then(|| "Gel&APY-scht".to_owned()),

@@ -124,8 +124,7 @@ impl Runtime {
         body: &Bytes,
     ) -> Result<(Part, Vec<(String, View)>), Unclear> {
         let looked = Looked { opened, account, session, here };
-        let own: Vec<String> =
-            account.target.username().filter(|name| name.contains('@')).map(str::to_owned).into_iter().collect();
+        let own = account.own.clone();
         let (mut at, mut views) = match asked.verb {
             Verb::Post => (At::Nothing, Vec::new()),
             _ => self.dav_at(&looked, &asked.path, Extent::Itself).await?,
