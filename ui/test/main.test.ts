@@ -161,6 +161,7 @@ test("a mailbox is added by its address, after a server elsewhere was agreed to,
       id: "erin",
       provider: "imap",
       upstream: { imap: { host: "imap.example.net", port: 993, tls: "implicit" } },
+      address: "erin@example.org",
       credential: { kind: "password", username: "erin@example.org", password: "secret-canary" },
       check: true,
     },
@@ -214,6 +215,66 @@ test("whoever types the server for reading may type one for mail filters", async
     sieve: { host: "sieve.example.org", port: 4191, tls: "starttls" },
   });
   await accessible();
+});
+
+test("whoever types the server for reading may type the one for sending", async () => {
+  const backend = await found("erin@own.example", {
+    address: "erin@own.example",
+    id: "erin",
+    provider: "imap",
+    username: "erin@own.example",
+    password: "unknown",
+    notes: ["own.example does not say where its mail servers are, and no usual name answered."],
+  });
+  expect(read(document.querySelector("[aria-labelledby=add-mailbox]")!)).toMatchSnapshot();
+  await fireEvent.input(screen.getByLabelText("Server for reading (IMAP)"), { target: { value: "mail.own.example" } });
+  await fireEvent.input(screen.getByLabelText("User name there"), { target: { value: "u123" } });
+  expect(screen.queryByLabelText("Encryption for sending")).toBeNull();
+  await fireEvent.input(screen.getByLabelText(/Server for sending/), { target: { value: " smtp.own.example " } });
+  const encryption = screen.getByLabelText("Encryption for sending") as HTMLSelectElement;
+  expect(encryption.value).toBe("implicit");
+  await fireEvent.change(encryption, { target: { value: "starttls" } });
+  await fireEvent.input(screen.getByLabelText("Port for sending"), { target: { value: "587" } });
+  await fireEvent.input(screen.getByLabelText("Password"), { target: { value: "secret-canary" } });
+  await accessible();
+  await fireEvent.click(screen.getByText("Try the login and add"));
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  expect(backend.accounts).toEqual([
+    {
+      id: "erin",
+      provider: "imap",
+      upstream: {
+        imap: { host: "mail.own.example", tls: "implicit" },
+        smtp: { host: "smtp.own.example", port: 587, tls: "starttls" },
+      },
+      address: "erin@own.example",
+      credential: { kind: "password", username: "u123", password: "secret-canary" },
+      check: true,
+    },
+  ]);
+});
+
+test("what was typed for sending is for the servers that were typed, and not for those that were found", async () => {
+  const server = (host: string) => ({ host, port: 993, tls: "implicit", by: "domain", outside: false });
+  const backend = await found("erin@example.org", {
+    address: "erin@example.org",
+    id: "erin",
+    provider: "imap",
+    username: "erin@example.org",
+    password: "own",
+    imap: server("imap.example.org"),
+    smtp: server("smtp.example.org"),
+  });
+  const reading = screen.getByLabelText("Server for reading (IMAP)");
+  await fireEvent.input(reading, { target: { value: "mail.example.org" } });
+  expect(screen.queryByLabelText(/Also send mail/)).toBeNull();
+  await fireEvent.input(screen.getByLabelText(/Server for sending/), { target: { value: "typed.example.org" } });
+  await fireEvent.input(reading, { target: { value: "imap.example.org" } });
+  expect(screen.queryByLabelText(/Server for sending/)).toBeNull();
+  await fireEvent.input(screen.getByLabelText("Password"), { target: { value: "secret-canary" } });
+  await fireEvent.click(screen.getByText("Try the login and add"));
+  await pass(10);
+  expect(backend.accounts[0]?.upstream.smtp?.host).toBe("smtp.example.org");
 });
 
 test("a yes for one server elsewhere is none for two", async () => {

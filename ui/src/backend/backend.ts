@@ -92,10 +92,14 @@ export type Credential =
       token_endpoint: string;
     };
 
+export type MailServer = { host: string; port?: number; tls: MailTls };
+
 export type NewAccount = {
   id: string;
   provider: string;
-  upstream: { base_url?: string; imap?: { host: string; port?: number; tls: MailTls }; smtp?: { host: string; port?: number; tls: MailTls }; sieve?: { host: string; port?: number; tls: MailTls } };
+  upstream: { base_url?: string; imap?: MailServer; smtp?: MailServer; sieve?: MailServer };
+  /** The person’s own mail address there. */
+  address?: string;
   credential: Credential;
   /** Whether the credential is tried first; what does not open the account is not kept. */
   check: boolean;

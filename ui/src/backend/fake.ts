@@ -217,7 +217,7 @@ export function sampleSnapshot(change: Partial<Snapshot> = {}): Snapshot {
       waiting: 1,
       phone: [{ account: "work", state: "off", text: "No mail in its inbox stops anything." }],
     },
-    accounts: [{ id: "work", provider: "gmail", origin: "https://gmail.googleapis.com:443", credential: "oauth2", sign_out_page: "https://myaccount.google.com/connections" }],
+    accounts: [{ id: "work", provider: "gmail", address: "erin@example.org", origin: "https://gmail.googleapis.com:443", credential: "oauth2", sign_out_page: "https://myaccount.google.com/connections" }],
     agents: [sampleAgent()],
     holds: [sampleHold(12)],
     asks: [],
