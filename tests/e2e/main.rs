@@ -71,6 +71,8 @@ mod recipients;
 #[cfg(unix)]
 mod removed;
 #[cfg(unix)]
+mod same_account;
+#[cfg(unix)]
 mod sieve;
 #[cfg(unix)]
 mod sieve_clients;

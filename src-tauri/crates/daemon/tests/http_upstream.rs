@@ -466,7 +466,7 @@ impl Hooks for Mint {
         })
     }
 
-    fn rotated<'a>(&'a self, _: &'a str, refresh_token: Secret) -> BoxFuture<'a, ()> {
+    fn rotated<'a>(&'a self, _: &'a AccountTarget, refresh_token: Secret) -> BoxFuture<'a, ()> {
         Box::pin(async move { self.rotated.lock().unwrap().push(refresh_token.expose().to_owned()) })
     }
 }

@@ -124,6 +124,7 @@ impl Runtime {
     pub(crate) async fn account_add(&self, params: AccountAddParams) -> Result<Id, RpcError> {
         let opened = self.opened().ok_or_else(locked)?;
         check_id(&params.id)?;
+        let _turn = opened.turns.take(&turn(&params.id)).await;
         if opened.account(&params.id).is_some() {
             return Err(RpcError::new(
                 ErrorCode::Conflict,
@@ -137,6 +138,11 @@ impl Runtime {
         let address = params.address.as_deref().map(checked_address).transpose()?;
         let (typed, kind) = credential(params.credential);
         let name = renewals::name(&typed);
+        // Tried twice at once, whatever the account is called, the same sign-in would end its own refresh tokens.
+        let _sign_in = match &name {
+            Some(name) => Some(opened.turns.take(&format!("sign-in {name}")).await),
+            None => None,
+        };
         let credential = super::lock(&opened.renewals).newest(typed);
         let base_url = match provider.protocol {
             Protocol::Http => {
@@ -200,10 +206,6 @@ impl Runtime {
             .whole
             .seal(&key, &stored.id, &stored.origin())
             .map_err(|_| RpcError::new(ErrorCode::Vault, "the credential could not be sealed, so it was not kept"))?;
-        // While it was tried, somebody else may have taken the name.
-        if opened.account(&params.id).is_some() {
-            return Err(RpcError::new(ErrorCode::Conflict, "an account with this id was added meanwhile"));
-        }
         let account = Arc::new(account);
         let now = opened.now();
         let mut change = record(now, Kind::Change, "account added");
@@ -265,6 +267,10 @@ impl Runtime {
         let account =
             opened.account(&params.id).ok_or_else(|| RpcError::new(ErrorCode::NotFound, "there is no such account"))?;
         self.forget_phone(opened, &account).await?;
+        let _turn = opened.turns.take(&turn(&params.id)).await;
+        if !opened.still_has(&account) {
+            return Err(RpcError::new(ErrorCode::NotFound, "this account was removed meanwhile"));
+        }
         let now = opened.now();
         let mut commit = opened.guard().forget_account(&params.id, now);
         let unsent = self.outbox_close(opened, None, Some(&params.id));
@@ -377,6 +383,11 @@ impl Runtime {
             }
         }
     }
+}
+
+/// What whoever adds or removes an account, or replaces its credential, takes a turn for.
+pub(super) fn turn(id: &str) -> String {
+    format!("account {id}")
 }
 
 /// Puts a stored account and its sealed credential together again.

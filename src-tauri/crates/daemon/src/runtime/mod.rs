@@ -56,6 +56,7 @@ mod smtp;
 mod starts;
 mod stop;
 mod tasks;
+mod turns;
 mod undo;
 mod views;
 mod visit;
@@ -127,6 +128,8 @@ pub(crate) struct Opened {
     pub(crate) outbox: Mutex<BTreeMap<u64, outbox::Waiting>>,
     /// Mails that the person took back while they were being sent.
     pub(crate) recalled: Mutex<BTreeSet<u64>>,
+    /// Accounts and sign-ins that are being added or removed, or whose credential is being replaced: one at a time of each.
+    pub(crate) turns: turns::Turns,
     /// Sign-ins that were tried and not kept.
     pub(crate) renewals: Mutex<renewals::Renewals>,
     /// Mails that are leaving now.

@@ -502,6 +502,7 @@ impl Runtime {
             starts: known.shown(&started, now),
             outbox: Mutex::new(waiting),
             recalled: Mutex::default(),
+            turns: super::turns::Turns::default(),
             renewals: Mutex::default(),
             phones,
             ahead: super::mail::Ahead::default(),

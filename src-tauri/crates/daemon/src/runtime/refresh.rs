@@ -9,8 +9,8 @@ use latch_core::journal::{Commit, Kind, Put, Shelf};
 use latch_core::lease::{Epoch, Lease};
 use latch_ipc::Secret;
 
-use super::Runtime;
-use crate::upstream::Hooks;
+use super::{Runtime, accounts};
+use crate::upstream::{AccountTarget, Hooks};
 
 /// The upstream's way back to the runtime.
 pub(super) struct Refreshing(pub(super) Weak<Runtime>);
@@ -27,21 +27,27 @@ impl Hooks for Refreshing {
         })
     }
 
-    fn rotated<'a>(&'a self, account: &'a str, refresh_token: Secret) -> BoxFuture<'a, ()> {
+    fn rotated<'a>(&'a self, account: &'a AccountTarget, refresh_token: Secret) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let Some(runtime) = self.0.upgrade() else { return };
             let Some(opened) = runtime.opened() else { return };
+            // One that is only tried, or was removed meanwhile: whatever has its name now is another one's credential.
+            let this = || opened.account(&account.id).filter(|one| std::ptr::eq(&raw const one.target, account));
+            if this().is_none() {
+                return;
+            }
+            let _turn = opened.turns.take(&accounts::turn(&account.id)).await;
             let sealed = runtime.vault.key().ok().and_then(|key| {
-                let one = opened.account(account)?;
-                one.rotated(refresh_token)?.seal(&key, account, &one.sealed_to).ok()
+                let one = this()?;
+                one.rotated(refresh_token)?.seal(&key, &account.id, &one.sealed_to).ok()
             });
             let Some(value) = sealed else { return };
             let commit = Commit {
-                puts: vec![Put { shelf: Shelf::Credential, id: account.to_owned(), value }],
+                puts: vec![Put { shelf: Shelf::Credential, id: account.id.clone(), value }],
                 ..Commit::default()
             };
             if opened.store.commit(commit).await.is_err() {
-                tracing::error!(account, "a new refresh token could not be kept");
+                tracing::error!(account = %account.id, "a new refresh token could not be kept");
             }
         })
     }

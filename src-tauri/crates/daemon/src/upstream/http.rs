@@ -38,8 +38,8 @@ pub trait Hooks: Send + Sync + 'static {
     /// A lease of purpose refresh for exactly this call, recorded first, in the epoch of the call that needs the token; `None`: not now.
     fn mint_refresh<'a>(&'a self, account: &'a str, call: &'a Call, epoch: Epoch) -> BoxFuture<'a, Option<Lease>>;
 
-    /// The provider replaced the refresh token: to be sealed before the old one is forgotten.
-    fn rotated<'a>(&'a self, account: &'a str, refresh_token: Secret) -> BoxFuture<'a, ()>;
+    /// The provider replaced the refresh token of this very account: to be sealed before the old one is forgotten.
+    fn rotated<'a>(&'a self, account: &'a AccountTarget, refresh_token: Secret) -> BoxFuture<'a, ()>;
 }
 
 /// Adjustable; the defaults are what people get.
@@ -206,7 +206,7 @@ impl Upstream {
         })?;
         let (access, rotated) = oauth::refreshed(status.as_u16(), &body).map_err(failed)?;
         if let Some(rotated) = rotated.filter(|rotated| *rotated != refresh_token) {
-            hooks.rotated(&account.id, rotated.clone()).await;
+            hooks.rotated(account, rotated.clone()).await;
             *account.refresh_token.lock().unwrap_or_else(PoisonError::into_inner) = Some(rotated);
         }
         let access = Arc::new(access);
@@ -227,10 +227,23 @@ impl Upstream {
         let request =
             headers::request(&call.method, &call.target, host, &call.headers, None, OutBody::Whole(Some(form)))
                 .map_err(Fault::unsent)?;
-        let mut wire = self.connect(origin).await?;
+        let wire = self.connect(origin).await?;
         if !redeemed.stands() {
             return Err(Fault::Stopped.unsent());
         }
+        // All calls of the account wait for this one: who drips its answer is not waited for.
+        let posted = tokio::time::timeout(self.options.silence, self.posted(origin, redeemed, wire, request)).await;
+        let slow = || Fault::Timeout { host: origin.authority(), doing: "sending its answer" }.sent();
+        posted.unwrap_or_else(|_| Err(slow()))
+    }
+
+    async fn posted(
+        &self,
+        origin: &Origin,
+        redeemed: &Redeemed,
+        mut wire: Box<Wire>,
+        request: Request<OutBody>,
+    ) -> Result<(StatusCode, Bytes), UpstreamError> {
         let response = exchange(&mut wire, request, None).await.map_err(|broken| broken.error(origin, redeemed))?;
         let (parts, body) = response.into_parts();
         let body = match drive_while(wire, Limited::new(body, MAX_TOKEN_ANSWER).collect()).await {
