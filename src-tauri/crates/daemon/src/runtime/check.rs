@@ -7,6 +7,8 @@
 //! ```
 //! Each server of an account is tried by itself; what one of them refuses keeps the whole account out.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use latch_core::call::Call;
 use latch_core::catalog::{Protocol, Provider};
@@ -28,6 +30,9 @@ use crate::upstream::{Fault, UpstreamError};
 
 /// The largest answer that is read to see whether a credential is good.
 const MAX_ANSWER: usize = 1024 * 1024;
+
+/// How long all of it may take. A server may make us wait for each word; the person is waiting, too.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Why an account is not kept.
 enum Refused {
@@ -55,15 +60,19 @@ impl Runtime {
         intent.account = Some(account.id.clone());
         let commit = Commit { records: vec![intent], ..Commit::default() };
         let seq = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
-        let tried = match (account.target.is_mail(), provider.check.as_deref()) {
-            (true, _) => self.try_mail(opened, account, epoch).await,
-            (false, _) if provider.protocol == Protocol::Dav => match look("/", false) {
-                Some(call) => self.try_http(opened, account, epoch, call).await,
-                None => Err(stopped()),
-            },
-            (false, Some(path)) => self.try_http(opened, account, epoch, Call::get(path.to_owned())).await,
-            (false, None) => Ok(()),
-        };
+        let tried = tokio::time::timeout(PATIENCE, async {
+            match (account.target.is_mail(), provider.check.as_deref()) {
+                (true, _) => self.try_mail(opened, account, epoch).await,
+                (false, _) if provider.protocol == Protocol::Dav => match look("/", false) {
+                    Some(call) => self.try_http(opened, account, epoch, call).await,
+                    None => Err(stopped()),
+                },
+                (false, Some(path)) => self.try_http(opened, account, epoch, Call::get(path.to_owned())).await,
+                (false, None) => Ok(()),
+            }
+        });
+        let slow = |_| Err(Refused::Unasked("the login took longer than two minutes".to_owned()));
+        let tried = tried.await.unwrap_or_else(slow);
         let text = match &tried {
             Ok(()) => "it works".to_owned(),
             Err(Refused::SignIn { host, .. }) => format!("{host} refused it"),

@@ -21,6 +21,7 @@ pub mod scrub;
 pub mod sieve;
 pub mod smtp;
 mod tls;
+mod told;
 
 /// A certificate that is trusted beside the platform's.
 pub use rustls::pki_types::CertificateDer;

@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 use super::http::not_permitted;
 use super::origin::{Scheme, Server};
 use super::pool::Stream;
-use super::{AccountTarget, Fault, Upstream, UpstreamError};
+use super::{AccountTarget, Fault, Upstream, UpstreamError, told};
 use crate::vault::Credential;
 
 /// The longest answer: servers keep scripts of a mebibyte at most.
@@ -182,26 +182,35 @@ impl Upstream {
         let host = server.origin.authority();
         let sasl = can.get("SASL").map(String::as_str).unwrap_or_default();
         let offers = |mechanism: &str| sasl.split_whitespace().any(|one| one.eq_ignore_ascii_case(mechanism));
+        let mut sent: Vec<Zeroizing<String>> = Vec::new();
+        let base64 = |text: &str| Zeroizing::new(BASE64_STANDARD.encode(text));
+        let both = |text: &str| [Zeroizing::new(text.to_owned()), base64(text)];
         let status = match &*account.credential {
             Credential::Password { username, password } if offers("LOGIN") && !offers("PLAIN") => {
+                sent.extend(both(password.expose()));
                 wire.authenticate(redeemed, "LOGIN", None, &[username, password.expose()]).await?
             }
             Credential::Password { username, password } => {
                 let text = Zeroizing::new(format!("\0{username}\0{}", password.expose()));
+                sent.extend(both(password.expose()));
+                sent.push(base64(&text));
                 wire.authenticate(redeemed, "PLAIN", Some(&text), &[]).await?
             }
             Credential::Bearer { .. } | Credential::OAuth2 { .. } => {
                 let access = self.fresh(account, redeemed).await?;
                 let bearer = access.header().to_str().map_err(|_| Fault::NotPermitted.unsent())?;
+                sent.extend(both(bearer));
                 let user = &server.user;
                 // RFC 7628 section 3.2.3: a failure is explained in a challenge, which must be answered before the refusal comes.
                 if offers("OAUTHBEARER") || !offers("XOAUTH2") {
                     let (name, port) = (server.origin.bare_host(), server.origin.port);
                     let text =
                         Zeroizing::new(format!("n,a={user},\x01host={name}\x01port={port}\x01auth={bearer}\x01\x01"));
+                    sent.push(base64(&text));
                     wire.authenticate(redeemed, "OAUTHBEARER", Some(&text), &["\x01"]).await?
                 } else {
                     let text = Zeroizing::new(format!("user={user}\x01auth={bearer}\x01\x01"));
+                    sent.push(base64(&text));
                     wire.authenticate(redeemed, "XOAUTH2", Some(&text), &[""]).await?
                 }
             }
@@ -212,7 +221,7 @@ impl Upstream {
         let text = if account.is_told_in(status.text.as_bytes()) {
             "(its words held the credential)".to_owned()
         } else {
-            status.text
+            told::without(&status.text, &sent)
         };
         Err(Fault::SignIn { host, text }.unsent())
     }
@@ -241,7 +250,8 @@ impl Wire {
     async fn greeted(&mut self) -> Result<BTreeMap<String, String>, UpstreamError> {
         let greeting = self.answer(MAX_GREETING).await?;
         if !greeting.is_ok() {
-            return Err(self.malformed(&format!("it turns us away: {}", greeting.status.text)).unsent());
+            let said = told::cut(&greeting.status.text);
+            return Err(self.malformed(&format!("it turns us away: {said}")).unsent());
         }
         capabilities(&greeting.lines).ok_or_else(|| self.malformed("its greeting is none").unsent())
     }
@@ -261,9 +271,11 @@ impl Wire {
         self.say(redeemed, &Zeroizing::new(command)).await?;
         let mut answers = answers.iter();
         loop {
-            match self.line(MAX_GREETING).await? {
+            let line = tokio::time::timeout(self.silence, self.line(MAX_GREETING)).await;
+            let slow = |_| Fault::Timeout { host: self.host.clone(), doing: "letting us in" }.unsent();
+            match line.map_err(slow)?? {
                 Line::Status(status) if status.kind == Kind::Bye => {
-                    return Err(self.malformed(&format!("it turns us away: {}", status.text)).unsent());
+                    return Err(self.malformed("it turns us away instead of answering the login").unsent());
                 }
                 Line::Status(status) => return Ok(status),
                 Line::Data(_) => {

@@ -20,12 +20,13 @@ use smtp_proto::{
     EXT_START_TLS, EhloResponse, Error, Response,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::http::not_permitted;
 use super::origin::{Scheme, Server};
 use super::pool::Stream;
-use super::{AccountTarget, Fault, Upstream, UpstreamError};
+use super::{AccountTarget, Fault, Upstream, UpstreamError, told};
 use crate::vault::Credential;
 
 /// The longest answer to EHLO.
@@ -162,8 +163,12 @@ impl Upstream {
         if can.has(EXT_AUTH) && !known {
             return Err(Fault::NoLogin { host }.unsent());
         }
+        let mut sent: Vec<Zeroizing<String>> = Vec::new();
+        let base64 = |text: &str| Zeroizing::new(BASE64_STANDARD.encode(text));
+        let both = |text: &str| [Zeroizing::new(text.to_owned()), base64(text)];
         let answer = match &*account.credential {
             Credential::Password { username, password } if offers(AUTH_LOGIN) && !offers(AUTH_PLAIN) => {
+                sent.extend(both(password.expose()));
                 talk.write(redeemed, b"AUTH LOGIN\r\n").await?;
                 let mut answer = talk.reply(self.options.silence).await?;
                 for word in [username.as_str(), password.expose()] {
@@ -178,19 +183,24 @@ impl Upstream {
             }
             Credential::Password { username, password } => {
                 let text = Zeroizing::new(format!("\0{username}\0{}", password.expose()));
+                sent.extend(both(password.expose()));
+                sent.push(base64(&text));
                 talk.auth(redeemed, "PLAIN", &text).await?
             }
             Credential::Bearer { .. } | Credential::OAuth2 { .. } => {
                 let access = self.fresh(account, redeemed).await?;
                 let bearer = access.header().to_str().map_err(|_| Fault::NotPermitted.unsent())?;
+                sent.extend(both(bearer));
                 let user = &server.user;
                 if offers(AUTH_OAUTHBEARER) || !offers(AUTH_XOAUTH2) {
                     let (name, port) = (server.origin.bare_host(), server.origin.port);
                     let text =
                         Zeroizing::new(format!("n,a={user},\x01host={name}\x01port={port}\x01auth={bearer}\x01\x01"));
+                    sent.push(base64(&text));
                     talk.auth(redeemed, "OAUTHBEARER", &text).await?
                 } else {
                     let text = Zeroizing::new(format!("user={user}\x01auth={bearer}\x01\x01"));
+                    sent.push(base64(&text));
                     talk.auth(redeemed, "XOAUTH2", &text).await?
                 }
             }
@@ -198,7 +208,8 @@ impl Upstream {
         if answer.code == 235 {
             return Ok(());
         }
-        Err(not_in(host, scrubbed(account, answer.into())).unsent())
+        let answer: Submitted = scrubbed(account, answer.into());
+        Err(not_in(host, Submitted { text: told::without(&answer.text, &sent), ..answer }).unsent())
     }
 }
 
@@ -251,11 +262,12 @@ impl Talk {
         if greeting.code == 220 {
             return Ok(());
         }
-        Err(self.malformed(&format!("it turns us away: {}", greeting.message.trim())).unsent())
+        Err(self.malformed(&format!("it turns us away: {}", told::cut(greeting.message.trim()))).unsent())
     }
 
     async fn hello(&mut self, redeemed: &Redeemed) -> Result<Can, UpstreamError> {
         self.write(redeemed, b"EHLO localhost\r\n").await?;
+        let until = Instant::now() + self.silence;
         loop {
             let mut bytes = self.buffer.iter();
             match EhloResponse::parse(&mut bytes) {
@@ -264,7 +276,7 @@ impl Talk {
                     self.buffer.advance(self.buffer.len() - rest);
                     return Ok(Can(said));
                 }
-                Err(Error::NeedsMoreData { .. }) if self.buffer.len() < EHLO => self.more(self.silence).await?,
+                Err(Error::NeedsMoreData { .. }) if self.buffer.len() < EHLO => self.more(until).await?,
                 Err(_) => return Err(self.malformed("it does not understand EHLO").unsent()),
             }
         }
@@ -365,7 +377,9 @@ impl Talk {
         let _ = self.write(redeemed, b"QUIT\r\n").await;
     }
 
+    /// A whole reply within this time: who drips it is not waited for.
     async fn reply(&mut self, patience: Duration) -> Result<Response<String>, UpstreamError> {
+        let until = Instant::now() + patience;
         let mut receiver = ResponseReceiver::default();
         loop {
             let mut bytes = self.buffer.iter();
@@ -374,14 +388,14 @@ impl Talk {
             self.buffer.advance(self.buffer.len() - rest);
             match parsed {
                 Ok(response) => return Ok(response),
-                Err(Error::NeedsMoreData { .. }) => self.more(patience).await?,
+                Err(Error::NeedsMoreData { .. }) => self.more(until).await?,
                 Err(_) => return Err(self.malformed("its answer is no reply of SMTP").sent()),
             }
         }
     }
 
-    async fn more(&mut self, patience: Duration) -> Result<(), UpstreamError> {
-        match tokio::time::timeout(patience, self.stream.read_buf(&mut self.buffer)).await {
+    async fn more(&mut self, until: Instant) -> Result<(), UpstreamError> {
+        match tokio::time::timeout_at(until, self.stream.read_buf(&mut self.buffer)).await {
             Ok(Ok(1..)) => Ok(()),
             Ok(Ok(0) | Err(_)) => Err(Fault::Lost { host: self.host.clone() }.sent()),
             Err(_) => Err(Fault::Timeout { host: self.host.clone(), doing: "waiting for its answer" }.sent()),

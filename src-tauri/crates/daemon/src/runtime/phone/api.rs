@@ -15,6 +15,11 @@ use crate::runtime::accounts::Account;
 use crate::runtime::execute::Failure;
 use crate::runtime::{Opened, Runtime};
 
+/// The longest that an answer may take, all of it: while it is waited for nobody sees whether the mail is there.
+const ANSWER: Duration = Duration::from_secs(45);
+
+const SLOW: &str = "the provider did not answer in time";
+
 /// See the module.
 pub(super) struct Inbox<'a> {
     runtime: &'a Runtime,
@@ -40,20 +45,23 @@ impl<'a> Inbox<'a> {
 
     async fn read(&self, call: Option<Call>) -> Result<Option<Value>, Over> {
         let call = call.ok_or(Over::Rest)?;
-        Ok(self.runtime.read(self.account, self.epoch, call).await?)
+        let read = tokio::time::timeout(ANSWER, self.runtime.read(self.account, self.epoch, call)).await;
+        Ok(read.map_err(|_| Over::Lost(SLOW.to_owned()))??)
     }
 
     async fn change(&self, action: &str, call: Option<Call>) -> Result<Value, Over> {
         let call = call.ok_or(Over::Rest)?;
         let begun = self.runtime.begin_own(self.opened, &self.account.id, action, &call).await;
         let (lease, ending) = begun.map_err(Over::unstored)?;
-        let sent = self.runtime.send(self.opened, self.account, lease, call).await;
+        let sent = tokio::time::timeout(ANSWER, self.runtime.send(self.opened, self.account, lease, call)).await;
         let text = match &sent {
-            Ok(answer) => format!("the provider answered {}", answer.status),
-            Err(Failure::Upstream(error)) if !error.sent => format!("not done: {error}"),
-            Err(failure) => format!("unknown: {failure}"),
+            Ok(Ok(answer)) => format!("the provider answered {}", answer.status),
+            Ok(Err(Failure::Upstream(error))) if !error.sent => format!("not done: {error}"),
+            Ok(Err(failure)) => format!("unknown: {failure}"),
+            Err(_) => format!("unknown: {SLOW}"),
         };
         let recorded = self.runtime.end_own(self.opened, &ending, text.clone()).await;
+        let Ok(sent) = sent else { return Err(Over::Lost(SLOW.to_owned())) };
         match sent {
             Err(Failure::Upstream(error)) if !error.sent => Err(Over::Unstored(cut(&text))),
             Ok(answer) if too_many(&answer) => Err(Over::Unstored(text)),
