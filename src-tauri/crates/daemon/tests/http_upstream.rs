@@ -18,7 +18,7 @@ use latch_core::lease::{Epoch, Lease};
 use latch_core::pdp::Pdp;
 use latch_daemon::net::Connections;
 use latch_daemon::upstream::oauth::{self, RefreshError};
-use latch_daemon::upstream::{AccountTarget, Fault, Hooks, Options, StreamedBody, Upstream, UpstreamError};
+use latch_daemon::upstream::{AccountTarget, Fault, Hooks, Options, SignIn, StreamedBody, Upstream, UpstreamError};
 use latch_daemon::vault::Credential;
 use latch_ipc::Secret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -466,7 +466,7 @@ impl Hooks for Mint {
         })
     }
 
-    fn rotated<'a>(&'a self, _: &'a AccountTarget, refresh_token: Secret) -> BoxFuture<'a, ()> {
+    fn rotated<'a>(&'a self, _: &'a str, _: &'a SignIn, refresh_token: Secret) -> BoxFuture<'a, ()> {
         Box::pin(async move { self.rotated.lock().unwrap().push(refresh_token.expose().to_owned()) })
     }
 }

@@ -192,6 +192,7 @@ impl Runtime {
         let mut account = account(&stored, credential, kind)?;
         if params.check {
             let tried = self.try_account(opened, provider, &account).await;
+            account.target.settled().await;
             if let (Some(name), Some(token)) = (name, account.renewed_token()) {
                 super::lock(&opened.renewals).note(name, token);
             }

@@ -10,7 +10,7 @@ use latch_core::lease::{Epoch, Lease};
 use latch_ipc::Secret;
 
 use super::{Runtime, accounts};
-use crate::upstream::{AccountTarget, Hooks};
+use crate::upstream::{Hooks, SignIn};
 
 /// The upstream's way back to the runtime.
 pub(super) struct Refreshing(pub(super) Weak<Runtime>);
@@ -27,27 +27,27 @@ impl Hooks for Refreshing {
         })
     }
 
-    fn rotated<'a>(&'a self, account: &'a AccountTarget, refresh_token: Secret) -> BoxFuture<'a, ()> {
+    fn rotated<'a>(&'a self, account: &'a str, sign_in: &'a SignIn, refresh_token: Secret) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let Some(runtime) = self.0.upgrade() else { return };
             let Some(opened) = runtime.opened() else { return };
             // One that is only tried, or was removed meanwhile: whatever has its name now is another one's credential.
-            let this = || opened.account(&account.id).filter(|one| std::ptr::eq(&raw const one.target, account));
+            let this = || opened.account(account).filter(|one| one.target.is_opened_by(sign_in));
             if this().is_none() {
                 return;
             }
-            let _turn = opened.turns.take(&accounts::turn(&account.id)).await;
+            let _turn = opened.turns.take(&accounts::turn(account)).await;
             let sealed = runtime.vault.key().ok().and_then(|key| {
                 let one = this()?;
-                one.rotated(refresh_token)?.seal(&key, &account.id, &one.sealed_to).ok()
+                one.rotated(refresh_token)?.seal(&key, account, &one.sealed_to).ok()
             });
             let Some(value) = sealed else { return };
             let commit = Commit {
-                puts: vec![Put { shelf: Shelf::Credential, id: account.id.clone(), value }],
+                puts: vec![Put { shelf: Shelf::Credential, id: account.to_owned(), value }],
                 ..Commit::default()
             };
             if opened.store.commit(commit).await.is_err() {
-                tracing::error!(account = %account.id, "a new refresh token could not be kept");
+                tracing::error!(account, "a new refresh token could not be kept");
             }
         })
     }

@@ -20,9 +20,10 @@ use latch_core::call::{Call, CallBody};
 use latch_core::lease::{Epoch, EpochGate, Lease, LeaseError, Redeemed};
 use latch_ipc::Secret;
 use rustls::pki_types::CertificateDer;
+use tokio::sync::OwnedMutexGuard;
 
 use super::body::{OutBody, StreamedBody, UpstreamBody};
-use super::oauth::{self, Access, RefreshError};
+use super::oauth::{self, Access, RefreshError, SignIn};
 use super::pool::{Stream, Wire};
 use super::tls::Tls;
 use super::{AccountTarget, Fault, Origin, OriginError, UpstreamError, headers};
@@ -38,8 +39,8 @@ pub trait Hooks: Send + Sync + 'static {
     /// A lease of purpose refresh for exactly this call, recorded first, in the epoch of the call that needs the token; `None`: not now.
     fn mint_refresh<'a>(&'a self, account: &'a str, call: &'a Call, epoch: Epoch) -> BoxFuture<'a, Option<Lease>>;
 
-    /// The provider replaced the refresh token of this very account: to be sealed before the old one is forgotten.
-    fn rotated<'a>(&'a self, account: &'a AccountTarget, refresh_token: Secret) -> BoxFuture<'a, ()>;
+    /// The provider replaced the refresh token of the account that this very sign-in opens: to be sealed before the old one is forgotten.
+    fn rotated<'a>(&'a self, account: &'a str, sign_in: &'a SignIn, refresh_token: Secret) -> BoxFuture<'a, ()>;
 }
 
 /// Adjustable; the defaults are what people get.
@@ -71,14 +72,28 @@ pub struct Fetched {
 }
 
 /// Calls upstreams.
+#[derive(Clone)]
 pub struct Upstream {
     pub(super) connections: Connections,
     pub(super) gate: EpochGate,
     pub(super) options: Options,
-    tls: Tls,
+    tls: Arc<Tls>,
     /// For mail servers, which have no protocol to choose.
-    pub(super) mail_tls: Tls,
-    hooks: OnceLock<Arc<dyn Hooks>>,
+    pub(super) mail_tls: Arc<Tls>,
+    hooks: Arc<OnceLock<Arc<dyn Hooks>>>,
+}
+
+/// A fresh token that is about to be asked for.
+struct Renewal {
+    account: String,
+    sign_in: Arc<SignIn>,
+    old: Secret,
+    origin: Origin,
+    call: Call,
+    redeemed: Redeemed,
+    form: Bytes,
+    /// One at a time, until it is over.
+    _turn: OwnedMutexGuard<()>,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -97,9 +112,9 @@ impl Upstream {
     /// With other options.
     #[must_use]
     pub fn with(connections: Connections, gate: EpochGate, options: Options) -> Self {
-        let tls = Tls::new(options.extra_roots.clone(), &[b"http/1.1"]);
-        let mail_tls = Tls::new(options.extra_roots.clone(), &[]);
-        Self { connections, gate, options, tls, mail_tls, hooks: OnceLock::new() }
+        let tls = Arc::new(Tls::new(options.extra_roots.clone(), &[b"http/1.1"]));
+        let mail_tls = Arc::new(Tls::new(options.extra_roots.clone(), &[]));
+        Self { connections, gate, options, tls, mail_tls, hooks: Arc::default() }
     }
 
     /// Who mints refresh leases; without hooks nothing is refreshed. The first call counts.
@@ -160,7 +175,7 @@ impl Upstream {
         let form = oauth::revocation_form(&account.credential, account.refresh_token().as_ref())
             .ok_or_else(|| Fault::Unsendable("a password can only be changed at the provider".to_owned()).unsent())?;
         let (status, _) = self.post(&origin, &redeemed, &call, form).await?;
-        *account.access.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *account.sign_in.access.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(status)
     }
 
@@ -181,7 +196,7 @@ impl Upstream {
         needed_for: &Redeemed,
         stale: Option<&Arc<Access>>,
     ) -> Result<Arc<Access>, UpstreamError> {
-        let _one_at_a_time = account.refreshing.lock().await;
+        let turn = Arc::clone(&account.sign_in.refreshing).lock_owned().await;
         if !needed_for.stands() {
             return Err(Fault::Stopped.unsent());
         }
@@ -200,17 +215,29 @@ impl Upstream {
         })?;
         let redeemed = lease.redeem(&account.id, &call, &self.gate).map_err(not_permitted)?;
         let form = oauth::refresh_form(&account.credential, &refresh_token);
+        let (id, sign_in) = (account.id.clone(), Arc::clone(&account.sign_in));
+        let renewal = Renewal { account: id, sign_in, old: refresh_token, origin, call, redeemed, form, _turn: turn };
+        // A provider that hands out a new refresh token ends the old one: whoever asked may leave meanwhile, what comes is kept.
+        let renewing = tokio::spawn(self.clone().renew(renewal));
+        renewing.await.unwrap_or_else(|_| Err(Fault::Stopped.unsent()))
+    }
+
+    async fn renew(self, renewal: Renewal) -> Result<Arc<Access>, UpstreamError> {
+        let failed = |error: RefreshError| error.fault().unsent();
+        let Renewal { account, sign_in, old, origin, call, redeemed, form, _turn } = renewal;
         let (status, body) = self.post(&origin, &redeemed, &call, form).await.map_err(|error| match error.fault {
             Fault::Stopped => Fault::Stopped.unsent(),
             fault => failed(RefreshError::Unreachable(fault.to_string())),
         })?;
         let (access, rotated) = oauth::refreshed(status.as_u16(), &body).map_err(failed)?;
-        if let Some(rotated) = rotated.filter(|rotated| *rotated != refresh_token) {
-            hooks.rotated(account, rotated.clone()).await;
-            *account.refresh_token.lock().unwrap_or_else(PoisonError::into_inner) = Some(rotated);
+        if let Some(rotated) = rotated.filter(|rotated| *rotated != old) {
+            if let Some(hooks) = self.hooks.get() {
+                hooks.rotated(&account, &sign_in, rotated.clone()).await;
+            }
+            *sign_in.refresh_token.lock().unwrap_or_else(PoisonError::into_inner) = Some(rotated);
         }
         let access = Arc::new(access);
-        *account.access.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&access));
+        *sign_in.access.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&access));
         Ok(access)
     }
 

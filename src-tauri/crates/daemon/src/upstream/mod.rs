@@ -28,6 +28,7 @@ pub use rustls::pki_types::CertificateDer;
 
 pub use body::{StreamedBody, UpstreamBody};
 pub use http::{Fetched, Hooks, Options, Upstream};
+pub use oauth::SignIn;
 pub use origin::{AccountTarget, Origin, OriginError};
 pub use pool::Stream;
 

@@ -2,6 +2,7 @@
 //!
 //! The [`Call`]s that leases are minted for hold no secret; it is put in when the call leaves.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -70,6 +71,22 @@ fn sensitive(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// What opens an account right now. It outlives whoever asks for a fresh token: what a provider hands out is kept, whoever is still there to use it.
+#[derive(Debug)]
+pub struct SignIn {
+    /// Replaced when the provider hands out a new one (RFC 6749 section 6).
+    pub(super) refresh_token: Mutex<Option<Secret>>,
+    pub(super) access: Mutex<Option<Arc<Access>>>,
+    pub(super) refreshing: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl SignIn {
+    pub(super) fn new(access: Option<Access>, refresh_token: Option<Secret>) -> Self {
+        let access = Mutex::new(access.map(Arc::new));
+        Self { refresh_token: Mutex::new(refresh_token), access, refreshing: Arc::default() }
+    }
 }
 
 /// Why there is no fresh access token.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use latch_ipc::Secret;
 use url::{Host, Url};
 
-use super::oauth::Access;
+use super::oauth::{Access, SignIn};
 use super::pool::Idle;
 use crate::vault::Credential;
 
@@ -256,10 +256,7 @@ pub struct AccountTarget {
     pub(super) host: ::http::HeaderValue,
     pub(super) base_path: String,
     pub(super) credential: Arc<Credential>,
-    /// Replaced when the provider hands out a new one (RFC 6749 section 6).
-    pub(super) refresh_token: Mutex<Option<Secret>>,
-    pub(super) access: Mutex<Option<Arc<Access>>>,
-    pub(super) refreshing: tokio::sync::Mutex<()>,
+    pub(super) sign_in: Arc<SignIn>,
     pub(super) idle: Arc<Idle>,
     /// The user name of a mail server.
     pub(super) user: String,
@@ -300,9 +297,7 @@ impl AccountTarget {
             host,
             base_path,
             credential,
-            refresh_token: Mutex::new(refresh_token),
-            access: Mutex::new(access.map(Arc::new)),
-            refreshing: tokio::sync::Mutex::new(()),
+            sign_in: Arc::new(SignIn::new(access, refresh_token)),
             idle: Arc::default(),
             user,
             wires: Mutex::default(),
@@ -382,11 +377,22 @@ impl AccountTarget {
     /// The refresh token that stands now, where it has one.
     #[must_use]
     pub fn refresh_token(&self) -> Option<Secret> {
-        self.refresh_token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.sign_in.refresh_token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether this is what opens it, and not what opens another account of its name.
+    #[must_use]
+    pub fn is_opened_by(&self, sign_in: &SignIn) -> bool {
+        std::ptr::eq(Arc::as_ptr(&self.sign_in), sign_in)
+    }
+
+    /// Resolves when no fresh token is being asked for.
+    pub async fn settled(&self) {
+        let _turn = self.sign_in.refreshing.lock().await;
     }
 
     pub(super) fn access(&self) -> Option<Arc<Access>> {
-        self.access.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.sign_in.access.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
