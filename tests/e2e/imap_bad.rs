@@ -442,3 +442,29 @@ async fn reading_leaves_new_mail_new() {
         assert!(opened.untagged.contains(&"* 3 RECENT".to_owned()), "{preset}: {opened:?}");
     }
 }
+
+#[tokio::test]
+async fn more_than_10000_messages_at_once_are_refused_whatever_is_asked() {
+    let post = Post::new(10_001, "organize").await;
+    let mut client = post.client().await;
+    client.ok("SELECT INBOX").await;
+    for command in [
+        "STORE 1:* +FLAGS.SILENT ($x)",
+        "UID STORE 1:* +FLAGS (\\Deleted)",
+        "UID MOVE 1:* Trash",
+        "COPY 1:* Archive",
+        "FETCH 1:* BODY[]",
+    ] {
+        let said = client.no(command).await;
+        assert!(said.end.starts_with("NO [LIMIT] More than 10000"), "{command}: {said:?}");
+    }
+    assert!(post.engine.call(HoldList, Empty {}).await.is_empty());
+    // What is not a mail's text has no such limit, and 10,000 are not too many to be asked about.
+    assert_eq!(client.ok("UID FETCH 1:* FLAGS").await.untagged.len(), 10_001);
+    let tag = client.send("UID MOVE 1:10000 Trash").await;
+    let hold = post.engine.hold_within(Duration::from_secs(60)).await;
+    assert_eq!(hold.count, 10_000);
+    post.engine.deny(&hold).await;
+    assert!(client.end(&tag).await.end.starts_with("NO [NOPERM]"));
+    assert_eq!(post.dovecot.messages("INBOX").len(), 10_001);
+}

@@ -122,9 +122,41 @@ async fn mbsync_copies_a_mailbox_and_its_deletions_are_asked_about() {
             assert_eq!((hold.count, hold.verb.as_str()), (1, "Mark as deleted"));
             post.engine.deny(&hold).await;
         }
+        // It ends with CLOSE, which would remove what is marked.
+        let hold = post.engine.hold().await;
+        assert_eq!((hold.count, hold.verb.as_str()), (3, "Delete for ever"));
+        post.engine.deny(&hold).await;
     };
     let (_, ()) = tokio::join!(mbsync(folder.path()), person);
     assert_eq!((post.dovecot.messages("INBOX").len(), post.dovecot.marked("INBOX")), (6, 3));
+}
+
+#[tokio::test]
+async fn what_mbsync_expunges_is_asked_at_its_end_and_goes_into_the_trash() {
+    let post = Post::new(6, "organize").await;
+    let token = issue(&post.engine, AGENT).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let near = mbsyncrc(&post, &token, folder.path());
+    let copied = mbsync(folder.path()).await;
+    assert!(copied.status.success(), "{copied:?}");
+    let cur = std::fs::read_dir(near.join("INBOX/cur")).expect("a folder").filter_map(Result::ok);
+    for mail in cur.map(|entry| entry.path()).take(3) {
+        std::fs::remove_file(mail).expect("removed");
+    }
+    let person = async {
+        let hold = post.engine.hold().await;
+        assert_eq!((hold.count, hold.verb.as_str()), (3, "Delete for ever"));
+        // Longer than it is patient with a server that says nothing.
+        tokio::time::sleep(std::time::Duration::from_secs(22)).await;
+        post.engine.allow(&hold).await;
+    };
+    let (synced, ()) = tokio::join!(mbsync(folder.path()), person);
+    assert!(synced.status.success(), "{synced:?}");
+    assert_eq!((post.dovecot.messages("INBOX").len(), post.dovecot.messages("Trash").len()), (3, 3));
+    assert_eq!((post.dovecot.marked("INBOX"), post.dovecot.marked("Trash")), (0, 0));
+    let again = mbsync(folder.path()).await;
+    assert!(again.status.success(), "{again:?}");
+    assert!(post.engine.call(HoldList, Empty {}).await.is_empty());
 }
 
 #[tokio::test]

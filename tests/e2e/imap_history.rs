@@ -303,7 +303,9 @@ async fn a_large_held_append_is_kept_aside_and_stored_when_the_person_says_so() 
     let token = issue(&house.engine, "asker").await;
     let mut client = Client::connect(house.engine.welcome.doors.imap.as_deref().expect("a door")).await;
     client.ok(&format!("LOGIN {ACCOUNT} {token}")).await;
-    let mail = format!("From: a@b.example\r\nSubject: large\r\n\r\n{}", "0123456789abcdef\r\n".repeat(100_000));
+    let head = "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename=x";
+    let attached = "0123456789abcdef\r\n".repeat(100_000);
+    let mail = format!("From: a@b.example\r\nSubject: large\r\n{head}\r\n\r\n{attached}");
     let tag = client.send(&format!("APPEND Archive {{{}}}", mail.len())).await;
     client.go_ahead().await;
     client.say(format!("{mail}\r\n").as_bytes()).await;

@@ -215,7 +215,7 @@ async fn stopped_in_the_middle_nothing_runs_after_it_and_it_is_put_back() {
 }
 
 /// Each way to remove, as it is said in an open INBOX of 12 mails; how many questions it takes.
-const SPELLINGS: [(&[&str], usize); 20] = [
+const SPELLINGS: [(&[&str], usize); 24] = [
     (&["STORE 1:* +FLAGS (\\Deleted)"], 1),
     (&["STORE 12:1 FLAGS (\\Deleted)"], 1),
     (&["uid store 1:* +flags.silent \\deleted"], 1),
@@ -231,7 +231,11 @@ const SPELLINGS: [(&[&str], usize); 20] = [
     (&["MOVE 1:* Archive"], 1),
     (&["STORE 1:* +FLAGS.SILENT (\\Deleted)", "EXPUNGE"], 2),
     (&["UID STORE 1:* +FLAGS.SILENT (\\Deleted)", "UID EXPUNGE 1:*"], 2),
-    (&["STORE 1:* +FLAGS.SILENT (\\Deleted)", "CLOSE"], 1),
+    (&["STORE 1:* +FLAGS.SILENT (\\Deleted)", "CLOSE"], 2),
+    (&["SEARCH RETURN (SAVE) ALL", "STORE $ +FLAGS.SILENT (\\Deleted)", "UID EXPUNGE $"], 2),
+    (&["SEARCH RETURN (SAVE) ALL", "UID MOVE $ Trash"], 1),
+    (&["STORE * +FLAGS (\\Deleted)", "EXPUNGE"], 2),
+    (&["COPY 1:* Trash", "STORE 1:* +FLAGS.SILENT (\\Deleted)", "EXPUNGE"], 2),
     (&["STORE 1:* +FLAGS.SILENT (\\Deleted)", "SELECT Trash"], 1),
     (&["STORE 1:* +FLAGS.SILENT (\\Deleted)", "UNSELECT", "LOGOUT"], 1),
     (&["COPY 1:* Archive", "STORE 1:* +FLAGS.SILENT (\\Deleted)", "EXPUNGE"], 2),
@@ -267,7 +271,8 @@ async fn by_a_new_agent(post: &Post, agent: &str, commands: &[&str], questions: 
         assert!(said.end.starts_with("OK"), "{shown}: {said:?}");
         if asked == 0 {
             let gone = start.0[0].len() - post.dovecot.messages("INBOX").len();
-            assert!(gone <= UNASKED && post.dovecot.marked("INBOX") == 0, "{shown}: {gone} are gone unasked");
+            let marked = post.dovecot.marked("INBOX");
+            assert!(gone <= UNASKED && marked <= 3, "{shown}: {gone} are gone, {marked} marked unasked");
         }
         post.engine.no_holds().await;
     }
@@ -277,7 +282,10 @@ async fn by_a_new_agent(post: &Post, agent: &str, commands: &[&str], questions: 
     let there = post.dovecot.messages("INBOX").len() + post.dovecot.messages("Trash").len();
     assert!(there + post.dovecot.messages("Archive").len() + post.dovecot.messages("Junk").len() >= 12, "{shown}");
     let undone = undo_all(post, agent).await;
-    assert!(undone.not_restored.is_empty(), "{shown}: {undone:?}");
+    // What was copied into the Trash is where Undo would put it.
+    let stays =
+        |left: &latch_ipc::contract::NotRestored| shown.contains("COPY 1:* Trash") && left.why == "it is in the Trash";
+    assert!(undone.not_restored.iter().all(stays), "{shown}: {undone:?}");
     let (mut end, start) = (everything(), start);
     if shown.contains("COPY") {
         // What was copied is no mail of the person's to lose: it is in the Trash.
@@ -288,7 +296,7 @@ async fn by_a_new_agent(post: &Post, agent: &str, commands: &[&str], questions: 
 }
 
 #[tokio::test]
-async fn every_way_to_remove_waits_for_the_person_and_one_undo_puts_it_back_byte_by_byte() {
+async fn attack_16_attack_17_every_way_to_remove_waits_for_the_person_and_one_undo_puts_it_back_byte_by_byte() {
     let post = Post::new(12, "organize").await;
     let mut phone = post.phone().await;
     phone.ok("CREATE Projects").await;

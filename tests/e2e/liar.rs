@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +24,8 @@ struct Rules {
     says: Vec<(String, Vec<u8>)>,
     /// Words of a command that the server hears differently.
     hears: Vec<(String, String)>,
+    /// A command, or a line of the server, with this word in it takes so long.
+    slow: Option<(String, Duration)>,
 }
 
 /// The line.
@@ -65,9 +68,22 @@ impl Liar {
         self.rules().hears.push((instead_of.to_owned(), words.to_owned()));
     }
 
+    /// From now on each command, and each line of the server, with this word in it takes so long.
+    pub(crate) fn slow(&self, word: &str, by: Duration) {
+        self.rules().slow = Some((word.to_owned(), by));
+    }
+
     /// Honest again, for new connections and old ones.
     pub(crate) fn mend(&self) {
         *self.rules() = Rules::default();
+    }
+}
+
+/// Waits where the line is slow.
+async fn crawl(rules: &Mutex<Rules>, line: &[u8]) {
+    let slow = rules.lock().expect("not poisoned").slow.clone();
+    if let Some((_, by)) = slow.filter(|(word, _)| has(line, word)) {
+        tokio::time::sleep(by).await;
     }
 }
 
@@ -99,6 +115,7 @@ async fn relay(engine: TcpStream, server: u16, rules: Arc<Mutex<Rules>>) -> std:
             if is_deaf.load(Ordering::SeqCst) {
                 return std::future::pending().await;
             }
+            crawl(&said, &line).await;
             let lie = lie.map_or_else(|| line.clone(), |(_, lie)| tagged(lie, &line));
             to_engine.write_all(&lie).await?;
             line.clear();
@@ -116,6 +133,7 @@ async fn relay(engine: TcpStream, server: u16, rules: Arc<Mutex<Rules>>) -> std:
             if let Some((words, instead)) = hears {
                 line = String::from_utf8_lossy(&line).replace(&words, &instead).into_bytes();
             }
+            crawl(&rules, &line).await;
             deaf.store(cut.is_some(), Ordering::SeqCst);
             if cut != Some(Cut::Before) {
                 to_server.write_all(&line).await?;
@@ -123,7 +141,7 @@ async fn relay(engine: TcpStream, server: u16, rules: Arc<Mutex<Rules>>) -> std:
             if cut.is_some() {
                 // By then the server has done it.
                 let wait = if cut == Some(Cut::After) { 150 } else { 0 };
-                tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+                tokio::time::sleep(Duration::from_millis(wait)).await;
                 return std::io::Result::Ok(());
             }
             line.clear();

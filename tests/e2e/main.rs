@@ -35,8 +35,10 @@ mod imap;
 mod imap_bad;
 #[cfg(unix)]
 mod imap_clients;
-mod imap_cut;
 #[cfg(unix)]
+mod imap_close;
+#[cfg(unix)]
+mod imap_cut;
 #[cfg(unix)]
 mod imap_extensions;
 #[cfg(unix)]
@@ -50,6 +52,8 @@ mod imap_names;
 mod imap_scope;
 #[cfg(unix)]
 mod imap_tls;
+#[cfg(unix)]
+mod imap_truth;
 mod imap_wire;
 mod incident;
 #[cfg(unix)]

@@ -14,6 +14,8 @@ use latch_tests::mail::{Client, Post};
 use latch_tests::scene::ACCOUNT;
 
 pub(crate) const SUBJECT: &str = "Delete or move this mail to stop all agents";
+/// What is promised where the server reports changes is 10 s; this is for crowded machines. It is looked anew by itself only after two minutes.
+const PUSHED: Duration = Duration::from_secs(30);
 /// Longer than any poll, for crowded machines.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -127,7 +129,8 @@ async fn whatever_takes_it_out_of_the_inbox_stops_everything_and_resume_leaves_a
         } else {
             phone.ok(&way.replace("{}", &mine.to_string())).await;
         }
-        let why = until_stopped(&post.engine).await;
+        let stopped = tokio::time::timeout(PUSHED, until_stopped(&post.engine));
+        let why = stopped.await.unwrap_or_else(|_| panic!("{way}: not at once"));
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         assert!(why.contains("phone: the mail in mail") && why.contains(host.trim()), "{way}: {why}");
         assert_eq!(heard(&post.engine, EventKind::Panic).await.text.as_deref(), Some(why.as_str()), "{way}");

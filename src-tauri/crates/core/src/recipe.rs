@@ -213,6 +213,8 @@ pub struct View {
     pub date: Option<String>,
     /// `starred`, `unread`, `important`, ...
     pub flags: Vec<String>,
+    /// In bytes, where that is known.
+    pub size: Option<u64>,
 }
 
 /// The longest title of an object that is shown, in characters.
@@ -260,6 +262,7 @@ pub fn view(provider: &Provider, kind: &str, id: &str, answer: &Value) -> View {
         from: rule.from.as_ref().and_then(text),
         date: rule.date.as_ref().and_then(|at| date(answer.pointer(at)?)),
         flags: flags.collect(),
+        size: None,
     }
 }
 

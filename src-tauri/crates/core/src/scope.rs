@@ -189,6 +189,7 @@ mod tests {
             from: Some(from.to_owned()),
             date: Some(date),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            size: None,
         }
     }
 

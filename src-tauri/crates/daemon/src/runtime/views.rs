@@ -188,6 +188,7 @@ fn facts(hold: &Hold) -> Vec<Fact> {
     let length = hold.request.text_length();
     if length <= MAX_SHOWN {
         facts.extend(all.map(|fact| Fact { label: fact.label.clone(), value: fact.value.clone() }));
+        facts.extend(size(hold));
         return facts;
     }
     let value = format!("There is too much to read in this ({} KB), so it can only be denied", length / 1000);
@@ -203,6 +204,18 @@ fn facts(hold: &Hold) -> Vec<Fact> {
         facts.push(Fact { label, value });
     }
     facts
+}
+
+/// How large the objects are together, once that is known of each.
+fn size(hold: &Hold) -> Option<Fact> {
+    let sizes = hold.objects.iter().map(|held| held.view.as_ref()?.size);
+    let total = sizes.reduce(|all, one| Some(all?.saturating_add(one?)))??;
+    let value = match total {
+        0..1000 => format!("{total} bytes"),
+        1000..1_000_000 => format!("{} KB", total.div_ceil(1000)),
+        _ => format!("{}.{} MB", total / 1_000_000, total % 1_000_000 / 100_000),
+    };
+    Some(Fact { label: "Size".to_owned(), value })
 }
 
 fn audience(hold: &Hold) -> Option<AudienceView> {

@@ -34,7 +34,7 @@ pub fn glimpse(path: &str, body: &[u8]) -> Glimpse {
         Ok(text) => {
             let summary = text.summary();
             let title = if summary.title.is_empty() { last(path) } else { summary.title };
-            let view = View { title, from: summary.organizer, date: summary.start, flags: Vec::new() };
+            let view = View { title, from: summary.organizer, date: summary.start, flags: Vec::new(), size: None };
             Glimpse { view, people: summary.people }
         }
         Err(_) => {

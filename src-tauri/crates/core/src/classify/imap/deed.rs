@@ -222,9 +222,9 @@ pub fn reading(call: Call, mailbox: Option<&str>, bodies: Vec<String>) -> Part {
     Part { operation, call, params: named(mailbox), content_id: None }
 }
 
-/// An APPEND whose mail has not been read. `nonce` tells it from every other one.
+/// An APPEND whose mail has not been read. `nonce` tells it from every other one; `uidplus`: the server says what it stored (RFC 4315).
 #[must_use]
-pub fn appending(call: Call, mailbox: &str, flags: &[String], size: u64, nonce: u64) -> Part {
+pub fn appending(call: Call, mailbox: &str, flags: &[String], size: u64, (nonce, uidplus): (u64, bool)) -> Part {
     let content = Digest::of(&[&call.digest().0, &nonce.to_be_bytes()]);
     let mut operation = operation(
         format!("{PROVIDER}.append"),
@@ -232,7 +232,7 @@ pub fn appending(call: Call, mailbox: &str, flags: &[String], size: u64, nonce: 
         "Store a message",
         Objects::None,
         Vec::new(),
-        Some("appended"),
+        uidplus.then_some("appended"),
         content,
     );
     operation.facts.push(fact("In", &text(mailbox)));
@@ -245,9 +245,9 @@ pub fn appending(call: Call, mailbox: &str, flags: &[String], size: u64, nonce: 
 
 /// The same once its mail was read: `call` as [`append_call`] made it. A mail that can't be decoded beyond doubt can only be denied where it is asked.
 #[must_use]
-pub fn storing(call: Call, mailbox: &str, flags: &[String], message: &Bytes) -> Part {
+pub fn storing(call: Call, mailbox: &str, flags: &[String], message: &Bytes, uidplus: bool) -> Part {
     let size = message.len() as u64;
-    let mut part = appending(call, mailbox, flags, size, 0);
+    let mut part = appending(call, mailbox, flags, size, (0, uidplus));
     part.operation.content = Digest::of(&[&part.call.digest().0, message]);
     match mail::decode(message) {
         Ok(decoded) => {
@@ -418,7 +418,8 @@ impl Deed {
                 let label = gmail::label_of(to).filter(|_| labels);
                 ("copy", Class::Modify, "Copy", label.map(|_| "labels"))
             }
-            Self::Copy { .. } => ("copy", Class::Modify, "Copy", Some("copied")),
+            // Without UIDPLUS nobody hears what was made, so it can't be taken away again.
+            Self::Copy { .. } => ("copy", Class::Modify, "Copy", server.uidplus.then_some("copied")),
             Self::Move { to } if server.is_trash(to) => ("move", Class::Remove, "Trash", Some("moved")),
             Self::Move { to } if server.is_junk(to) => ("move", Class::Remove, "Mark as spam", Some("moved")),
             Self::Move { .. } => ("move", Class::Modify, "Move", Some("moved")),

@@ -60,6 +60,7 @@ pub fn explained(command: &Command) -> Option<Operation> {
         Command::Expunge { set } => {
             chosen(&Deed::Expunge, set.as_ref().unwrap_or(&set::Set::Ranges(vec![(Some(1), None)])))
         }
+        Command::Close => chosen(&Deed::Expunge, &set::Set::Ranges(vec![(Some(1), None)])),
         Command::Create { mailbox } => part(&Deed::Create, &on(mailbox, None)),
         Command::Delete { mailbox } => part(&Deed::Delete { messages: 0 }, &on(mailbox, None)),
         Command::Rename { mailbox, to } => part(&Deed::Rename { to: to.clone() }, &on(mailbox, None)),
@@ -72,7 +73,7 @@ pub fn explained(command: &Command) -> Option<Operation> {
         }
         Command::Append(append) => {
             let call = deed::append_call(&append.mailbox, &[], append.literal.size)?;
-            Some(deed::appending(call, &append.mailbox, &append.flags, append.literal.size, 0))
+            Some(deed::appending(call, &append.mailbox, &append.flags, append.literal.size, (0, true)))
         }
         Command::Fetch { uid, set, bodies, .. } => {
             let call = deed::command(if *uid { "UID FETCH" } else { "FETCH" }, None, &[])?;
@@ -95,7 +96,6 @@ pub fn explained(command: &Command) -> Option<Operation> {
         | Command::Authenticate { .. }
         | Command::Enable(_)
         | Command::Unselect
-        | Command::Close
         | Command::Idle => None,
     };
     let mut operation = part?.operation;
@@ -109,7 +109,7 @@ pub fn explained(command: &Command) -> Option<Operation> {
 #[must_use]
 pub fn explained_append(append: &command::Append, message: &bytes::Bytes) -> Option<Operation> {
     let call = deed::append_call(&append.mailbox, &[], append.literal.size)?;
-    Some(deed::storing(call, &append.mailbox, &append.flags, message).operation)
+    Some(deed::storing(call, &append.mailbox, &append.flags, message, true).operation)
 }
 
 fn inside(set: &set::Set) -> Objects {

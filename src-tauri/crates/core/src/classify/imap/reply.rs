@@ -109,6 +109,14 @@ impl Status {
         }
     }
 
+    /// MODIFIED (RFC 7162): what a conditional STORE left alone.
+    #[must_use]
+    pub fn modified(&self) -> Vec<u32> {
+        const MOST: usize = 100_000;
+        let words = self.code_words("MODIFIED").unwrap_or_default();
+        words.first().and_then(|set| Set::parse(set)?.numbers(MOST)).unwrap_or_default()
+    }
+
     /// UIDVALIDITY.
     #[must_use]
     pub fn uidvalidity(&self) -> Option<u32> {
@@ -341,6 +349,8 @@ pub struct Fetched {
     pub present: Present,
     /// INTERNALDATE as on the wire.
     pub date: Option<String>,
+    /// RFC822.SIZE.
+    pub size: Option<u64>,
     /// ENVELOPE.
     pub envelope: Option<Vec<Token>>,
     /// BODY[].
@@ -355,7 +365,6 @@ pub fn fetched(tokens: &[Token]) -> Option<Fetched> {
         return None;
     }
     let mut fetched = Fetched::default();
-    let mut size = None;
     let (pairs, _) = items.as_chunks::<2>();
     for [name, value] in pairs {
         let words = |value: &Token| -> BTreeSet<String> {
@@ -371,7 +380,7 @@ pub fn fetched(tokens: &[Token]) -> Option<Fetched> {
             "X-GM-LABELS" => fetched.present.labels = words(value),
             "X-GM-MSGID" => fetched.present.id = value.number(),
             "INTERNALDATE" => fetched.date = value.nstring().map(std::borrow::Cow::into_owned),
-            "RFC822.SIZE" => size = value.number(),
+            "RFC822.SIZE" => fetched.size = value.number(),
             "ENVELOPE" => fetched.envelope = value.items().map(<[Token]>::to_vec),
             "BODY[]" => {
                 if let Token::Text(body) = value {
@@ -381,7 +390,7 @@ pub fn fetched(tokens: &[Token]) -> Option<Fetched> {
             _ => {}
         }
     }
-    if let (Some(size), Some(envelope)) = (size, &fetched.envelope) {
+    if let (Some(size), Some(envelope)) = (fetched.size, &fetched.envelope) {
         let envelope = encode(envelope);
         fetched.present.print = envelope.map(|envelope| Digest::of(&[&size.to_be_bytes(), &envelope]).to_string());
     }
@@ -413,6 +422,7 @@ impl Fetched {
             from: envelope.get(2).and_then(Token::items).and_then(<[Token]>::first).and_then(sender),
             date: self.date.as_deref().and_then(rfc3339),
             flags: self.words(),
+            size: self.size,
         }
         .bounded()
     }

@@ -109,6 +109,7 @@ fn news(flags: &[&str]) -> View {
         from: Some("Shop <news@shop.example>".into()),
         date: Some("2026-01-01T00:00:00Z".into()),
         flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+        size: None,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::spool::Turn;
 
 /// A held client hears this often that it is still waited for: some give up after 20 silent seconds.
 const BEAT: Duration = Duration::from_secs(5);
+const _: () = assert!(BEAT.as_secs() * 2 < 20, "one that is lost leaves no silence of 20 s");
 
 /// What the Guard said.
 pub(super) enum Ruled {
@@ -46,11 +47,25 @@ impl MailSession {
         &mut self,
         tag: &str,
         part: Part,
-        (mut context, turn): (Context, Option<Turn>),
+        with: (Context, Option<Turn>),
         talk: &mut Talk,
     ) -> io::Result<Ruled> {
+        Ok(self.asked(tag, part, with, talk).await?.unwrap_or_else(|why| {
+            talk.line(&format!("{tag} NO {why}"));
+            Ruled::Told(Next::Command)
+        }))
+    }
+
+    /// The same; `Err` says why it does not run where the agent was not told.
+    pub(super) async fn asked(
+        &mut self,
+        tag: &str,
+        part: Part,
+        (mut context, turn): (Context, Option<Turn>),
+        talk: &mut Talk,
+    ) -> io::Result<Result<Ruled, String>> {
         let runtime = Arc::clone(&self.runtime);
-        let Some(opened) = runtime.opened() else { return Ok(Ruled::Told(Next::Close)) };
+        let Some(opened) = runtime.opened() else { return Ok(Ok(Ruled::Told(Next::Close))) };
         let runs_here = latch_core::classify::imap::deed::needs_its_client(&part.call);
         let request = Request { parts: vec![part], batch: false };
         let ruling = loop {
@@ -64,48 +79,43 @@ impl MailSession {
                 ruling => break ruling,
             }
         };
-        let told = |talk: &mut Talk, text: &str| {
-            talk.line(&format!("{tag} NO {text}"));
-            Ok(Ruled::Told(Next::Command))
-        };
+        let told = |text: &str| Ok(Err(text.to_owned()));
         match ruling {
             Ruling::Stopped => {
                 talk.line("* BYE [UNAVAILABLE] Stopped by the person");
                 talk.line(&format!("{tag} NO [UNAVAILABLE] Stopped by the person. Nothing was done"));
-                Ok(Ruled::Told(Next::Close))
+                Ok(Ok(Ruled::Told(Next::Close)))
             }
             Ruling::Paused { .. } => {
                 runtime.settle(opened);
                 told(
-                    talk,
                     "[LIMIT] The person denied several requests in a row, or too many are waiting. Nothing that needs their consent is accepted for some minutes; what is within the budget still is",
                 )
             }
             Ruling::Crowded { .. } => told(
-                talk,
                 "[LIMIT] What waits for the person already takes all the room there is. Nothing was done; try again when the person has decided",
             ),
             Ruling::Forbid { why, instead, commit } => match opened.store.commit(*commit).await {
-                Ok(_) => told(talk, &format!("[NOPERM] {why} {instead}")),
-                Err(_) => told(talk, "[UNAVAILABLE] It could not be recorded, so nothing was done"),
+                Ok(_) => told(&format!("[NOPERM] {why} {instead}")),
+                Err(_) => told("[UNAVAILABLE] It could not be recorded, so nothing was done"),
             },
             Ruling::Resolve | Ruling::LookUp(_) | Ruling::View => {
-                told(talk, "[SERVERBUG] It is not known which messages are meant, so nothing was done")
+                told("[SERVERBUG] It is not known which messages are meant, so nothing was done")
             }
-            Ruling::ReadFirst => Ok(Ruled::ReadFirst),
-            Ruling::Permit(permit) if runs_here => Ok(Ruled::Go { permit, hold: None }),
+            Ruling::ReadFirst => Ok(Ok(Ruled::ReadFirst)),
+            Ruling::Permit(permit) if runs_here => Ok(Ok(Ruled::Go { permit, hold: None })),
             Ruling::Permit(permit) => {
                 // In a task of its own: a client that hangs up does not cut a change in half.
                 let (running, account) = (Arc::clone(&runtime), Arc::clone(&self.account));
                 let run = runtime.tasks.spawn(async move { running.execute(&account, permit, request, &[]).await });
                 let result = run.await.unwrap_or(Err(crate::runtime::execute::Failure::Stopped));
                 runtime.settle(opened);
-                Ok(Ruled::Done(Arc::new(result.unwrap_or_else(|failure| super::execute::refused(&failure)))))
+                Ok(Ok(Ruled::Done(Arc::new(result.unwrap_or_else(|failure| super::execute::refused(&failure))))))
             }
             Ruling::Held { id, commit } => {
                 if *commit != Commit::default() {
                     if opened.store.commit(*commit).await.is_err() {
-                        return told(talk, "[UNAVAILABLE] It could not be recorded, so nothing was done");
+                        return told("[UNAVAILABLE] It could not be recorded, so nothing was done");
                     }
                     runtime.put_aside(opened, &id).await;
                     if let Some(door) = runtime.doors().imap.and_then(|door| door.parse().ok()) {
@@ -120,9 +130,15 @@ impl MailSession {
     }
 
     /// Waits for the person, and says so now and then.
-    async fn held(&mut self, tag: &str, id: &str, runs_here: bool, talk: &mut Talk) -> io::Result<Ruled> {
+    async fn held(
+        &mut self,
+        tag: &str,
+        id: &str,
+        runs_here: bool,
+        talk: &mut Talk,
+    ) -> io::Result<Result<Ruled, String>> {
         let runtime = Arc::clone(&self.runtime);
-        let Some(opened) = runtime.opened() else { return Ok(Ruled::Told(Next::Close)) };
+        let Some(opened) = runtime.opened() else { return Ok(Ok(Ruled::Told(Next::Close))) };
         runtime.settle(opened);
         if crate::runtime::read::needs_preparing(opened, id) {
             runtime.prepare_soon(&self.account, id);
@@ -132,10 +148,7 @@ impl MailSession {
         let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
         let over = self.over();
         tokio::pin!(over);
-        let no = |talk: &mut Talk, text: &str| {
-            talk.line(&format!("{tag} NO {text}"));
-            Ok(Ruled::Told(Next::Command))
-        };
+        let no = |text: &str| Ok(Err(text.to_owned()));
         loop {
             changed.borrow_and_update();
             let state = opened.guard().hold(id).map(|hold| hold.state);
@@ -143,43 +156,39 @@ impl MailSession {
                 Some(State::Allowed) if runs_here => {
                     let taken = opened.guard().take_allowed(id, opened.now());
                     return match taken {
-                        Some((permit, _, _)) => Ok(Ruled::Go { permit, hold: Some(id.to_owned()) }),
-                        None => no(talk, "[NOPERM] It was allowed once, and was done"),
+                        Some((permit, _, _)) => Ok(Ok(Ruled::Go { permit, hold: Some(id.to_owned()) })),
+                        None => no("[NOPERM] It was allowed once, and was done"),
                     };
                 }
                 Some(State::Allowed) => runtime.run_allowed_soon(&self.account, id),
                 Some(State::Done) => {
                     let answer = crate::runtime::lock(&opened.answers).get(id).cloned();
                     return match answer {
-                        Some(answer) => Ok(Ruled::Done(answer)),
+                        Some(answer) => Ok(Ok(Ruled::Done(answer))),
                         None => no(
-                            talk,
                             "[UNAVAILABLE] It was allowed and started, but how it ended is not known. Look before you do anything else",
                         ),
                     };
                 }
                 Some(State::Denied) => {
                     return no(
-                        talk,
                         "[NOPERM] The person said no. Nothing was done, and asking for the same again won't help; ask them what they would like instead",
                     );
                 }
                 Some(State::Failed) => {
                     return no(
-                        talk,
                         "[UNAVAILABLE] The mailbox could not be read, so the person could not be asked. Nothing was done",
                     );
                 }
                 Some(State::Expired) | None => {
                     return no(
-                        talk,
                         "[NOPERM] The person did not answer in time. Nothing was done. This is not a denial: ask again when they are there",
                     );
                 }
                 Some(State::Preparing | State::Open | State::Proposal | State::Running) => {}
             }
             tokio::select! {
-                moved = changed.changed() => if moved.is_err() { return Ok(Ruled::Told(Next::Close)) },
+                moved = changed.changed() => if moved.is_err() { return Ok(Ok(Ruled::Told(Next::Close))) },
                 _ = beat.tick() => {
                     talk.line(&format!("* OK [INPROGRESS (\"{tag}\" NIL NIL)] Waiting for the person"));
                     talk.flush().await?;
@@ -191,7 +200,7 @@ impl MailSession {
                 () = &mut over => {
                     self.withdraw(id, runs_here).await;
                     talk.line("* BYE [UNAVAILABLE] The access token is over: get a new one and log in again");
-                    return Ok(Ruled::Told(Next::Close));
+                    return Ok(Ok(Ruled::Told(Next::Close)));
                 }
             }
         }

@@ -102,7 +102,7 @@ impl MailSession {
         }
         self.appended = self.appended.wrapping_add(1);
         let nonce = u64::from(self.peer.port()) << 32 | self.appended;
-        let part = appending(call.clone(), &mailbox, &flags, literal.size, nonce);
+        let part = appending(call.clone(), &mailbox, &flags, literal.size, (nonce, self.server.uidplus));
         // Whom a mail names must be noted before it can be among the sent ones.
         let context = Context { reads_first: self.server.is_sent(&mailbox), ..Context::default() };
         match self.ruled_in(tag, part.clone(), (context, None), talk).await? {
@@ -159,7 +159,7 @@ impl MailSession {
                 return Ok(Stored::Read(if ended { Next::Command } else { Next::Close }));
             }
         };
-        let part = storing(call, mailbox, flags, &Bytes::from(mail));
+        let part = storing(call, mailbox, flags, &Bytes::from(mail), self.server.uidplus);
         let next = match self.ruled_in(tag, part, (Context::default(), turn), talk).await? {
             Ruled::Told(next) => next,
             Ruled::Done(answer) => {
@@ -265,7 +265,9 @@ impl Runtime {
         let text = match &sent {
             Ok(answer) if answer.is_ok() => "stored".to_owned(),
             Ok(answer) => format!("the mail server said no: {}", answer.status.text),
-            Err(error) if error.sent => format!("unknown: {error}"),
+            Err(error) if error.sent => {
+                format!("unknown: {error}. Undo can't take back what it may have stored: look at the newest mail there")
+            }
             Err(error) => format!("not stored: {error}"),
         };
         let mut commit = opened.guard().outcome(&plan, receipt.seq, None, text, opened.now());

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use latch_core::call::Call;
 use latch_core::classify::imap::deed::{Deed, On, Server, command, deed_of, is_append, object};
 use latch_core::classify::imap::reply::Status;
+use latch_core::classify::imap::set::Set;
 use latch_core::classify::imap::steps::{Step, steps, trashed};
 use latch_core::classify::imap::token::Token;
 use latch_core::guard::EVERYTHING;
@@ -101,6 +102,7 @@ impl Runtime {
         let agent = plan.agent().unwrap_or_default().to_owned();
         let (mut undo, mut counter) = (undo, counter);
         let mut codes: Vec<String> = Vec::new();
+        let mut conflicts: Vec<u32> = Vec::new();
         let mut last: Option<Status> = None;
         for (index, step) in steps.into_iter().enumerate() {
             if self.tasks.is_ending() {
@@ -125,6 +127,9 @@ impl Runtime {
             let text = match &sent {
                 Ok(answer) if answer.is_ok() => "done".to_owned(),
                 Ok(answer) => format!("the mail server said no: {}", answer.status.text),
+                Err(error) if error.sent && undo.is_none() => {
+                    format!("unknown: {error}. Undo can't take back what it may have made: look at it")
+                }
                 Err(error) if error.sent => format!("unknown: {error}"),
                 Err(error) => format!("not done: {error}"),
             };
@@ -159,12 +164,26 @@ impl Runtime {
                     undo = Some(known);
                 }
             }
-            let refused = index == 0
+            let left = sent.as_ref().map_or_else(|_| Vec::new(), |answer| left_alone(answer, &on));
+            if !left.is_empty()
+                && let Some(known) = &mut undo
+            {
+                // What somebody else changed meanwhile is not the agent's to take back.
+                let objects = objects_of(&on, &left);
+                known.entry.changes.retain(|change| !objects.contains(&change.object));
+                if !known.entry.changes.is_empty() {
+                    commit.puts.push(known.put());
+                }
+            }
+            conflicts.extend(left);
+            let nothing = undo.as_ref().is_some_and(|undo| undo.entry.changes.is_empty());
+            let refused = (index == 0
                 && match &sent {
                     // Some may have gone before the server said no.
                     Ok(answer) => !answer.is_ok() && (!leave || self.are_there(account, epoch, &on).await),
                     Err(error) => !error.sent,
-                };
+                })
+                || nothing;
             let unneeded = undo.take_if(|_| refused).map(|undo| undo.id);
             if let Some(entry) = &unneeded {
                 commit.deletes.push((Shelf::Undo, entry.clone()));
@@ -194,7 +213,13 @@ impl Runtime {
             opened.store.commit(entering.known(opened, on.uids.len())).await?;
         }
         let last = last.ok_or(Failure::NotDivisible)?;
-        Ok(answered(&last, codes, &said, count))
+        let mut answer = answered(&last, codes, &said, count);
+        if let Some(set) = Set::of(&conflicts) {
+            answer.headers.push(("modified".to_owned(), set.to_string()));
+            answer.body =
+                Bytes::from_static(b"These have changed since, so they are as they were; the others are done");
+        }
+        Ok(answer)
     }
 
     /// Copies are kept of what goes; if it does not get as far as that, they are forgotten.
@@ -412,6 +437,16 @@ impl Runtime {
     }
 }
 
+/// Of these messages, those that a conditional STORE left alone.
+fn left_alone(answer: &MailAnswer, on: &On) -> Vec<u32> {
+    let named: BTreeSet<u32> = on.uids.iter().copied().collect();
+    answer.statuses().flat_map(Status::modified).filter(|uid| named.contains(uid)).collect()
+}
+
+fn objects_of(on: &On, uids: &[u32]) -> BTreeSet<String> {
+    uids.iter().map(|uid| object(&on.mailbox, on.uidvalidity.unwrap_or_default(), *uid)).collect()
+}
+
 /// The objects that a step made in this mailbox.
 fn arrived_at(answer: &MailAnswer, to: &str) -> Vec<String> {
     match answer.statuses().find_map(Status::copied) {
@@ -436,7 +471,11 @@ fn arrival(
 pub(super) fn answered(last: &Status, codes: Vec<String>, said: &str, done: usize) -> Answer {
     let ok = last.kind == latch_core::classify::imap::reply::Kind::Ok;
     let mut headers: Vec<(String, String)> = Vec::new();
-    let shown = |code: &str| !code.to_ascii_uppercase().starts_with("CAPABILITY");
+    // What was in conflict is told by whoever knows whether it was named by number.
+    let shown = |code: &str| {
+        let code = code.to_ascii_uppercase();
+        !code.starts_with("CAPABILITY") && !code.starts_with("MODIFIED")
+    };
     // Where softened messages went is nothing that the client asked for.
     if said.is_empty() {
         headers.extend(

@@ -75,7 +75,13 @@ impl MailSession {
         Ok(set.without(number, last).map_or(Without::Nothing, Without::Set))
     }
 
-    async fn numbers(&mut self, verb: &str, keys: &[Token], talk: &mut Talk) -> io::Result<Result<Vec<u32>, Ended>> {
+    /// What a search finds now, in its own words: numbers or UIDs.
+    pub(super) async fn numbers(
+        &mut self,
+        verb: &str,
+        keys: &[Token],
+        talk: &mut Talk,
+    ) -> io::Result<Result<Vec<u32>, Ended>> {
         let mut found = Vec::new();
         let Some(call) = command(verb, None, keys) else { return Ok(Err(Ended::Gone)) };
         match self.ask(&call, talk, Through::Search(&mut found)).await? {

@@ -25,6 +25,8 @@ use crate::upstream::imap::MailAnswer;
 const MAX_ANSWER: usize = 96 * 1024 * 1024;
 /// So many messages are looked at before what the dialog needs of them is all that is kept.
 const AT_ONCE: usize = 500;
+/// What is read of a message for the dialog.
+const SHOWN: [&str; 5] = ["UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"];
 /// Messages that are shown before the rest has been read.
 const FIRST_PAGE: usize = 50;
 
@@ -218,7 +220,7 @@ impl Runtime {
         let mut views = Views::new();
         for uids in uids.chunks(AT_ONCE) {
             let on = On { mailbox: mailbox.to_owned(), uidvalidity: Some(uidvalidity), uids: uids.to_vec() };
-            let found = self.mail_fetch(account, epoch, &on, &["UID", "FLAGS", "INTERNALDATE", "ENVELOPE"]).await?;
+            let found = self.mail_fetch(account, epoch, &on, &SHOWN).await?;
             views.extend(found.into_iter().map(view));
         }
         Ok(views)

@@ -8,9 +8,11 @@
 mod act;
 mod ahead;
 mod append;
+mod close;
 mod execute;
 mod gmail;
 mod hide;
+mod idle;
 mod look;
 mod relay;
 mod sent;

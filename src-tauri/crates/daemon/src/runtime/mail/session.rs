@@ -1,6 +1,7 @@
 //! Command by command.
 
 use std::io;
+use std::sync::Arc;
 
 use latch_core::classify::imap::capability;
 use latch_core::classify::imap::command::Command;
@@ -8,21 +9,22 @@ use latch_core::classify::imap::deed::{Deed, On, command, object, reading};
 use latch_core::classify::imap::fetch::peeking;
 use latch_core::classify::imap::gmail;
 use latch_core::classify::imap::name::INBOX;
-use latch_core::classify::imap::reply::{Content, Kind, Status};
+use latch_core::classify::imap::reply::{Content, Kind};
 use latch_core::classify::imap::set::Set;
 use latch_core::classify::imap::steps::written;
 use latch_core::classify::imap::token::Token;
+use latch_core::recipe::Answer;
 
 use super::act::Ruled;
 use super::hide::Without;
 use super::relay::Ended;
-use super::{LOOK_AGAIN, MailSession, STALLED, Selected};
-use crate::door::imap::passing::{Broken, Numbers, Opening, Through, tagged};
+use super::{MailSession, Selected};
+use crate::door::imap::passing::{Numbers, Opening, Through, tagged};
 use crate::door::imap::{Next, Talk};
-use crate::upstream::{Fault, UpstreamError};
+use crate::upstream::UpstreamError;
 
 /// One command may name so many messages.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 const TOO_MANY: &str = "NO [LIMIT] More than 10000 messages at once: ask for fewer at a time";
 const NONE: &str = "OK There is none of these, so nothing was changed";
 /// RFC 5530 section 3.
@@ -70,10 +72,7 @@ impl MailSession {
             }
             Command::Enable(asked) => self.enable(tag, &asked, talk).await,
             Command::Select { mailbox, examine, options } => self.select(tag, mailbox, examine, options, talk).await,
-            // CLOSE would remove for ever, and silently, what is marked as deleted: by this agent or by anybody else.
-            Command::Close if self.selected.is_some() => {
-                self.leave(tag, "Closed. What is marked as deleted stays; EXPUNGE asks for its removal", talk).await
-            }
+            Command::Close if self.selected.is_some() => self.close(tag, talk).await,
             Command::Unselect if self.selected.is_some() => self.leave(tag, "Closed", talk).await,
             Command::Close | Command::Unselect => Self::told(talk, tag, NOT_OPEN),
             Command::Idle => self.idle(tag, talk).await,
@@ -243,7 +242,7 @@ impl MailSession {
     }
 
     /// Leaves the mailbox without removing anything.
-    async fn leave(&mut self, tag: &str, text: &str, talk: &mut Talk) -> io::Result<Next> {
+    pub(super) async fn leave(&mut self, tag: &str, text: &str, talk: &mut Talk) -> io::Result<Next> {
         self.selected = None;
         if !self.wire.capabilities.iter().any(|one| one == "UNSELECT") {
             return Self::told(talk, tag, &format!("OK {text}"));
@@ -321,7 +320,12 @@ impl MailSession {
             },
             set => set,
         };
-        let uids = match self.resolve(uid, set.as_ref(), deed == Deed::Expunge, talk).await? {
+        let expunges = deed == Deed::Expunge;
+        // It is about what others have marked by now, too.
+        if expunges && let ended @ Ended::Gone = self.sync(talk).await? {
+            return Ok(Self::end(tag, ended, talk));
+        }
+        let uids = match self.resolve(uid, set.as_ref(), expunges, talk).await? {
             Ok(uids) => uids,
             Err(ended) => return Ok(Self::end(tag, ended, talk)),
         };
@@ -350,6 +354,10 @@ impl MailSession {
             }
         };
         super::act::untagged(&answer, talk);
+        let answer = match self.with_conflicts(answer, uid, talk).await? {
+            Ok(answer) => answer,
+            Err(ended) => return Ok(Self::end(tag, ended, talk)),
+        };
         // While numbers are stored to, none may change (RFC 9051 section 7.5.1): what a FETCH of them brings up to date is enough.
         let numbered = set.filter(|_| !uid && matches!(deed, Deed::Store { .. }));
         if numbered.is_none()
@@ -357,22 +365,53 @@ impl MailSession {
         {
             return Ok(Self::end(tag, Ended::Gone, talk));
         }
-        let echo = !silent && answer.status == 200;
+        let done = answer.status == 200;
+        let echo = !silent && done;
+        // RFC 7162 section 3.1.3: whoever asks on condition hears where it stands now.
+        let asks = done && matches!(deed, Deed::Store { unchanged_since: Some(_), .. });
         let (verb, changed) = match numbered {
             Some(set) => ("FETCH", set.bounded(selected.numbers.exists)),
-            None => ("UID FETCH", Set::of(&on.uids).filter(|_| echo)),
+            None => ("UID FETCH", Set::of(&on.uids).filter(|_| echo || asks)),
         };
-        let item = if echo { "FLAGS" } else { "UID" };
+        let items: &[&str] = match (echo, asks) {
+            (true, true) => &["FLAGS", "MODSEQ"],
+            (true, false) => &["FLAGS"],
+            (false, true) => &["MODSEQ"],
+            (false, false) => &["UID"],
+        };
+        let items = Token::atoms(items.iter().copied());
         if let Some(set) = changed
-            && let Some(call) = command(verb, None, &[Token::atom(set.to_string()), Token::atoms([item])])
+            && let Some(call) = command(verb, None, &[Token::atom(set.to_string()), items])
         {
             let mut known = Vec::new();
-            let through = if echo { Through::All } else { Through::Uids(&set, &mut known) };
+            let through = if echo || asks { Through::All } else { Through::Uids(&set, &mut known) };
             if let Ended::Gone = self.ask(&call, talk, through).await? {
                 return Ok(Self::end(tag, Ended::Gone, talk));
             }
         }
         self.finish(tag, &answer, Some(on.uids.len()), talk)
+    }
+
+    /// The answer with its conflicts in the words of the question: by number, or by UID (RFC 7162 section 3.1.3).
+    async fn with_conflicts(
+        &mut self,
+        answer: Arc<Answer>,
+        uid: bool,
+        talk: &mut Talk,
+    ) -> io::Result<Result<Arc<Answer>, Ended>> {
+        let Some((_, uids)) = answer.headers.iter().find(|(name, _)| name == "modified") else { return Ok(Ok(answer)) };
+        let set = if uid {
+            Some(uids.clone())
+        } else {
+            let keys = [Token::atom("UID"), Token::atom(uids.as_str())];
+            match self.numbers("SEARCH", &keys, talk).await? {
+                Ok(numbers) => Set::of(&numbers).map(|set| set.to_string()),
+                Err(ended) => return Ok(Err(ended)),
+            }
+        };
+        let mut answer = Answer::clone(&answer);
+        answer.headers.extend(set.map(|set| ("code".to_owned(), format!("MODIFIED {set}"))));
+        Ok(Ok(Arc::new(answer)))
     }
 
     /// A mailbox with exactly what is in it now.
@@ -415,85 +454,6 @@ impl MailSession {
             Ruled::Told(next) => Ok(next),
             Ruled::Done(answer) => self.finish(tag, &answer, None, talk),
             Ruled::Go { .. } | Ruled::ReadFirst => Self::told(talk, tag, "NO [SERVERBUG] Latchstring did not run this"),
-        }
-    }
-
-    /// RFC 2177.
-    async fn idle(&mut self, tag: &str, talk: &mut Talk) -> io::Result<Next> {
-        let Some(call) = command("IDLE", None, &[]).filter(|_| self.wire.capabilities.iter().any(|one| one == "IDLE"))
-        else {
-            return Self::told(talk, tag, "BAD The mail server has no IDLE: use NOOP");
-        };
-        let started = match self.own(&call) {
-            Ok(redeemed) => match self.wire.send(&redeemed, &call, Some(tag)).await {
-                Ok(ours) => self.wire.go_ahead(&ours).await.map(|refused| (redeemed, ours, refused)),
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
-        };
-        let (redeemed, ours) = match started {
-            Ok((redeemed, ours, None)) => (redeemed, ours),
-            Ok((_, _, Some(refused))) => {
-                talk.line(&tagged(tag, &refused));
-                return Ok(Next::Command);
-            }
-            Err(error) => return Ok(Self::end(tag, Self::failed(&error, talk), talk)),
-        };
-        talk.line("+ idling");
-        talk.flush().await?;
-        let ended = self.idling(&redeemed, &ours, talk).await;
-        let ended = match ended {
-            Ok(status) => Ended::Status(status),
-            Err(Broken::Agent(error)) => return Err(error),
-            Err(Broken::Upstream(error)) => Self::failed(&error, talk),
-        };
-        Ok(Self::end(tag, ended, talk))
-    }
-
-    async fn idling(
-        &mut self,
-        redeemed: &latch_core::lease::Redeemed,
-        ours: &str,
-        talk: &mut Talk,
-    ) -> Result<Status, Broken> {
-        enum Woken {
-            Server,
-            Agent,
-            Clock,
-        }
-        let mut clock = tokio::time::interval(LOOK_AGAIN);
-        loop {
-            let woken = tokio::select! {
-                () = self.wire.ready() => Woken::Server,
-                ready = talk.ready() => { ready?; Woken::Agent }
-                _ = clock.tick() => Woken::Clock,
-            };
-            match woken {
-                Woken::Server => {
-                    if let Some(status) = self.one(redeemed, Some(ours), talk, &mut Through::All).await? {
-                        return Ok(status);
-                    }
-                    talk.flush().await?;
-                }
-                Woken::Agent => {
-                    let line = tokio::select! {
-                        line = tokio::time::timeout(STALLED, talk.bare_line()) => line.map_err(io::Error::other)??,
-                        () = self.over() => return Err(UpstreamError { fault: Fault::Stopped, sent: false }.into()),
-                    };
-                    if !line.eq_ignore_ascii_case("DONE") {
-                        let error = io::Error::new(io::ErrorKind::InvalidData, "only DONE ends IDLE");
-                        return Err(error.into());
-                    }
-                    self.wire.write(redeemed, b"DONE\r\n").await?;
-                    loop {
-                        if let Some(status) = self.one(redeemed, Some(ours), talk, &mut Through::All).await? {
-                            return Ok(status);
-                        }
-                    }
-                }
-                Woken::Clock if self.stands() => {}
-                Woken::Clock => return Err(UpstreamError { fault: Fault::Stopped, sent: false }.into()),
-            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use latch_core::classify::imap::deed::{On, Server, append_call, mailbox_named, object, place_of};
+use latch_core::classify::imap::name::shown;
 use latch_core::classify::imap::reply::Status;
 use latch_core::classify::imap::steps::store;
 use latch_core::classify::imap::token::Token;
@@ -24,6 +25,9 @@ use crate::upstream::imap::{MailAnswer, Source};
 
 const NEW_UIDS: &str =
     "Messages that were moved or copied back have new UIDs; their text, flags and dates are as before.";
+
+/// So many of them are named.
+const MOST_NAMED: usize = 10;
 
 const MISSED: &str = "the mail server did not let all of the mailbox be looked at: try again later";
 
@@ -95,9 +99,7 @@ impl Runtime {
             renamed.insert(object, new);
         }
         result.restored = u32::try_from(restored.len()).unwrap_or(u32::MAX);
-        if renamed.iter().any(|(object, new)| object != new) {
-            result.notes.push(NEW_UIDS.to_owned());
-        }
+        result.notes.extend(new_uids(&renamed));
         if let Some(agents) = agents {
             let made: Vec<String> = agents.messages.iter().filter_map(|one| renamed.get(one).cloned()).collect();
             // Otherwise it stays in doubt: one that nobody knows of may be back, too.
@@ -362,6 +364,21 @@ impl Runtime {
         }
         Ok(puts)
     }
+}
+
+/// Which UIDs are others now: the first ones by name, and how many there are.
+fn new_uids(renamed: &BTreeMap<String, String>) -> Option<String> {
+    let place = |object| place_of(object).map(|(mailbox, _, uid)| (mailbox, uid));
+    let changed = renamed.iter().filter(|(old, new)| old != new);
+    let mut all: Vec<_> = changed.filter_map(|(old, new)| Some((place(old)?, place(new)?.1))).collect();
+    all.sort_unstable();
+    let one = |((mailbox, old), new): &((&str, u32), u32)| {
+        format!("{old} in {} is {new} now", shown(mailbox).unwrap_or_else(|| (*mailbox).to_owned()))
+    };
+    let mut named: Vec<String> = all.iter().take(MOST_NAMED).map(one).collect();
+    let more = all.len().saturating_sub(named.len());
+    named.extend((more > 0).then(|| format!("and {more} more")));
+    (!all.is_empty()).then(|| format!("{NEW_UIDS} {}.", named.join(", ")))
 }
 
 /// How the person hears of an object that was not put back: a mailbox by its name.

@@ -28,6 +28,10 @@ const AGAIN: Duration = Duration::from_secs(120);
 const ANSWER: Duration = Duration::from_secs(20);
 /// Between two looks at an inbox in which much happens.
 const BREATH: Duration = Duration::from_millis(250);
+const _: () = assert!(
+    BREATH.as_secs() < 1 && AGAIN.as_secs() > 60,
+    "what a server reports is seen at once, and the tests can tell"
+);
 /// So many messages that a search found are looked at.
 const MOST_FOUND: usize = 20;
 /// What all that happens in an inbox meanwhile may take in memory, in bytes.

@@ -109,7 +109,7 @@ fn on_gmail_taking_back_a_copy_takes_its_label_off_and_nothing_to_the_trash() {
 #[test]
 fn on_gmail_what_was_stored_goes_to_the_trash_only_if_it_is_new_and_nowhere_else() {
     let call = crate::classify::imap::deed::append_call("Work", &[], 1).unwrap();
-    let part = crate::classify::imap::deed::appending(call, "Work", &[], 1, 0);
+    let part = crate::classify::imap::deed::appending(call, "Work", &[], 1, (0, true));
     let on = On { mailbox: "Work".to_owned(), ..inbox(&[]) };
     let stored = undo::arrived(None, &part, &on, "Work", 7, &[(0, 5)]).unwrap();
     let mut known = stored.clone();
