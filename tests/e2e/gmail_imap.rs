@@ -7,7 +7,7 @@ use latch_ipc::phone::PhoneState;
 use latch_tests::engine::{Engine, Start};
 use latch_tests::gmail_imap::{GmailImap, GmailMessage};
 use latch_tests::mail::{Client, add};
-use latch_tests::scene::{ACCOUNT, AGENT, connect, issue};
+use latch_tests::scene::{ACCOUNT, AGENT, connect, issue, narrow};
 use tempfile::TempDir;
 
 use crate::phone::{SUBJECT, runs, switch, until_state, until_stopped};
@@ -287,4 +287,35 @@ async fn the_mail_that_stops_everything_is_out_of_reach_in_every_mailbox() {
     });
     let why = until_stopped(&house.engine).await;
     assert!(why.contains(ACCOUNT), "{why}");
+}
+
+#[tokio::test]
+async fn a_grant_for_some_mailboxes_holds_for_labels() {
+    let house = House::new().await;
+    let ids = house.fill(3);
+    narrow(&house.engine, &["inbox", "Work"]).await;
+    let mut client = house.client().await;
+    client.ok("SELECT INBOX").await;
+    for reach in [
+        "UID STORE 1 +X-GM-LABELS (Other)",
+        "UID STORE 1 +X-GM-LABELS (Work Other)",
+        "UID STORE 1 +X-GM-LABELS (\\Trash)",
+        "UID STORE 1 +X-GM-LABELS (\\Starred)",
+        "UID STORE 1 +X-GM-LABELS (\\Sent)",
+        "UID STORE 1 -X-GM-LABELS (Home)",
+        "UID STORE 1 X-GM-LABELS (\\Inbox Work)",
+        "UID STORE 1 X-GM-LABELS ()",
+        "UID FETCH 1 (FLAGS X-GM-LABELS)",
+        "UID SEARCH X-GM-LABELS Home",
+        "UID SEARCH NOT (X-GM-LABELS Home)",
+        "UID SEARCH X-GM-RAW \"label:home\"",
+    ] {
+        let said = client.no(reach).await;
+        assert!(said.end.starts_with("NO [NOPERM]") && said.untagged.is_empty(), "{reach}: {said:?}");
+    }
+    assert_eq!(house.labels(ids[0]), ["Home", "\\Inbox"]);
+    client.ok("UID FETCH 1 (FLAGS X-GM-MSGID)").await;
+    client.ok("UID STORE 1 +X-GM-LABELS (Work)").await;
+    client.ok("UID STORE 1 -X-GM-LABELS (\\Inbox)").await;
+    assert_eq!(house.labels(ids[0]), ["Home", "Work"]);
 }

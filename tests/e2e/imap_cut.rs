@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use latch_ipc::contract::{
-    Empty, JournalVerify, PanicCall, TokenRevoke, TokenRevokeParams, UndoRun, UndoRunParams, Verdict,
+    Empty, JournalVerify, PanicCall, QuarantineList, TokenRevoke, TokenRevokeParams, UndoRun, UndoRunParams, Verdict,
 };
 use latch_tests::dovecot::{Dovecot, PASSWORD};
 use latch_tests::engine::{Engine, Start, decision};
@@ -207,4 +207,23 @@ async fn whoever_stalls_in_the_middle_of_something_goes_when_the_token_does() {
         tokio::time::timeout(Duration::from_secs(20), end).await.expect("it is over");
     }
     assert_eq!(post.dovecot.messages("INBOX").len(), 1);
+}
+
+#[tokio::test]
+async fn of_what_a_crash_kept_from_being_expunged_no_copies_stay() {
+    let post = Post::with(Dovecot::start(2), "organize", |start| start.failing("before-intent:2")).await;
+    let start = post.dovecot.messages("INBOX").len();
+    let mut client = post.client().await;
+    client.ok("SELECT INBOX").await;
+    client.ok("UID STORE 1 +FLAGS.SILENT (\\Deleted)").await;
+    client.send("UID EXPUNGE 1").await;
+    let hold = post.engine.hold().await;
+    let mut forever = decision(&hold, Verdict::Allow);
+    (forever.forever, forever.retyped_count) = (Some(true), Some(1));
+    let _ = post.engine.decide(forever).await;
+    let Post { mut engine, home, dovecot, .. } = post;
+    engine.ended().await;
+    let engine = Start::at(home.path()).imap().start().await;
+    assert_eq!(engine.call(QuarantineList, Empty {}).await.items, 0);
+    assert_eq!(dovecot.messages("INBOX").len(), start);
 }

@@ -13,7 +13,7 @@ use crate::liar::{Cut, Liar};
 
 const MIB: usize = 1024 * 1024;
 
-async fn lied_to(mails: usize) -> (Liar, Post) {
+pub(crate) async fn lied_to(mails: usize) -> (Liar, Post) {
     let home = tempfile::tempdir().expect("a temporary folder");
     let (dovecot, engine) = tokio::join!(Dovecot::start(mails), Start::at(home.path()).in_memory().imap().start());
     let liar = Liar::before(dovecot.port).await;
@@ -22,7 +22,7 @@ async fn lied_to(mails: usize) -> (Liar, Post) {
     (liar, Post { dovecot, engine, connected, home })
 }
 
-async fn client_of(post: &Post, agent: &str) -> Client {
+pub(crate) async fn client_of(post: &Post, agent: &str) -> Client {
     let token = issue(&post.engine, agent).await;
     let mut client = Client::connect(&post.door()).await;
     client.ok(&format!("LOGIN {ACCOUNT} {token}")).await;
@@ -30,7 +30,7 @@ async fn client_of(post: &Post, agent: &str) -> Client {
 }
 
 /// What a command brings if the person allows whatever is asked.
-async fn allowed(post: &Post, client: &mut Client, command: &str) -> Said {
+pub(crate) async fn allowed(post: &Post, client: &mut Client, command: &str) -> Said {
     let tag = client.send(command).await;
     loop {
         tokio::select! {

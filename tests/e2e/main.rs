@@ -32,6 +32,8 @@ mod holds;
 #[cfg(unix)]
 mod imap;
 #[cfg(unix)]
+mod imap_arranged;
+#[cfg(unix)]
 mod imap_bad;
 #[cfg(unix)]
 mod imap_clients;
@@ -41,6 +43,8 @@ mod imap_close;
 mod imap_cut;
 #[cfg(unix)]
 mod imap_extensions;
+#[cfg(unix)]
+mod imap_heard;
 #[cfg(unix)]
 mod imap_history;
 #[cfg(unix)]

@@ -66,7 +66,7 @@ fn hear(said: &[u8], cut: Cut) -> Vec<Told> {
         loop {
             match talk.hear().await {
                 Err(_) | Ok(Heard::End) => break,
-                Ok(Heard::Refused { tag, refused, fatal }) => {
+                Ok(Heard::Refused { tag, refused, fatal, .. }) => {
                     told.push(Told::Refused(tag, refused));
                     if fatal {
                         break;

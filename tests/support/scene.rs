@@ -113,6 +113,19 @@ pub async fn grant(engine: &Engine, agent: &str, account: &str, preset: &str) {
     engine.call(GrantPut, params).await;
 }
 
+/// Lets the agent organize these mailboxes and no others.
+pub async fn narrow(engine: &Engine, mailboxes: &[&str]) {
+    let params = GrantPutParams {
+        agent: AGENT.to_owned(),
+        account: ACCOUNT.to_owned(),
+        preset: "organize".to_owned(),
+        authorization_details: Some(json!({ "mailboxes": mailboxes })),
+        budgets: None,
+        expires_in: None,
+    };
+    engine.call(GrantPut, params).await;
+}
+
 /// An access token.
 pub async fn issue(engine: &Engine, agent: &str) -> String {
     let params = TokenIssueParams { agent: Some(agent.to_owned()), ..TokenIssueParams::default() };

@@ -414,6 +414,12 @@ impl AuthorizationDetail {
         self.mailboxes.as_ref().is_none_or(|mailboxes| mailboxes.contains(mailbox))
     }
 
+    /// Whether all mailboxes of an account may be used.
+    #[must_use]
+    pub fn admits_all(&self) -> bool {
+        self.mailboxes.is_none()
+    }
+
     /// Whether it names the action, as divert and spend need. The preset that asks for everything names everything.
     #[must_use]
     pub fn names(&self, action: &str) -> bool {

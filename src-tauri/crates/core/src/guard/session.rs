@@ -371,6 +371,14 @@ impl Guard {
         })
     }
 
+    /// Whether a session may use every mailbox of an account.
+    #[must_use]
+    pub fn reaches_all(&self, session: &Session, account: &str, now: Now) -> bool {
+        self.effective(session, account, now).is_some_and(|(grant, narrowed)| {
+            grant.detail.admits_all() && narrowed.is_none_or(AuthorizationDetail::admits_all)
+        })
+    }
+
     fn details_of(&self, session: &Session, now: Now) -> Vec<AuthorizationDetail> {
         self.grants
             .values()

@@ -23,6 +23,8 @@ pub const DELETED: &str = "\\Deleted";
 pub const APPENDED: &str = "appended";
 /// What an entry says of all mail as it was before a mail was stored: its UIDVALIDITY, and the UID that its next message was to get.
 const ALL_BEFORE: &str = "all-before";
+/// The UIDVALIDITY of the mailbox that an entry is about, as it is after the deed; empty if it has none.
+const IDENTITY: &str = "uidvalidity";
 
 /// What was read of one message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,7 +78,7 @@ pub fn entry(
     let changes = match deed {
         Deed::Store { labels: false, .. } if *end != End::Plain => match end {
             End::Trashed { mailbox } => each(&|uid| moved(uid, mailbox.as_ref(), false)),
-            End::Copied { .. } | End::Plain => each(&|_| Some(Difference::Copied)),
+            End::Copied { .. } | End::Shared { .. } | End::Plain => each(&|_| Some(Difference::Copied)),
         },
         Deed::Store { mode, labels, words, .. } => {
             each(&|uid| changed(&words_of(before.get(&uid)?, *labels, &on.mailbox), *mode, words))
@@ -90,7 +92,7 @@ pub fn entry(
         Deed::Expunge => match end {
             End::Trashed { mailbox } => each(&|uid| moved(uid, mailbox.as_ref(), true)),
             End::Copied { .. } => each(&|_| Some(Difference::Copied)),
-            End::Plain => Vec::new(),
+            End::Shared { .. } | End::Plain => Vec::new(),
         },
         Deed::Create => whole(Difference::Created { marker: None }),
         Deed::Delete { .. } => match end {
@@ -104,18 +106,21 @@ pub fn entry(
                 let messages = each(&|_| Some(Difference::Copied));
                 whole(Difference::Copied).into_iter().chain(again).chain(messages).collect()
             }
-            End::Plain => Vec::new(),
+            End::Shared { .. } | End::Plain => Vec::new(),
         },
         Deed::Rename { to } => {
             whole(Difference::Moved { to: Some(mailbox_object(to)), marked: false, trace: None, version: None })
         }
         Deed::Subscribe { .. } => whole(Difference::Done),
-        Deed::SetAcl { who, .. } => match end {
-            End::Trashed { mailbox: rights } => whole(Difference::Fields {
-                before: vec![(who.clone(), rights.as_ref().map_or(serde_json::Value::Null, |rights| json!(rights)))],
-                after: Vec::new(),
-            }),
-            End::Copied { .. } | End::Plain => Vec::new(),
+        Deed::SetAcl { who, rights: set } => match end {
+            End::Shared { rights } => {
+                let after = set.as_deref().and_then(|set| changed_rights(rights.as_deref(), set));
+                whole(Difference::Fields {
+                    before: vec![(who.clone(), json!(rights))],
+                    after: vec![(who.clone(), json!(after))],
+                })
+            }
+            End::Trashed { .. } | End::Copied { .. } | End::Plain => Vec::new(),
         },
         Deed::Setting { .. } => Vec::new(),
     };
@@ -126,7 +131,87 @@ pub fn entry(
     // One that leaves its mailbox by losing its label is still known by this.
     let known = |(uid, present): (&u32, &Present)| Some((id(*uid), present.id?.to_string()));
     entry.params = before.iter().filter_map(known).collect();
+    if let Deed::Rename { .. } | Deed::Delete { .. } = deed {
+        note_identity(&mut entry, on.uidvalidity);
+    }
     Some(entry)
+}
+
+/// Notes what the mailbox that a deed made or renamed is told from others by.
+pub fn note_identity(entry: &mut Entry, uidvalidity: Option<u32>) {
+    entry.params.retain(|(name, _)| name != IDENTITY);
+    entry.params.push((IDENTITY.to_owned(), uidvalidity.map(|one| one.to_string()).unwrap_or_default()));
+}
+
+/// The mailbox that a deed made or renamed, by the name that it has since.
+#[must_use]
+pub fn made(entry: &Entry) -> Option<&str> {
+    entry.changes.iter().find_map(|change| match &change.difference {
+        Difference::Created { .. } if place_of(&change.object).is_none() => Some(mailbox_named(&change.object)),
+        Difference::Moved { to: Some(to), .. } if place_of(&change.object).is_none() => Some(mailbox_named(to)),
+        _ => None,
+    })
+}
+
+/// What that mailbox is told from others by; `None`: nobody noted it.
+#[must_use]
+pub fn identity(entry: &Entry) -> Option<Option<u32>> {
+    let noted = entry.params.iter().find(|(name, _)| name == IDENTITY);
+    noted.map(|(_, uidvalidity)| uidvalidity.parse().ok())
+}
+
+/// Notes what rights somebody has after a deed.
+pub fn note_rights(entry: &mut Entry, rights: Option<&str>) {
+    for change in &mut entry.changes {
+        if let Difference::Fields { after, .. } = &mut change.difference {
+            for (_, known) in after {
+                *known = json!(rights);
+            }
+        }
+    }
+}
+
+/// Whose rights in a mailbox an entry is about, and what they were to be after the deed.
+#[must_use]
+pub fn rights_after(entry: &Entry) -> Option<(&str, Option<&str>)> {
+    entry.changes.iter().find_map(|change| match &change.difference {
+        Difference::Fields { after, .. } => after.first().map(|(who, rights)| (who.as_str(), rights.as_str())),
+        _ => None,
+    })
+}
+
+/// Whether these are the same rights, in whatever order (RFC 4314 section 2.1). Those that stand for others are told by some servers only.
+#[must_use]
+pub fn same_rights(one: Option<&str>, other: Option<&str>) -> bool {
+    let set = |rights: Option<&str>| -> BTreeSet<char> {
+        rights.unwrap_or_default().chars().filter(|right| !matches!(right, 'c' | 'd')).collect()
+    };
+    set(one) == set(other)
+}
+
+/// What rights become by a SETACL (RFC 4314 section 3.1).
+fn changed_rights(before: Option<&str>, set: &str) -> Option<String> {
+    let before: BTreeSet<char> = before.unwrap_or_default().chars().collect();
+    let after: BTreeSet<char> = match (set.strip_prefix('+'), set.strip_prefix('-')) {
+        (Some(more), _) => before.into_iter().chain(more.chars()).collect(),
+        (_, Some(less)) => before.into_iter().filter(|right| !less.contains(*right)).collect(),
+        (None, None) => set.chars().collect(),
+    };
+    (!after.is_empty()).then(|| after.into_iter().collect())
+}
+
+/// Whether of all flags and labels that an entry was to change none is changed: what was refused in the middle may have begun.
+#[must_use]
+pub fn untouched(entry: &Entry, now: &BTreeMap<String, Present>) -> bool {
+    entry.changes.iter().all(|change| match (&change.difference, now.get(&change.object)) {
+        (Difference::Set { added, removed, .. }, Some(present)) => {
+            let own = place_of(&change.object).map_or("", |(mailbox, ..)| mailbox);
+            let words = words_of(present, entry.recipe == LABELS, own);
+            !added.iter().any(|word| words.contains(word)) && removed.iter().all(|word| words.contains(word))
+        }
+        (Difference::Set { .. }, None) => false,
+        _ => true,
+    })
 }
 
 /// Notes what All Mail was like before a mail was stored on Gmail.
@@ -160,10 +245,15 @@ pub fn of(part: &Part, changes: Vec<Change>) -> Entry {
 pub enum End {
     /// As asked.
     Plain,
-    /// In the Trash; a mailbox under this name. For rights: what they were.
+    /// In the Trash; a mailbox under this name.
     Trashed {
-        /// The mailbox's new name, or the former rights.
+        /// Its new name.
         mailbox: Option<String>,
+    },
+    /// Somebody else has other rights in a mailbox.
+    Shared {
+        /// What they had before.
+        rights: Option<String>,
     },
     /// Gone, with a copy in quarantine.
     Copied {

@@ -53,6 +53,8 @@ pub struct Account {
     pub(super) reading: Arc<Semaphore>,
     /// Places for mails that agents are just storing: each takes as long as the agent takes to hand it in.
     pub(super) storing: Semaphore,
+    /// Its mailboxes are renamed, removed and shared one at a time: none takes another's name between the look at it and its change.
+    pub(super) arranging: tokio::sync::Mutex<()>,
     /// The place for reading all that is in a collection, which is much and counts little.
     pub(super) looking: Semaphore,
     whole: Arc<Credential>,
@@ -443,6 +445,7 @@ fn account(stored: &Stored, credential: Credential, kind: &'static str) -> Resul
         sealed_to: stored.origin(),
         reading: Arc::new(Semaphore::new(MOST_READING)),
         storing: Semaphore::new(MOST_STORING),
+        arranging: tokio::sync::Mutex::new(()),
         looking: Semaphore::new(1),
         whole,
         trash: Mutex::new(stored.trash.clone()),

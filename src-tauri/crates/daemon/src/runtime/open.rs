@@ -344,6 +344,9 @@ impl Runtime {
         let opened = tokio::task::spawn_blocking(move || runtime.load())
             .await
             .map_err(|_| StartError::Policy("loading did not end in order".to_owned()))??;
+        if let Err(error) = self.forget_stray_copies(&opened).await {
+            tracing::warn!(%error, "copies of what never went stay in the quarantine");
+        }
         opened.upstream.hook(Arc::new(Refreshing(Arc::downgrade(self))));
         let _ = self.opened.set(opened);
         self.watch_phones();

@@ -187,6 +187,7 @@ pub(super) fn upstream(shape: ErrorShape, error: &UpstreamError) -> Problem {
         | Fault::Busy { .. }
         | Fault::NoLogin { .. }
         | Fault::Changed { .. }
+        | Fault::NotOpened { .. }
         | Fault::NotThere { .. } => 502,
     };
     let outcome = if error.sent { "Whether it took effect is unknown" } else { "Nothing was done" };

@@ -141,6 +141,20 @@ impl Runtime {
         Ok(())
     }
 
+    /// Copies whose entry was never stored: the engine ended between the copy and the intent, so nothing went.
+    pub(super) async fn forget_stray_copies(&self, opened: &Opened) -> Result<(), StoreError> {
+        let mut copies: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for copy in opened.store.quarantine_list().await? {
+            copies.entry(copy.entry).or_default().push(copy.object);
+        }
+        for (entry, objects) in copies {
+            if opened.store.document(Shelf::Undo, &entry).await?.is_none() {
+                opened.store.quarantine_forget(&entry, objects).await?;
+            }
+        }
+        Ok(())
+    }
+
     fn undo_view(&self, undo: &Undo) -> UndoView {
         let count = u32::try_from(undo.entry.changes.len()).unwrap_or(u32::MAX);
         let copied = undo.entry.changes.iter().any(|change| matches!(change.difference, Difference::Copied));

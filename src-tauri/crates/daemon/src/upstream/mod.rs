@@ -134,7 +134,15 @@ pub enum Fault {
         /// Its name.
         mailbox: String,
     },
-    /// A mailbox can't be opened.
+    /// A mailbox can't be opened at present, for whatever reason: it may be there.
+    #[error("the mailbox {mailbox} can't be opened: {text}")]
+    NotOpened {
+        /// Its name.
+        mailbox: String,
+        /// The server's words.
+        text: String,
+    },
+    /// There is no such mailbox.
     #[error("the mailbox {mailbox} can't be opened: {text}")]
     NotThere {
         /// Its name.

@@ -6,7 +6,10 @@ use super::list::is_list;
 use super::name::canonical;
 use super::search::is_search;
 use super::set::Set;
-use super::token::{Announced, From, Piece, Token, announced, split_word, tokens};
+use super::token::{Announced, From, Piece, Token, announced, split_word, tokens_within};
+
+/// What the words of a command may take in memory beside their bytes.
+const MOST_TOKENS: usize = 1024 * 1024;
 
 /// Words that must not be seen in any log.
 #[derive(Clone, PartialEq, Eq)]
@@ -214,6 +217,7 @@ pub enum Refused {
 
 const MALFORMED: Refused =
     Refused::Bad("Latchstring does not understand this command, so it went nowhere. Check its arguments.");
+const CROWDED: Refused = Refused::Bad("This command has too many words: ask for less at a time.");
 const UNKNOWN: Refused = Refused::Bad("Latchstring does not offer this command. CAPABILITY says what it offers.");
 
 /// A command's tag, if it has one: an answer needs it even where the rest is wrong.
@@ -224,9 +228,16 @@ pub fn tag(line: &[u8]) -> Option<String> {
     (!tag.is_empty() && tag.len() <= 64 && tag.iter().all(good)).then(|| String::from_utf8_lossy(tag).into_owned())
 }
 
+/// Whether a line opens a mailbox, however wrong its arguments are: that closes the one before.
+#[must_use]
+pub fn selects(line: &[u8]) -> bool {
+    let verb = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    [&b"SELECT"[..], b"EXAMINE"].iter().any(|known| verb.eq_ignore_ascii_case(known))
+}
+
 /// Reads a whole command without its tag.
 pub fn parse(pieces: &[Piece]) -> Result<Command, Refused> {
-    let all = tokens(pieces, From::Agent).ok_or(MALFORMED)?;
+    let all = tokens_within(pieces, From::Agent, &mut { MOST_TOKENS }).map_err(|_| CROWDED)?.ok_or(MALFORMED)?;
     let [tag, verb, args @ ..] = all.as_slice() else { return Err(UNKNOWN) };
     let verb = verb.word().ok_or(MALFORMED)?;
     let (verb, uid, args) = match (verb.as_str(), args) {
@@ -271,7 +282,7 @@ pub fn append(line: &[u8]) -> Option<Result<Append, Refused>> {
 
 /// The same where the mailbox came as a literal of its own; `pieces` ends before the mail's announcement.
 pub fn read_append(pieces: &[Piece], literal: Announced) -> Result<Append, Refused> {
-    let all = tokens(pieces, From::Agent).ok_or(MALFORMED)?;
+    let all = tokens_within(pieces, From::Agent, &mut { MOST_TOKENS }).map_err(|_| CROWDED)?.ok_or(MALFORMED)?;
     let [tag, _, mailbox, rest @ ..] = all.as_slice() else { return Err(MALFORMED) };
     if !is_plain(tag) {
         return Err(MALFORMED);

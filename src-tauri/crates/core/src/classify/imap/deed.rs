@@ -121,7 +121,7 @@ pub enum Deed {
 pub struct On {
     /// The mailbox's name on the wire.
     pub mailbox: String,
-    /// Its UIDVALIDITY when the messages were named; `None` for deeds on the mailbox itself.
+    /// Its UIDVALIDITY when the messages were named; that of a mailbox which is itself renamed or shared, if it has one. `None` for other deeds on mailboxes.
     pub uidvalidity: Option<u32>,
     /// Exactly these.
     pub uids: Vec<u32>,
@@ -336,17 +336,7 @@ impl Deed {
             return Self::Move { to: to.clone() }.part(on, server);
         }
         let (name, class, verb, undo) = self.kind(on, server);
-        let objects = match (on.uidvalidity, self) {
-            (Some(_), Self::Delete { .. }) if on.uids.is_empty() => {
-                Objects::Listed { kind: "mailbox".to_owned(), ids: vec![mailbox_object(&on.mailbox)] }
-            }
-            (Some(uidvalidity), _) => Objects::Listed {
-                kind: "message".to_owned(),
-                ids: on.uids.iter().map(|uid| object(&on.mailbox, uidvalidity, *uid)).collect(),
-            },
-            (None, Self::Setting { .. }) => Objects::None,
-            (None, _) => Objects::Listed { kind: "mailbox".to_owned(), ids: vec![mailbox_object(&on.mailbox)] },
-        };
+        let objects = self.objects(on);
         let leaves = matches!(self, Self::Move { .. }) && could_be_inbox(&on.mailbox) && class == Class::Modify;
         let leaves = leaves || self.drops_inbox_label();
         let meters = if leaves { vec![Meter::LeaveInbox] } else { Vec::new() };
@@ -375,7 +365,38 @@ impl Deed {
             Self::Copy { to } | Self::Move { to } | Self::Rename { to } => to.as_str(),
             _ => "",
         };
-        Part { operation, call, params: named([on.mailbox.as_str(), to]), content_id: None }
+        let labels = self.labelled(server);
+        let mailboxes = [on.mailbox.as_str(), to].into_iter().chain(labels.iter().map(String::as_str));
+        Part { operation, call, params: named(mailboxes), content_id: None }
+    }
+
+    /// On Gmail a label is a mailbox: those that a message comes into, or leaves. Labels that are replaced may be any.
+    fn labelled(&self, server: &Server) -> Vec<String> {
+        let Self::Store { mode, labels: true, words, .. } = self else { return Vec::new() };
+        let any = (*mode == Mode::Replace).then(|| gmail::all_mail(server));
+        words.iter().map(|word| gmail::mailbox_of(word, server)).chain(any).collect()
+    }
+
+    fn objects(&self, on: &On) -> Objects {
+        let messages = match self {
+            Self::Setting { .. } => return Objects::None,
+            Self::Store { .. } | Self::Copy { .. } | Self::Move { .. } | Self::Expunge => on.uidvalidity,
+            Self::Delete { .. } => on.uidvalidity.filter(|_| !on.uids.is_empty()),
+            Self::Create | Self::Rename { .. } | Self::Subscribe { .. } | Self::SetAcl { .. } => None,
+        };
+        match messages {
+            Some(uidvalidity) => Objects::Listed {
+                kind: "message".to_owned(),
+                ids: on.uids.iter().map(|uid| object(&on.mailbox, uidvalidity, *uid)).collect(),
+            },
+            None => Objects::Listed { kind: "mailbox".to_owned(), ids: vec![mailbox_object(&on.mailbox)] },
+        }
+    }
+
+    /// Whether it changes what a mailbox's name stands for, or who gets into it: between the look at such a mailbox and this no other may take its name.
+    #[must_use]
+    pub fn arranges(&self) -> bool {
+        matches!(self, Self::Create | Self::Delete { .. } | Self::Rename { .. } | Self::SetAcl { .. })
     }
 
     fn drops_inbox_label(&self) -> bool {

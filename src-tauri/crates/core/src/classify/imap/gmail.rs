@@ -4,7 +4,8 @@
 //! hangs on settings that can't be seen here, up to removing for ever at once.
 
 use super::command::Command;
-use super::name::INBOX;
+use super::name::{INBOX, canonical};
+use super::server::Server;
 use super::token::Token;
 
 /// What a server says that has these extensions.
@@ -45,6 +46,39 @@ pub fn label_of(mailbox: &str) -> Option<String> {
     }
 }
 
+/// The mailbox that shows what has a label. One of Gmail's own that none shows is named as if one did: no grant names that.
+#[must_use]
+pub fn mailbox_of(label: &str, server: &Server) -> String {
+    let known = |name: &Option<String>, usual: &str| name.clone().unwrap_or_else(|| format!("[Gmail]/{usual}"));
+    match label {
+        "\\Inbox" => INBOX.to_owned(),
+        "\\Sent" => known(&server.sent, "Sent Mail"),
+        "\\Trash" => known(&server.trash, "Trash"),
+        "\\Spam" | "\\Junk" => known(&server.junk, "Spam"),
+        "\\Draft" | "\\Drafts" => known(&None, "Drafts"),
+        own => match own.strip_prefix('\\') {
+            Some(name) => known(&None, name),
+            None => canonical(own.as_bytes()).unwrap_or_else(|| own.to_owned()),
+        },
+    }
+}
+
+/// The mailbox of every message.
+#[must_use]
+pub fn all_mail(server: &Server) -> String {
+    server.all.clone().unwrap_or_else(|| "[Gmail]/All Mail".to_owned())
+}
+
+/// Whether the answer to a command tells in which other mailboxes a message is.
+#[must_use]
+pub fn tells_mailboxes(command: &Command) -> bool {
+    match command {
+        Command::Fetch { items, .. } => names(items, &["X-GM-LABELS"]),
+        Command::Search { args, .. } => names(args, &["X-GM-LABELS", "X-GM-RAW"]),
+        _ => false,
+    }
+}
+
 /// Whether a label takes a message out of every mailbox but the one that it names.
 #[must_use]
 pub fn takes_away(label: &str) -> bool {
@@ -63,16 +97,16 @@ pub fn comes_by_itself(label: &str) -> bool {
 pub fn needs(command: &Command) -> bool {
     match command {
         Command::Store { labels, .. } => *labels,
-        Command::Fetch { items, .. } => names(items),
-        Command::Search { args, .. } => names(args),
+        Command::Fetch { items: tokens, .. } | Command::Search { args: tokens, .. } => {
+            names(tokens, &["X-GM-RAW", "X-GM-MSGID", "X-GM-THRID", "X-GM-LABELS"])
+        }
         _ => false,
     }
 }
 
-fn names(tokens: &[Token]) -> bool {
-    let own = |word: &str| ["X-GM-RAW", "X-GM-MSGID", "X-GM-THRID", "X-GM-LABELS"].contains(&word);
+fn names(tokens: &[Token], words: &[&str]) -> bool {
     tokens.iter().any(|token| match token {
-        Token::List(items) => names(items),
-        Token::Atom(_) | Token::Text(_) => token.word().is_some_and(|word| own(&word)),
+        Token::List(items) => names(items, words),
+        Token::Atom(_) | Token::Text(_) => token.word().is_some_and(|word| words.contains(&word.as_str())),
     })
 }

@@ -171,7 +171,7 @@ pub fn untagged(pieces: &[Piece]) -> Option<Vec<Token>> {
 
 /// The same with each token's own cost taken from `room`: a line of `1 1 1` takes many times its length.
 pub fn untagged_within(pieces: &[Piece], room: &mut usize) -> Result<Option<Vec<Token>>, Crowded> {
-    Ok(tokens_within(pieces, room)?.and_then(starred))
+    Ok(tokens_within(pieces, From::Upstream, room)?.and_then(starred))
 }
 
 fn starred(mut all: Vec<Token>) -> Option<Vec<Token>> {
@@ -252,15 +252,15 @@ pub fn is_search(line: &[u8]) -> bool {
     topic(line).is_some_and(|topic| topic.eq_ignore_ascii_case(b"SEARCH") || topic.eq_ignore_ascii_case(b"ESEARCH"))
 }
 
-/// The most numbers that one ESEARCH may stand for.
-const MOST_RANGED: usize = 2_000_000;
+/// The most messages that one search may find.
+pub const MOST_FOUND: usize = 2_000_000;
 const LONGEST_RANGED: usize = 1024 * 1024;
 
 /// `(TAG "L1") UID ALL 1:3,7` (RFC 9051 section 7.3.4).
 fn ranged(rest: &[u8]) -> Option<Vec<u32>> {
     // A handful of words, however long the one with the numbers is.
     let mut room = 4096;
-    let all = tokens_within(&[Piece::Text(rest.to_vec())], &mut room).ok()??;
+    let all = tokens_within(&[Piece::Text(rest.to_vec())], From::Upstream, &mut room).ok()??;
     let rest = match all.as_slice() {
         [Token::List(_), rest @ ..] => rest,
         rest => rest,
@@ -274,7 +274,7 @@ fn ranged(rest: &[u8]) -> Option<Vec<u32>> {
         return None;
     }
     match pairs.iter().find(|[name, _]| name.word().is_some_and(|word| word == "ALL")) {
-        Some([_, Token::Atom(set)]) if set.len() <= LONGEST_RANGED => Set::parse(set)?.numbers(MOST_RANGED),
+        Some([_, Token::Atom(set)]) if set.len() <= LONGEST_RANGED => Set::parse(set)?.numbers(MOST_FOUND),
         Some(_) => None,
         None => Some(Vec::new()),
     }

@@ -114,6 +114,12 @@ impl Server {
         mailbox == place || self.delimiter.is_some_and(below)
     }
 
+    /// The mailboxes that lie below one.
+    pub fn below<'a>(&'a self, mailbox: &'a str) -> impl Iterator<Item = &'a str> {
+        let lies = move |name: &&String| name.as_str() != mailbox && self.lies_in(name, mailbox);
+        self.listed.iter().filter(lies).map(String::as_str)
+    }
+
     fn could_be(&self, mailbox: &str, place: Option<&String>, marked: &BTreeSet<String>, names: &[&str]) -> bool {
         let known = place.into_iter().chain(marked).any(|place| self.lies_in(mailbox, place));
         known || self.parts(mailbox).any(|part| is_called(part, names))

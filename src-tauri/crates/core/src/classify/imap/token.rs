@@ -187,10 +187,10 @@ pub fn tokens(pieces: &[Piece], from: From) -> Option<Vec<Token>> {
 #[error("there is no room for all of it")]
 pub struct Crowded;
 
-/// The same of an upstream's message, with each token's own cost taken from `room`; its bytes are counted by whoever read them.
-pub fn tokens_within(pieces: &[Piece], room: &mut usize) -> Result<Option<Vec<Token>>, Crowded> {
+/// The same with each token's own cost taken from `room`; its bytes are counted by whoever read them.
+pub fn tokens_within(pieces: &[Piece], from: From, room: &mut usize) -> Result<Option<Vec<Token>>, Crowded> {
     let most = *room / PER_TOKEN;
-    let mut reader = Reader { pieces, piece: 0, at: 0, from: From::Upstream, room: most, crowded: false };
+    let mut reader = Reader { pieces, piece: 0, at: 0, from, room: most, crowded: false };
     let tokens = reader.list(0);
     if reader.crowded {
         return Err(Crowded);

@@ -78,6 +78,9 @@ pub trait Inside: Send + Sync + 'static {
         talk: &mut Talk,
     ) -> impl Future<Output = io::Result<Next>> + Send;
 
+    /// A command was refused that was to open a mailbox: the one that was open is not any more.
+    fn close(session: &mut Self::Session);
+
     /// Ends when the session must: its token is over.
     fn over(session: &Self::Session) -> impl Future<Output = ()> + Send;
 }
@@ -144,10 +147,12 @@ async fn client<I: Inside>(inside: &Arc<I>, talk: &mut Talk, peer: SocketAddr) -
         capability::before_login()
     ));
     talk.flush().await?;
+    talk.narrow(true);
     let Some(session) = tokio::time::timeout(LOGIN, login(inside, talk, peer)).await.unwrap_or(Ok(None))? else {
         talk.line("* BYE Nobody logged in");
         return talk.flush().await;
     };
+    talk.narrow(false);
     serve_session::<I>(session, talk).await
 }
 
@@ -166,7 +171,10 @@ async fn serve_session<I: Inside>(mut session: I::Session, talk: &mut Talk) -> i
         let next = match heard {
             Heard::End => return Ok(()),
             Heard::Command { tag, command } => I::command(&mut session, &tag, *command, talk).await?,
-            Heard::Refused { tag, refused, fatal } => {
+            Heard::Refused { tag, refused, selects, fatal } => {
+                if selects {
+                    I::close(&mut session);
+                }
                 refuse(talk, tag.as_deref(), &refused);
                 if fatal {
                     return talk.leave().await;
@@ -196,7 +204,7 @@ async fn login<I: Inside>(inside: &Arc<I>, talk: &mut Talk, peer: SocketAddr) ->
         let (tag, command) = match talk.hear().await? {
             Heard::End => return Ok(None),
             Heard::Command { tag, command } => (tag, *command),
-            Heard::Refused { tag, refused, fatal } => {
+            Heard::Refused { tag, refused, fatal, .. } => {
                 refuse(talk, tag.as_deref(), &refused);
                 if fatal {
                     talk.leave().await?;

@@ -1,11 +1,12 @@
 //! What of a mail server's answer an agent hears: whole untagged responses, framed in one spelling, without what it may not know of.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use latch_core::classify::imap::name::canonical;
 use latch_core::classify::imap::reply::{
-    Kind, Names, Status, found, is_search, mailboxes_named, names, numbered, status, topic, untagged, vanished,
+    Kind, Names, Status, found, is_search, mailboxes_named, names, numbered, status, topic, untagged_within, vanished,
 };
 use latch_core::classify::imap::set::Set;
 use latch_core::classify::imap::token::{Piece, Token, seems_announced};
@@ -17,6 +18,11 @@ use crate::upstream::{Fault, UpstreamError};
 
 /// The longest response that names a mailbox and has literals in it: values of METADATA (RFC 5464) come as such.
 const MAX_NAME: u64 = 256 * 1024;
+
+/// What the words of a response that is looked into may take in memory beside their bytes.
+const MOST_TOKENS: usize = 1024 * 1024;
+/// After this time what has come of a literal does not wait for more of it.
+const SOON: Duration = Duration::from_millis(500);
 
 /// What is done with the lines of an answer.
 pub enum Through<'a> {
@@ -102,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
         talk: &mut Talk<T>,
         through: &mut Through<'_>,
     ) -> Result<Option<Status>, Broken> {
-        let line = self.wire.line().await?;
+        let line = self.line(talk).await?;
         self.standing()?;
         let text = line.text();
         if let Some(status) = status(text) {
@@ -116,6 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
                 Kind::Preauth => Err(self.odd("it lets everybody in although a login is over")),
                 Kind::Ok | Kind::No | Kind::Bad => {
                     said(&status, text, talk, through);
+                    talk.drain().await?;
                     Ok(None)
                 }
             };
@@ -142,10 +149,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
             }
             // What the server can is said by us alone.
             Names::Unknown => {
-                self.skip(line).await?;
+                self.whole(line, talk, false).await?;
                 return Ok(None);
             }
         }
+        let opening = matches!(through, Through::Opening { .. });
+        let of_mailbox = numbered(text).is_some() || is(&["FLAGS", "VANISHED"]);
+        // Where none is open for the agent, one still may be upstream.
+        let tells = opening || self.numbers.is_some() || !of_mailbox;
         if let Some((number, word)) = numbered(text) {
             match (word.as_str(), &mut self.numbers) {
                 ("EXISTS", Some(numbers)) => numbers.exists = number,
@@ -155,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
             if let ("FETCH", Through::Uids(set, uids), None) = (word.as_str(), &mut *through, &line.literal)
                 && set.holds(number)
             {
-                let tokens = untagged(&[Piece::Text(text.to_vec())]).unwrap_or_default();
+                let tokens = self.tokens(&[Piece::Text(text.to_vec())])?;
                 let items = tokens.get(2).and_then(Token::items).unwrap_or_default();
                 let mut pairs =
                     items.chunks(2).filter(|pair| pair.first().and_then(Token::word).as_deref() == Some("UID"));
@@ -176,7 +187,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
         } else if let (Some(count), Some(numbers)) = (vanished(text), &mut self.numbers) {
             numbers.leave(count);
         } else if line.literal.is_none() {
-            let tokens = || untagged(&[Piece::Text(text.to_vec())]).unwrap_or_default();
             match through {
                 Through::Search(uids) if is_search(text) => {
                     uids.extend(found(text).ok_or_else(|| self.odd("it finds what is no message"))?);
@@ -187,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
                     };
                 }
                 Through::Opening { found, .. } if is(&["FLAGS"]) => {
-                    let tokens = tokens();
+                    let tokens = self.tokens(&[Piece::Text(text.to_vec())])?;
                     let flags = tokens.get(1).and_then(Token::items).unwrap_or_default();
                     let flags: Vec<_> = flags.iter().filter_map(Token::nstring).collect();
                     found.flags = flags.join(" ");
@@ -195,24 +205,81 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
                 Through::All | Through::Search(_) | Through::Uids(..) | Through::Opening { .. } => {}
             }
         }
-        talk.raw(&line.bytes);
+        self.whole(line, talk, tells).await?;
+        Ok(None)
+    }
+
+    /// The whole response that this line begins, to the agent or away.
+    async fn whole<T: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        line: Line,
+        talk: &mut Talk<T>,
+        tells: bool,
+    ) -> Result<(), Broken> {
+        let say = |talk: &mut Talk<T>, bytes: &[u8]| {
+            if tells {
+                talk.raw(bytes);
+            }
+        };
+        say(talk, &line.bytes);
         let mut literal = line.literal;
         while let Some(announced) = literal {
             let (mut left, mut held) = (announced.size, Bytes::new());
             while left > 0 {
-                let chunk = self.wire.chunk(left).await?;
+                let chunk = self.chunk(left, talk).await?;
                 self.standing()?;
                 left -= chunk.len() as u64;
                 let chunk = self.wire.scrub(&mut held, chunk, left == 0);
-                talk.pass(&chunk).await?;
+                if tells {
+                    talk.pass(&chunk).await?;
+                }
             }
-            talk.raw(&held);
-            let line = self.wire.line().await?;
-            talk.raw(&line.bytes);
+            say(talk, &held);
+            let line = self.line(talk).await?;
+            say(talk, &line.bytes);
             literal = line.literal;
         }
-        talk.drain().await?;
-        Ok(None)
+        Ok(talk.drain().await?)
+    }
+
+    /// The server's next line. What has come before it does not wait with the agent's: some clients give up on silence.
+    async fn line<T: AsyncRead + AsyncWrite + Unpin>(&mut self, talk: &mut Talk<T>) -> Result<Line, Broken> {
+        if talk.holds() && !self.wire.has_line() {
+            talk.flush().await?;
+        }
+        Ok(self.wire.line().await?)
+    }
+
+    /// The next piece of a literal.
+    async fn chunk<T: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        left: u64,
+        talk: &mut Talk<T>,
+    ) -> Result<Bytes, Broken> {
+        if talk.holds() {
+            match tokio::time::timeout(SOON, self.wire.chunk(left)).await {
+                Ok(chunk) => return Ok(chunk?),
+                Err(_) => talk.flush().await?,
+            }
+        }
+        Ok(self.wire.chunk(left).await?)
+    }
+
+    /// What the server says until it asks for more of the command, which goes to the agent like all else. `Some`: the command ended instead.
+    pub async fn until_asked<T: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        ours: &str,
+        talk: &mut Talk<T>,
+    ) -> Result<Option<Status>, Broken> {
+        loop {
+            if self.wire.first().await? == b'+' {
+                self.wire.line().await?;
+                return Ok(None);
+            }
+            if let Some(status) = self.one(Some(ours), talk, &mut Through::All).await? {
+                return Ok(Some(status));
+            }
+        }
     }
 
     fn standing(&self) -> Result<(), Broken> {
@@ -227,7 +294,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
             let text = line.text();
             let Some(literal) = line.literal else {
                 pieces.push(Piece::Text(text.to_vec()));
-                return Ok((bytes, untagged(&pieces).unwrap_or_default()));
+                let tokens = self.tokens(&pieces)?;
+                return Ok((bytes, tokens));
             };
             if literal.size > MAX_NAME || bytes.len() as u64 > MAX_NAME {
                 return Err(self.odd("what it says of a mailbox is too long"));
@@ -246,18 +314,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
         }
     }
 
-    /// A response that goes nowhere.
-    async fn skip(&mut self, first: Line) -> Result<(), Broken> {
-        let mut literal = first.literal;
-        while let Some(announced) = literal {
-            let mut left = announced.size;
-            while left > 0 {
-                left -= self.wire.chunk(left).await?.len() as u64;
-                self.standing()?;
-            }
-            literal = self.wire.line().await?.literal;
-        }
-        Ok(())
+    /// A response's tokens; none if it can't be read.
+    fn tokens(&self, pieces: &[Piece]) -> Result<Vec<Token>, Broken> {
+        let tokens = untagged_within(pieces, &mut { MOST_TOKENS });
+        Ok(tokens.map_err(|_| self.odd("it says too many words at once"))?.unwrap_or_default())
     }
 
     /// Whether the agent may know of every mailbox that a response names. One that can't be read names one that it may not.
@@ -303,12 +363,18 @@ fn said<T: AsyncRead + AsyncWrite + Unpin>(
     if hidden(code) {
         return;
     }
-    if let Through::Opening { found, read_only } = through {
-        found.uidvalidity = status.uidvalidity().or(found.uidvalidity);
-        if code.starts_with("PERMANENTFLAGS") && !*read_only {
-            talk.line(&format!("* OK [PERMANENTFLAGS ({} \\*)] Each change is decided by itself", found.flags));
-            return;
+    let permanent = status.code_words("PERMANENTFLAGS").is_some();
+    match through {
+        Through::Opening { found, read_only } => {
+            found.uidvalidity = status.uidvalidity().or(found.uidvalidity);
+            if permanent && !*read_only {
+                talk.line(&format!("* OK [PERMANENTFLAGS ({} \\*)] Each change is decided by itself", found.flags));
+                return;
+            }
         }
+        // Of its own connection, which changes nothing: the agent knows what it may ask for.
+        _ if permanent => return,
+        _ => {}
     }
     talk.raw(line);
     if seems_announced(line) {
@@ -316,4 +382,62 @@ fn said<T: AsyncRead + AsyncWrite + Unpin>(
         talk.raw(b" ");
     }
     talk.raw(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    /// Takes an answer from this server to this agent, until its end.
+    async fn passed(server: DuplexStream, agent: DuplexStream) -> Option<Status> {
+        let mut wire = Wire::over(server, "mail.example".to_owned(), Duration::from_secs(60));
+        let mut talk = Talk::new(agent);
+        let mut numbers = Numbers::default();
+        let numbers = Some(&mut numbers);
+        let mut passing = Passing { wire: &mut wire, numbers, shows: &|_| true, stands: &|| true };
+        loop {
+            if let Some(status) = passing.one(Some("A1"), &mut talk, &mut Through::All).await.unwrap() {
+                talk.flush().await.unwrap();
+                return Some(status);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_reads_does_not_pile_up_whatever_it_says() {
+        for line in ["* OK wait", "* 1 FETCH (FLAGS ())", "* LIST () \"/\" x", "* SEARCH 1"] {
+            let ((server, mut says), (agent, _unread)) = (duplex(64 * 1024), duplex(64 * 1024));
+            let taken = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+            let count = std::sync::Arc::clone(&taken);
+            let said = format!("{line} {}\r\n", "x".repeat(64 * 1024));
+            let says = async move {
+                while says.write_all(said.as_bytes()).await.is_ok() {
+                    count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                }
+            };
+            let both = async { tokio::join!(passed(server, agent), says) };
+            let ended = tokio::time::timeout(Duration::from_secs(20), both).await;
+            assert!(ended.is_err(), "{line}");
+            let taken = taken.load(std::sync::atomic::Ordering::SeqCst);
+            assert!(taken < 12, "{line}: {taken} lines of 64 KiB were taken");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_come_is_told_before_the_server_is_waited_for() {
+        let ((server, mut says), (agent, mut hears)) = (duplex(64 * 1024), duplex(64 * 1024));
+        let passing = tokio::spawn(passed(server, agent));
+        for said in [&b"* OK Searched 30%\r\n"[..], b"* 1 FETCH (BODY[] {10}\r\nabc", b"defghij)\r\n"] {
+            says.write_all(said).await.unwrap();
+            let mut heard = vec![0; said.len()];
+            let read = tokio::time::timeout(Duration::from_secs(1), hears.read_exact(&mut heard)).await;
+            assert!(read.is_ok(), "{}", String::from_utf8_lossy(said));
+            assert_eq!(heard, said);
+        }
+        says.write_all(b"A1 OK\r\n").await.unwrap();
+        assert!(passing.await.unwrap().is_some());
+    }
 }

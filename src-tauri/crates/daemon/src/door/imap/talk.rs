@@ -12,6 +12,8 @@ use crate::net::CutStream;
 
 /// The longest command line.
 const MAX_LINE: usize = 64 * 1024;
+/// The longest line, and the longest command with its literals, of somebody who is not logged in.
+const MAX_LOGIN: usize = 8 * 1024;
 /// The longest command with its literals; the mail of an APPEND passes by.
 const MAX_COMMAND: u64 = 1024 * 1024;
 /// RFC 7888: with LITERAL-, a literal that does not wait is no longer than this.
@@ -28,6 +30,8 @@ const LARGE: usize = 16 * 1024;
 pub struct Talk<S = CutStream> {
     stream: BufReader<S>,
     out: BytesMut,
+    /// The longest line that it takes.
+    most: usize,
 }
 
 /// What was heard.
@@ -48,6 +52,8 @@ pub enum Heard {
         tag: Option<String>,
         /// Why.
         refused: Refused,
+        /// It was to open a mailbox, so none is open any more.
+        selects: bool,
         /// Where it ends is not known: nothing after it can be read safely.
         fatal: bool,
     },
@@ -69,7 +75,12 @@ const NO_LINE: Refused = Refused::Bad("This is no line: it is too long, or does 
 impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     /// On a connection that nothing was read from.
     pub fn new(stream: S) -> Self {
-        Self { stream: BufReader::with_capacity(CHUNK, stream), out: BytesMut::new() }
+        Self { stream: BufReader::with_capacity(CHUNK, stream), out: BytesMut::new(), most: MAX_LINE }
+    }
+
+    /// Takes no more than a login needs, or as much as ever.
+    pub fn narrow(&mut self, before_login: bool) {
+        self.most = if before_login { MAX_LOGIN } else { MAX_LINE };
     }
 
     /// Queues a line; [`Talk::flush`] sends it.
@@ -87,6 +98,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     /// Queues bytes as they are.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
+    }
+
+    /// Whether something is queued.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.out.is_empty()
     }
 
     /// Sends what is queued if it is much.
@@ -153,12 +170,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     /// Cancel-safe only before the first byte of a line has come.
     async fn read(&mut self) -> io::Result<Read> {
         let mut line = Vec::new();
-        let mut limited = (&mut self.stream).take(MAX_LINE as u64 + 1);
+        let mut limited = (&mut self.stream).take(self.most as u64 + 1);
         if limited.read_until(b'\n', &mut line).await? == 0 {
             return Ok(Read::End);
         }
         // A bare LF ends no line (RFC 9051 section 2.2); taking it for one would let two readers see different commands.
-        match line.strip_suffix(b"\r\n").filter(|_| line.len() <= MAX_LINE) {
+        match line.strip_suffix(b"\r\n").filter(|_| line.len() <= self.most) {
             Some(text) if !text.contains(&b'\r') => Ok(Read::Line(text.to_vec())),
             _ => Ok(Read::NoLine(line)),
         }
@@ -185,16 +202,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             Read::Line(line) => line,
             Read::End => return Ok(Heard::End),
             Read::NoLine(begun) => {
-                return Ok(Heard::Refused { tag: command::tag(&begun), refused: NO_LINE, fatal: true });
+                return Ok(Heard::Refused { tag: command::tag(&begun), refused: NO_LINE, selects: false, fatal: true });
             }
         };
-        let tag = command::tag(&line);
+        let tag = (command::tag(&line), command::selects(&line));
         if let Some(append) = command::append(&line) {
             return self.heard(tag, append.map(Command::Append), announced(&line)).await;
         }
         let is_append =
             line.split(|byte| *byte == b' ').nth(1).is_some_and(|verb| verb.eq_ignore_ascii_case(b"APPEND"));
-        let (mut pieces, mut line, mut room) = (Vec::new(), line, MAX_COMMAND);
+        let (mut pieces, mut line, mut room) =
+            (Vec::new(), line, if self.most < MAX_LINE { MAX_LOGIN as u64 } else { MAX_COMMAND });
         loop {
             let Some(literal) = announced(&line) else {
                 pieces.push(Piece::Text(line));
@@ -229,7 +247,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             line = match self.read().await? {
                 Read::Line(line) => line,
                 Read::End => return Ok(Heard::End),
-                Read::NoLine(_) => return Ok(Heard::Refused { tag, refused: NO_LINE, fatal: true }),
+                Read::NoLine(_) => {
+                    let (tag, selects) = tag;
+                    return Ok(Heard::Refused { tag, refused: NO_LINE, selects, fatal: true });
+                }
             };
         }
     }
@@ -237,7 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     /// A command with a tag, or a refusal; a literal that comes anyway is read away first.
     async fn heard(
         &mut self,
-        tag: Option<String>,
+        (tag, selects): (Option<String>, bool),
         parsed: Result<Command, Refused>,
         literal: Option<Announced>,
     ) -> io::Result<Heard> {
@@ -250,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             Some(literal) if !literal.waits => !self.skip(literal).await?,
             _ => false,
         };
-        Ok(Heard::Refused { tag, refused, fatal })
+        Ok(Heard::Refused { tag, refused, selects, fatal })
     }
 
     /// Reads away a literal that does not wait, with the rest of its line; false if that would be too much.

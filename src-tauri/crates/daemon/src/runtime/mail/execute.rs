@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use latch_core::call::Call;
 use latch_core::classify::imap::deed::{Deed, On, Server, command, deed_of, is_append, object};
-use latch_core::classify::imap::reply::Status;
+use latch_core::classify::imap::reply::{Fetched, Kind, Status};
 use latch_core::classify::imap::set::Set;
 use latch_core::classify::imap::steps::{Step, steps, trashed};
 use latch_core::classify::imap::token::Token;
@@ -16,7 +16,8 @@ use latch_core::lease::Epoch;
 use latch_core::operation::{Class, Part, Request};
 use latch_core::plan::Permit;
 use latch_core::recipe::Answer;
-use latch_core::undo::imap::{End, Present, arrived, entry};
+use latch_core::undo::Difference;
+use latch_core::undo::imap::{End, Present, arrived, entry, made, note_identity, note_rights, untouched};
 use serde::{Deserialize, Serialize};
 
 use super::sent::Entering;
@@ -84,6 +85,7 @@ impl Runtime {
             return self.execute_append(opened, account, permit, &part).await;
         }
         let (deed, on) = deed_of(&part).ok_or(Failure::NotDivisible)?;
+        let _one = if deed.arranges() { Some(account.arranging.lock().await) } else { None };
         let Ready { steps, undo, counter, said, count, mut entering } =
             self.ready(opened, account, &permit, &part, &deed, &on).await?;
         if part.operation.class == Class::Modify {
@@ -104,9 +106,23 @@ impl Runtime {
         let mut codes: Vec<String> = Vec::new();
         let mut conflicts: Vec<u32> = Vec::new();
         let mut last: Option<Status> = None;
+        // What was said to be copied: what follows a copy removes its messages.
+        let mut copied: Option<BTreeSet<u32>> = None;
         for (index, step) in steps.into_iter().enumerate() {
             if self.tasks.is_ending() {
+                if index == 0
+                    && let Some(undo) = &undo
+                {
+                    self.forget_copies(opened, &on, &undo.id).await;
+                }
                 return Err(Failure::Ending);
+            }
+            if step.moves_to.is_none()
+                && let Some(copied) = &copied
+                && self.uncopied(account, epoch, &on, &step, copied).await
+            {
+                last = Some(not_all_copied());
+                break;
             }
             let mut commit = opened.guard().intent(&mut plan, index, opened.now());
             if index == 0
@@ -119,7 +135,17 @@ impl Runtime {
                 commit.puts.extend(entering.puts());
             }
             crate::fail::point("before-intent");
-            let receipt = opened.store.commit(commit).await?;
+            let receipt = match opened.store.commit(commit).await {
+                Ok(receipt) => receipt,
+                Err(error) => {
+                    if index == 0
+                        && let Some(undo) = &undo
+                    {
+                        self.forget_copies(opened, &on, &undo.id).await;
+                    }
+                    return Err(error.into());
+                }
+            };
             crate::fail::point("after-intent");
             let lease = opened.guard().lease(&mut plan, index)?;
             let sent = opened.upstream.mail(lease, &account.target, &step.call, MAX_ANSWER).await;
@@ -141,11 +167,22 @@ impl Runtime {
                 opened.now(),
             );
             if let Ok(answer) = &sent {
+                if step.moves_to.is_some() {
+                    copied.get_or_insert_default().extend(copied_of(answer));
+                }
+                if answer.is_ok()
+                    && let Some(known) = &mut undo
+                    && self.note_done(account, epoch, &deed, &on, known).await
+                {
+                    commit.puts.push(known.put());
+                }
                 codes.extend(answer.codes.iter().filter_map(|status| status.code.clone()));
                 if let (Some(to), Some(entering)) = (step.moves_to.as_deref(), &mut entering) {
                     entering.came(answer, to);
                 }
-                if let Some(to) = step.moves_to.as_deref().filter(|_| answer.is_ok()) {
+                // Some may have arrived although the server says no.
+                let arrived = answer.is_ok() || !copied_of(answer).is_empty();
+                if let Some(to) = step.moves_to.as_deref().filter(|_| arrived) {
                     opened.guard().spare(&account.id, &arrived_at(answer, to), opened.now());
                 }
                 if let Some(grown) = arrival(answer, &step, &part, &on, undo.as_ref()) {
@@ -179,8 +216,13 @@ impl Runtime {
             let nothing = undo.as_ref().is_some_and(|undo| undo.entry.changes.is_empty());
             let refused = (index == 0
                 && match &sent {
-                    // Some may have gone before the server said no.
-                    Ok(answer) => !answer.is_ok() && (!leave || self.are_there(account, epoch, &on).await),
+                    // Some may have gone, or changed, before the server said no.
+                    Ok(answer) => {
+                        !answer.is_ok()
+                            && copied_of(answer).is_empty()
+                            && (!leave || self.are_there(account, epoch, &on).await)
+                            && self.are_untouched(account, epoch, &on, undo.as_ref()).await
+                    }
                     Err(error) => !error.sent,
                 })
                 || nothing;
@@ -256,8 +298,10 @@ impl Runtime {
         let soft = part.operation.soften.is_some() && !permit.forever();
         // A mailbox that is renamed is still there with all that is in it.
         let destroys = part.operation.class == Class::Destroy && !soft && !matches!(deed, Deed::Rename { .. });
-        if let Deed::Delete { .. } = deed {
-            self.is_as_shown(account, epoch, on, &server).await?;
+        match deed {
+            Deed::Delete { .. } => self.is_as_shown(account, epoch, on, &server).await?,
+            Deed::SetAcl { .. } | Deed::Rename { .. } => self.is_the_same(account, epoch, on).await?,
+            _ => {}
         }
         // Only what has a copy may go.
         let copied;
@@ -294,9 +338,10 @@ impl Runtime {
             Deed::Store { .. } if destroys => End::Copied { subscribed },
             Deed::Delete { .. } if soft => End::Trashed { mailbox: trashed(&on.mailbox, &server, undo_id) },
             Deed::Delete { .. } => End::Copied { subscribed },
-            Deed::SetAcl { who, .. } => End::Trashed {
-                mailbox: self.rights(account, epoch, &on.mailbox, who).await.map_err(Failure::Snapshot)?,
-            },
+            Deed::SetAcl { who, .. } => {
+                let rights = self.rights(account, epoch, &on.mailbox, who).await.map_err(Failure::Snapshot)?;
+                End::Shared { rights }
+            }
             _ => End::Plain,
         };
         let steps = steps(deed, on, &server, soft, undo_id)
@@ -340,7 +385,7 @@ impl Runtime {
     }
 
     /// What somebody may do in a mailbox now (RFC 4314).
-    async fn rights(
+    pub(super) async fn rights(
         &self,
         account: &Account,
         epoch: Epoch,
@@ -354,6 +399,15 @@ impl Runtime {
         let (pairs, _) = listed.and_then(|tokens| tokens.get(2..)).unwrap_or_default().as_chunks::<2>();
         let own = pairs.iter().find(|[name, _]| name.nstring().as_deref() == Some(who));
         Ok(own.and_then(|[_, rights]| rights.nstring()).map(std::borrow::Cow::into_owned))
+    }
+
+    /// A mailbox is shared or renamed only if no other has its name by now.
+    async fn is_the_same(&self, account: &Account, epoch: Epoch, on: &On) -> Result<(), Failure> {
+        let now = self.mail_identity(account, epoch, &on.mailbox).await.map_err(Failure::Snapshot)?;
+        if now == on.uidvalidity {
+            return Ok(());
+        }
+        Err(Failure::Changed("since this was asked, another mailbox has taken that name".to_owned()))
     }
 
     /// A mailbox goes only with what the person saw in it.
@@ -397,6 +451,46 @@ impl Runtime {
     async fn are_there(&self, account: &Account, epoch: Epoch, on: &On) -> bool {
         on.uids.is_empty()
             || self.mail_fetch(account, epoch, on, &["UID"]).await.is_ok_and(|found| found.len() == on.uids.len())
+    }
+
+    /// Whether the messages have the flags or labels that they had, if these were to change.
+    async fn are_untouched(&self, account: &Account, epoch: Epoch, on: &On, undo: Option<&Undo>) -> bool {
+        let Some(entry) = undo.map(|undo| &undo.entry) else { return true };
+        let uidvalidity = on.uidvalidity.unwrap_or_default();
+        if !entry.changes.iter().any(|change| matches!(change.difference, Difference::Set { .. })) {
+            return true;
+        }
+        let items: &[&str] = if entry.recipe == "labels" { &LABELS } else { &["UID", "FLAGS"] };
+        let named = |(uid, one): (u32, Fetched)| (object(&on.mailbox, uidvalidity, uid), one.present);
+        let now = self.mail_fetch(account, epoch, on, items).await;
+        now.is_ok_and(|now| untouched(entry, &now.into_iter().map(named).collect()))
+    }
+
+    /// What is known of a mailbox only when a deed on it is done.
+    async fn note_done(&self, account: &Account, epoch: Epoch, deed: &Deed, on: &On, undo: &mut Undo) -> bool {
+        if let Deed::SetAcl { who, .. } = deed {
+            let rights = self.rights(account, epoch, &on.mailbox, who).await;
+            return rights.is_ok_and(|rights| {
+                note_rights(&mut undo.entry, rights.as_deref());
+                true
+            });
+        }
+        let Some(mailbox) = made(&undo.entry).map(str::to_owned) else { return false };
+        let identity = self.mail_identity(account, epoch, &mailbox).await;
+        identity.is_ok_and(|identity| {
+            note_identity(&mut undo.entry, identity);
+            true
+        })
+    }
+
+    /// Which of a step's messages nobody said to be copied, although they are there still: what follows would remove them.
+    async fn uncopied(&self, account: &Account, epoch: Epoch, on: &On, step: &Step, copied: &BTreeSet<u32>) -> bool {
+        let uids: Vec<u32> = step.uids.iter().copied().filter(|uid| !copied.contains(uid)).collect();
+        if uids.is_empty() {
+            return false;
+        }
+        let found = self.mail_fetch(account, epoch, &On { uids, ..on.clone() }, &["UID"]).await;
+        found.map_or(true, |found| !found.is_empty())
     }
 
     /// Nothing goes, so nothing is kept.
@@ -447,6 +541,17 @@ fn objects_of(on: &On, uids: &[u32]) -> BTreeSet<String> {
     uids.iter().map(|uid| object(&on.mailbox, on.uidvalidity.unwrap_or_default(), *uid)).collect()
 }
 
+/// The messages that an answer says were copied or moved.
+fn copied_of(answer: &MailAnswer) -> Vec<u32> {
+    let pairs = answer.statuses().find_map(Status::copied).map(|(_, pairs)| pairs);
+    pairs.unwrap_or_default().into_iter().map(|(from, _)| from).collect()
+}
+
+fn not_all_copied() -> Status {
+    let text = "The mail server did not say that it copied all of these, so none of them was removed from where it was. Look where they are";
+    Status { tag: String::new(), kind: Kind::No, code: Some("UNAVAILABLE".to_owned()), text: text.to_owned() }
+}
+
 /// The objects that a step made in this mailbox.
 fn arrived_at(answer: &MailAnswer, to: &str) -> Vec<String> {
     match answer.statuses().find_map(Status::copied) {
@@ -463,13 +568,13 @@ fn arrival(
     on: &On,
     undo: Option<&Undo>,
 ) -> Option<latch_core::undo::Entry> {
-    let to = step.moves_to.as_deref().filter(|_| answer.is_ok())?;
+    let to = step.moves_to.as_deref()?;
     let (uidvalidity, pairs) = answer.statuses().find_map(Status::copied)?;
     arrived(undo.map(|undo| undo.entry.clone()), part, on, to, uidvalidity, &pairs)
 }
 
 pub(super) fn answered(last: &Status, codes: Vec<String>, said: &str, done: usize) -> Answer {
-    let ok = last.kind == latch_core::classify::imap::reply::Kind::Ok;
+    let ok = last.kind == Kind::Ok;
     let mut headers: Vec<(String, String)> = Vec::new();
     // What was in conflict is told by whoever knows whether it was named by number.
     let shown = |code: &str| {

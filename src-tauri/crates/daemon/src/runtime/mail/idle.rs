@@ -20,7 +20,12 @@ impl MailSession {
         };
         let started = match self.own(&call) {
             Ok(redeemed) => match self.wire.send(&redeemed, &call, Some(tag)).await {
-                Ok(ours) => self.wire.go_ahead(&ours).await.map(|refused| (redeemed, ours, refused)),
+                // What left the mailbox is told before the client goes on by numbers.
+                Ok(ours) => match self.until_asked(&redeemed, &ours, talk).await {
+                    Ok(refused) => Ok((redeemed, ours, refused)),
+                    Err(Broken::Agent(error)) => return Err(error),
+                    Err(Broken::Upstream(error)) => Err(error),
+                },
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),

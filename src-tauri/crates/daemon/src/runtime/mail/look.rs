@@ -160,6 +160,20 @@ impl Runtime {
         self.mail_status(account, epoch, mailbox, "MESSAGES").await
     }
 
+    /// What a mailbox is told from others by, whatever it is called. `None`: it holds no messages itself, or the server does not say.
+    pub(super) async fn mail_identity(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        mailbox: &str,
+    ) -> Result<Option<u32>, ReadError> {
+        match self.mail_status(account, epoch, mailbox, "UIDVALIDITY").await {
+            Ok(uidvalidity) => Ok(Some(uidvalidity).filter(|uidvalidity| *uidvalidity > 0)),
+            Err(ReadError::Answer(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A number that the server says of a mailbox.
     pub(super) async fn mail_status(
         &self,

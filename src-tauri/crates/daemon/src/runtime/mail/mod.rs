@@ -22,8 +22,8 @@ mod undo;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use latch_core::call::Digest;
 use latch_core::classify::imap::capability;
@@ -63,6 +63,38 @@ pub struct MailSession {
     selected: Option<Selected>,
     /// Tells one APPEND from the next.
     appended: u64,
+    /// Whether the token still stands, while an answer passes.
+    looked: Looked,
+}
+
+fn stands(runtime: &Runtime, account: &Arc<Account>, token: &Digest, session: &Session) -> bool {
+    runtime.opened().is_some_and(|opened| {
+        if !opened.still_has(account) {
+            return false;
+        }
+        let now = opened.now();
+        let guard = opened.guard();
+        guard.authenticate(token, now).is_ok() && guard.granted(session, &account.id, now).is_some()
+    })
+}
+
+/// When something was looked at last that is looked at now and then.
+struct Looked(Mutex<Instant>);
+
+impl Looked {
+    fn now() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+
+    /// Whether it is time again; then that counts as a look.
+    fn is_due(&self) -> bool {
+        let mut last = super::lock(&self.0);
+        let due = last.elapsed() >= LOOK_AGAIN;
+        if due {
+            *last = Instant::now();
+        }
+        due
+    }
 }
 
 /// The mailbox that a client has open.
@@ -114,8 +146,20 @@ impl Inside for Runtime {
             .await
             .map_err(|error| Denied::Unavailable(error.to_string()))?;
         let runtime = Arc::clone(self);
-        let (selected, appended) = (None, 0);
-        Ok(MailSession { runtime, account, token, session, peer, wire, _seat: seat, server, selected, appended })
+        let (selected, appended, looked) = (None, 0, Looked::now());
+        Ok(MailSession {
+            runtime,
+            account,
+            token,
+            session,
+            peer,
+            wire,
+            _seat: seat,
+            server,
+            selected,
+            appended,
+            looked,
+        })
     }
 
     fn capabilities(session: &MailSession) -> String {
@@ -124,6 +168,10 @@ impl Inside for Runtime {
 
     async fn command(session: &mut MailSession, tag: &str, command: Command, talk: &mut Talk) -> io::Result<Next> {
         session.take(tag, command, talk).await
+    }
+
+    fn close(session: &mut MailSession) {
+        session.selected = None;
     }
 
     async fn over(session: &MailSession) {
@@ -141,15 +189,7 @@ impl MailSession {
 
     /// Whether the token still stands, and the account: revoked and removed ones end here.
     fn stands(&self) -> bool {
-        self.runtime.opened().is_some_and(|opened| {
-            if !opened.still_has(&self.account) {
-                return false;
-            }
-            let now = opened.now();
-            let guard = opened.guard();
-            guard.authenticate(&self.token, now).is_ok()
-                && guard.granted(&self.session, &self.account.id, now).is_some()
-        })
+        stands(&self.runtime, &self.account, &self.token, &self.session)
     }
 
     fn is_read_only(&self) -> bool {

@@ -53,9 +53,10 @@ impl MailSession {
         talk: &mut Talk,
         mut through: Through<'_>,
     ) -> io::Result<Ended> {
-        let ended = match self.wire.send(redeemed, call, tag).await {
-            Ok(ours) => self.until(redeemed, &ours, talk, &mut through).await,
-            Err(error) => Err(error.into()),
+        let ended = match self.sent(redeemed, call, tag, talk).await {
+            Ok((_, Some(refused))) => Ok(refused),
+            Ok((ours, None)) => self.until(redeemed, &ours, talk, &mut through).await,
+            Err(error) => Err(error),
         };
         match ended {
             Ok(status) => Ok(Ended::Status(status)),
@@ -65,6 +66,41 @@ impl MailSession {
                 Ok(Ended::Gone)
             }
         }
+    }
+
+    /// Sends a command. What the server says before it asks for a further part of it goes to the agent. `Some`: it ended there.
+    async fn sent(
+        &mut self,
+        redeemed: &Redeemed,
+        call: &Call,
+        tag: Option<&str>,
+        talk: &mut Talk,
+    ) -> Result<(String, Option<Status>), Broken> {
+        let (ours, parts) = self.wire.written(call, tag)?;
+        for (index, part) in parts.iter().enumerate() {
+            if index > 0
+                && let Some(refused) = self.until_asked(redeemed, &ours, talk).await?
+            {
+                return Ok((ours, Some(refused)));
+            }
+            self.wire.write(redeemed, part).await?;
+        }
+        Ok((ours, None))
+    }
+
+    /// What the server says until it asks for more. `Some`: the command ended instead.
+    pub(super) async fn until_asked(
+        &mut self,
+        redeemed: &Redeemed,
+        ours: &str,
+        talk: &mut Talk,
+    ) -> Result<Option<Status>, Broken> {
+        let asked = tokio::time::timeout(OWN, self.passed(redeemed, Some(ours), talk, None)).await;
+        asked.unwrap_or_else(|_| Err(self.late().into()))
+    }
+
+    fn late(&self) -> UpstreamError {
+        Fault::Timeout { host: self.wire.host().to_owned(), doing: "answering in full" }.sent()
     }
 
     async fn until(
@@ -89,20 +125,38 @@ impl MailSession {
         talk: &mut Talk,
         through: &mut Through<'_>,
     ) -> Result<Option<Status>, Broken> {
-        let (runtime, session, account) = (&self.runtime, &self.session, &self.account.id);
+        self.passed(redeemed, ours, talk, Some(through)).await
+    }
+
+    /// One response, or with no `through` all until the server asks for more.
+    async fn passed(
+        &mut self,
+        redeemed: &Redeemed,
+        ours: Option<&str>,
+        talk: &mut Talk,
+        through: Option<&mut Through<'_>>,
+    ) -> Result<Option<Status>, Broken> {
+        let (runtime, session, account, token) = (&self.runtime, &self.session, &self.account, &self.token);
         let reaches = |name: &str| {
             runtime.opened().is_some_and(|opened| {
                 let now = opened.now();
-                opened.guard().reaches(session, account, name, now)
+                opened.guard().reaches(session, &account.id, name, now)
             })
         };
+        let looked = &self.looked;
+        // An answer may take hours, and its token or grant end meanwhile.
+        let stands = || redeemed.stands() && (!looked.is_due() || super::stands(runtime, account, token, session));
         let mut passing = Passing {
             wire: &mut self.wire,
             numbers: self.selected.as_mut().map(|selected| &mut selected.numbers),
             shows: &reaches,
-            stands: &|| redeemed.stands(),
+            stands: &stands,
         };
-        passing.one(ours, talk, through).await
+        match (through, ours) {
+            (Some(through), _) => passing.one(ours, talk, through).await,
+            (None, Some(ours)) => passing.until_asked(ours, talk).await,
+            (None, None) => Ok(None),
+        }
     }
 
     /// Lets the server tell the agent what has changed.
@@ -118,10 +172,7 @@ impl MailSession {
                 let asked = self.relay(&redeemed, call, None, talk, through);
                 match tokio::time::timeout(OWN, asked).await {
                     Ok(ended) => return ended,
-                    Err(_) => {
-                        let host = self.wire.host().to_owned();
-                        Fault::Timeout { host, doing: "answering in full" }.sent()
-                    }
+                    Err(_) => self.late(),
                 }
             }
             Err(error) => error,

@@ -29,6 +29,7 @@ const TOO_MANY: &str = "NO [LIMIT] More than 10000 messages at once: ask for few
 const NONE: &str = "OK There is none of these, so nothing was changed";
 /// RFC 5530 section 3.
 const RENUMBERED: &str = "NO [EXPUNGEISSUED] Messages have just left the mailbox, so these numbers may mean others now. Nothing was done: look again, or use UIDs";
+const NO_IDENTITY: &str = "NO [CANNOT] The mail server gives this mailbox no UIDVALIDITY, so it can't be told from another that takes its name. Nothing was done";
 const NOT_OPEN: &str = "BAD Open a mailbox first: SELECT or EXAMINE";
 
 impl MailSession {
@@ -40,8 +41,19 @@ impl MailSession {
             talk.line("* BYE [UNAVAILABLE] Log in again with a new access token");
             return Ok(Next::Close);
         }
+        if let Command::Select { .. } = command {
+            // From here on the former mailbox is closed, whatever becomes of this (RFC 9051 section 6.3.2): what the client has sent ahead means the other.
+            self.selected = None;
+        }
         if gmail::needs(&command) && !self.wire.capabilities.iter().any(|one| one == gmail::CAPABILITY) {
             return Self::told(talk, tag, "BAD This mail server has no X-GM-EXT-1: CAPABILITY says what there is");
+        }
+        if gmail::tells_mailboxes(&command) && !self.reaches_all() {
+            return Self::told(
+                talk,
+                tag,
+                "NO [NOPERM] This agent may use some mailboxes only, and labels name the others: ask without X-GM-LABELS and X-GM-RAW",
+            );
         }
         if let Some(text) = self.astray(&command).await {
             return match command {
@@ -213,8 +225,6 @@ impl MailSession {
             Ruled::Done(answer) => return self.finish(tag, &answer, None, talk),
             Ruled::ReadFirst => return Self::told(talk, tag, "NO [SERVERBUG] There is nothing to read first"),
         };
-        // From here on the former mailbox is closed, whatever becomes of this (RFC 9051 section 6.3.2).
-        self.selected = None;
         let read_only = examine || self.is_read_only();
         let mut found = Opening::default();
         let ended = match self.pass(permit, &call).await {
@@ -416,12 +426,7 @@ impl MailSession {
 
     /// A mailbox with exactly what is in it now.
     async fn delete(&mut self, tag: &str, mailbox: String, talk: &mut Talk) -> io::Result<Next> {
-        let now = self.runtime.opened().map(|opened| opened.now());
-        let (account, session) = (&self.account.id, &self.session);
-        let reaches =
-            |now| self.runtime.opened().is_some_and(|opened| opened.guard().reaches(session, account, &mailbox, now));
-        // A mailbox that the agent may not use is not looked into: whether there is one is not its business.
-        let content = match now.is_some_and(reaches) && !self.is_read_only() {
+        let content = match self.may_look(&mailbox) {
             true => self.content(&mailbox).await,
             false => Ok(Content { uidvalidity: 0, uids: Vec::new() }),
         };
@@ -445,7 +450,47 @@ impl MailSession {
         if let Err(why) = self.renew().await {
             return Self::told(talk, tag, &format!("NO [UNAVAILABLE] {why}"));
         }
-        self.on_whole(tag, deed, &On { mailbox, uidvalidity: None, uids: Vec::new() }, talk).await
+        if let Deed::Rename { .. } = deed
+            && self.reaches(&mailbox)
+            && self.server.below(&mailbox).any(|below| !self.reaches(below))
+        {
+            return Self::told(
+                talk,
+                tag,
+                "NO [NOPERM] There are mailboxes below it that this agent may not use, and they would go with it",
+            );
+        }
+        let uidvalidity = match &deed {
+            Deed::SetAcl { .. } | Deed::Rename { .. } if self.may_look(&mailbox) => {
+                let (account, epoch) = (&self.account, self.session.epoch);
+                match self.runtime.mail_identity(account, epoch, &mailbox).await {
+                    Ok(identity) if identity.is_some() || matches!(deed, Deed::Rename { .. }) => identity,
+                    Ok(_) => return Self::told(talk, tag, NO_IDENTITY),
+                    Err(error) => return Self::told(talk, tag, &format!("NO [UNAVAILABLE] {error}")),
+                }
+            }
+            _ => None,
+        };
+        self.on_whole(tag, deed, &On { mailbox, uidvalidity, uids: Vec::new() }, talk).await
+    }
+
+    /// Whether a mailbox is looked into for a change: of one that the agent may not use, whether there is one is not its business.
+    fn may_look(&self, mailbox: &str) -> bool {
+        !self.is_read_only() && self.reaches(mailbox)
+    }
+
+    fn reaches_all(&self) -> bool {
+        self.runtime.opened().is_some_and(|opened| {
+            let now = opened.now();
+            opened.guard().reaches_all(&self.session, &self.account.id, now)
+        })
+    }
+
+    fn reaches(&self, mailbox: &str) -> bool {
+        self.runtime.opened().is_some_and(|opened| {
+            let now = opened.now();
+            opened.guard().reaches(&self.session, &self.account.id, mailbox, now)
+        })
     }
 
     async fn on_whole(&mut self, tag: &str, deed: Deed, on: &On, talk: &mut Talk) -> io::Result<Next> {

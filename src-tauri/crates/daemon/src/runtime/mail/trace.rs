@@ -123,7 +123,7 @@ impl Runtime {
             match self.mail_fetch(account, epoch, &on, &["UID", "FLAGS"]).await {
                 Ok(found) => at_home
                     .extend(found.into_iter().map(|(uid, one)| (object(&mailbox, uidvalidity, uid), one.present))),
-                Err(ReadError::Upstream(error)) if is_gone(&error.fault) => {}
+                Err(ReadError::Upstream(error)) if is_gone(&error.fault, server) => {}
                 Err(error) => return Err(error),
             }
         }

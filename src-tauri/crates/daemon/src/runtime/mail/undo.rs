@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use latch_core::classify::imap::deed::{On, Server, append_call, mailbox_named, object, place_of};
-use latch_core::classify::imap::name::shown;
+use latch_core::classify::imap::name::{INBOX, shown};
 use latch_core::classify::imap::reply::Status;
 use latch_core::classify::imap::steps::store;
 use latch_core::classify::imap::token::Token;
 use latch_core::journal::Commit;
 use latch_core::operation::Class;
-use latch_core::undo::imap::{APPENDED, BackStep, DELETED, Present, inverse, whereabouts};
+use latch_core::undo::imap::{
+    APPENDED, BackStep, DELETED, Present, identity, inverse, made, rights_after, same_rights, whereabouts,
+};
 use latch_core::undo::{Change, Difference};
 use latch_ipc::contract::{NotRestored, UndoResult};
 use latch_ipc::rpc::{ErrorCode, RpcError};
@@ -21,6 +23,7 @@ use crate::runtime::stop::storage;
 use crate::runtime::undo::{Pages, Undo, rest};
 use crate::runtime::{Opened, Runtime};
 use crate::store::StoreError;
+use crate::upstream::Fault;
 use crate::upstream::imap::{MailAnswer, Source};
 
 const NEW_UIDS: &str =
@@ -29,6 +32,7 @@ const NEW_UIDS: &str =
 /// So many of them are named.
 const MOST_NAMED: usize = 10;
 
+const UNCOPIED: &str = "the mail server did not say that it copied it back, so it was left where it is, too";
 const MISSED: &str = "the mail server did not let all of the mailbox be looked at: try again later";
 
 impl Runtime {
@@ -41,6 +45,8 @@ impl Runtime {
         let failed = |error: ReadError| RpcError::new(ErrorCode::Upstream, format!("nothing was put back: {error}"));
         let epoch = opened.gate.current();
         let server = self.mail_server_now(opened, account, epoch).await.map_err(failed)?;
+        let arranges = undo.entry.changes.iter().any(|change| place_of(&change.object).is_none());
+        let _one = if arranges { Some(account.arranging.lock().await) } else { None };
         let (undo, missed) = self.found_again(account, epoch, &server, undo).await.map_err(failed)?;
         let mut now = self.present(account, epoch, &undo, &server).await.map_err(failed)?;
         self.wherever(account, epoch, &undo, &server, &mut now).await.map_err(failed)?;
@@ -65,7 +71,7 @@ impl Runtime {
                 restored.extend(one.objects);
                 continue;
             }
-            if let Some(why) = self.is_not_empty(account, epoch, &undo, &one).await {
+            if let Some(why) = self.is_anothers(account, epoch, &undo, &one, &server).await {
                 result.not_restored.extend(
                     one.objects.into_iter().map(|object| NotRestored { object: told_as(&object), why: why.clone() }),
                 );
@@ -78,10 +84,17 @@ impl Runtime {
                     if one.mark && !arrived.is_empty() {
                         self.mark(opened, account, &undo, arrived.values(), "+FLAGS.SILENT").await?;
                     }
+                    // What nobody said to be copied is not removed by the steps that follow.
+                    let said =
+                        |object: &String| server.moves || one.step.moves_to.is_none() || arrived.contains_key(object);
+                    let (come, unsaid): (Vec<String>, Vec<String>) = one.objects.into_iter().partition(said);
                     renamed.extend(arrived);
                     if one.restores {
-                        restored.extend(one.objects);
+                        restored.extend(come);
                     }
+                    let told = |object: &String| NotRestored { object: told_as(object), why: UNCOPIED.to_owned() };
+                    result.not_restored.extend(unsaid.iter().map(told));
+                    failing.extend(unsaid);
                 }
                 (why, _) => {
                     let why = why.unwrap_or_default();
@@ -150,27 +163,49 @@ impl Runtime {
                     now.extend(found.into_iter().map(|(uid, one)| (object(&mailbox, uidvalidity, uid), one.present)));
                 }
                 // A mailbox that is gone, or was made anew, holds none of them.
-                Err(ReadError::Upstream(error)) if is_gone(&error.fault) => {}
+                Err(ReadError::Upstream(error)) if is_gone(&error.fault, server) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(now)
     }
 
-    /// A mailbox that an agent made and somebody has filled since is not taken away.
-    async fn is_not_empty(
+    /// Why a mailbox is not what the agent left behind: another has its name, somebody has filled it since, or changed who gets into it.
+    async fn is_anothers(
         &self,
         account: &Account,
         epoch: latch_core::lease::Epoch,
         undo: &Undo,
         one: &BackStep,
+        server: &Server,
     ) -> Option<String> {
-        let created = undo.entry.recipe == "created" && one.step.uids.is_empty();
-        let mailbox = one.objects.first().filter(|_| created)?;
-        match self.mail_count(account, epoch, mailbox_named(mailbox)).await {
-            Ok(0) => None,
-            Ok(count) => Some(format!("{count} messages are in it by now")),
-            Err(error) => Some(format!("it can't be looked at: {error}")),
+        let object = one.objects.first().filter(|object| one.step.uids.is_empty() && place_of(object).is_none())?;
+        let unseen = |error: ReadError| Some(format!("it can't be looked at: {error}"));
+        if let Some((who, after)) = rights_after(&undo.entry) {
+            return match self.rights(account, epoch, mailbox_named(object), who).await {
+                Ok(now) if same_rights(now.as_deref(), after) => None,
+                Ok(_) => Some("who gets into it was changed again since".to_owned()),
+                Err(error) => unseen(error),
+            };
+        }
+        let mailbox = made(&undo.entry)?;
+        match self.mail_identity(account, epoch, mailbox).await {
+            Ok(now) if identity(&undo.entry).is_none_or(|known| known == now) => {}
+            Ok(_) => return Some("another mailbox has its name by now, or none".to_owned()),
+            Err(error) => return unseen(error),
+        }
+        if undo.entry.recipe != "created" {
+            return None;
+        }
+        match self.mail_count(account, epoch, mailbox).await {
+            Ok(0) => {}
+            Ok(count) => return Some(format!("{count} messages are in it by now")),
+            Err(error) => return unseen(error),
+        }
+        match self.mail_has_below(account, epoch, mailbox, server).await {
+            Ok(false) => None,
+            Ok(true) => Some("there are mailboxes below it by now".to_owned()),
+            Err(error) => unseen(error),
         }
     }
 
@@ -386,9 +421,13 @@ fn told_as(object: &str) -> String {
     if place_of(object).is_some() { object.to_owned() } else { mailbox_named(object).to_owned() }
 }
 
-/// A mailbox that can't hold what is looked for.
-pub(super) fn is_gone(fault: &crate::upstream::Fault) -> bool {
-    matches!(fault, crate::upstream::Fault::Changed { .. } | crate::upstream::Fault::NotThere { .. })
+/// Whether a mailbox can't hold what is looked for: it is not there, or was made anew. Some servers say only that they can't open it.
+pub(super) fn is_gone(fault: &Fault, server: &Server) -> bool {
+    match fault {
+        Fault::Changed { .. } | Fault::NotThere { .. } => true,
+        Fault::NotOpened { mailbox, .. } => mailbox != INBOX && !server.listed.contains(mailbox),
+        _ => false,
+    }
 }
 
 /// Old object and new one, for messages that a step brought home.

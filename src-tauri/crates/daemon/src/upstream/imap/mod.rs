@@ -31,8 +31,7 @@ const MAX_STORED: usize = 32 * 1024 * 1024;
 /// Commands of an account that run at once.
 pub(super) const MOST_AT_ONCE: usize = 2;
 
-/// The most messages that one search may find.
-pub const MOST_FOUND: usize = 2_000_000;
+pub use latch_core::classify::imap::reply::MOST_FOUND;
 
 /// A mail server's answer to one command.
 #[derive(Debug, Clone)]

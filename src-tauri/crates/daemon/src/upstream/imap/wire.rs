@@ -195,10 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     return Err(Fault::Stopped.sent());
                 }
                 Ok(Err(_)) => return Err(self.lost()),
-                Err(_) => {
-                    self.broken = true;
-                    return Err(Fault::Timeout { host: self.host.clone(), doing: "taking a command" }.sent());
-                }
+                Err(_) => return Err(self.late("taking a command")),
             }
         }
         Ok(())
@@ -206,15 +203,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Sends a call's command and returns its tag; what answers it is still to be read. `tag`: the agent's own, where answers repeat it (RFC 4731).
     pub async fn send(&mut self, redeemed: &Redeemed, call: &Call, tag: Option<&str>) -> Result<String, UpstreamError> {
+        let (tag, parts) = self.written(call, tag)?;
+        match self.write_parts(redeemed, &tag, &parts).await? {
+            None => Ok(tag),
+            Some(refused) => Err(self.malformed(&format!("it took no literal: {}", refused.text))),
+        }
+    }
+
+    /// A call's command under its tag, in the parts that the server asks for one after the other.
+    pub fn written(&mut self, call: &Call, tag: Option<&str>) -> Result<(String, Vec<Vec<u8>>), UpstreamError> {
         let (Some(verb), CallBody::Bytes(body)) = (deed::verb(call), &call.body) else {
             return Err(Fault::NotPermitted.unsent());
         };
         let parts = pieces(body).ok_or_else(|| Fault::NotPermitted.unsent())?;
         let tag = tag.map_or_else(|| self.tag(), str::to_owned);
-        match self.write_command(redeemed, &tag, &verb, &parts).await? {
-            None => Ok(tag),
-            Some(refused) => Err(self.malformed(&format!("it took no literal: {}", refused.text))),
-        }
+        let parts = in_parts(&tag, &verb, &parts);
+        Ok((tag, parts))
     }
 
     /// Writes a command; `Some`: the server refused it at a literal.
@@ -225,29 +229,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         verb: &str,
         parts: &[Piece],
     ) -> Result<Option<Status>, UpstreamError> {
-        let mut line = format!("{tag} {verb}").into_bytes();
-        let mut first = true;
-        for part in parts {
-            match part {
-                Piece::Text(text) => {
-                    if first && !(text.is_empty() && parts.len() == 1) {
-                        line.push(b' ');
-                    }
-                    line.extend_from_slice(text);
-                    first = false;
-                }
-                Piece::Literal(bytes) => {
-                    line.extend_from_slice(format!("{{{}}}\r\n", bytes.len()).as_bytes());
-                    self.write(redeemed, &line).await?;
-                    if let Some(refused) = self.go_ahead(tag).await? {
-                        return Ok(Some(refused));
-                    }
-                    line.clone_from(bytes);
-                }
+        self.write_parts(redeemed, tag, &in_parts(tag, verb, parts)).await
+    }
+
+    async fn write_parts(
+        &mut self,
+        redeemed: &Redeemed,
+        tag: &str,
+        parts: &[Vec<u8>],
+    ) -> Result<Option<Status>, UpstreamError> {
+        for (index, part) in parts.iter().enumerate() {
+            if index > 0
+                && let Some(refused) = self.go_ahead(tag).await?
+            {
+                return Ok(Some(refused));
             }
+            self.write(redeemed, part).await?;
         }
-        line.extend_from_slice(b"\r\n");
-        self.write(redeemed, &line).await?;
         Ok(None)
     }
 
@@ -294,6 +292,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let _ = self.stream.fill_buf().await;
     }
 
+    /// Whether a whole line has come that was not read.
+    #[must_use]
+    pub fn has_line(&self) -> bool {
+        self.stream.buffer().contains(&b'\n')
+    }
+
+    /// The first byte of what comes next, which stays to be read.
+    pub async fn first(&mut self) -> Result<u8, UpstreamError> {
+        let patience = self.patience();
+        let first = tokio::time::timeout(patience, self.stream.fill_buf()).await;
+        let first = first.map(|filled| filled.ok().and_then(|bytes| bytes.first().copied()));
+        match first {
+            Ok(Some(byte)) => Ok(byte),
+            Ok(None) => Err(self.lost()),
+            Err(_) => Err(self.late("waiting for its answer")),
+        }
+    }
+
+    fn late(&mut self, doing: &'static str) -> UpstreamError {
+        self.broken = true;
+        Fault::Timeout { host: self.host.clone(), doing }.sent()
+    }
+
     /// One line, at most [`MAX_LINE`] bytes. Not cancel-safe.
     pub async fn line(&mut self) -> Result<Line, UpstreamError> {
         let mut bytes = Vec::new();
@@ -303,10 +324,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             limited.read_until(b'\n', &mut bytes).await
         };
         match tokio::time::timeout(patience, read).await {
-            Err(_) => {
-                self.broken = true;
-                return Err(Fault::Timeout { host: self.host.clone(), doing: "waiting for its answer" }.sent());
-            }
+            Err(_) => return Err(self.late("waiting for its answer")),
             Ok(Err(_) | Ok(0)) => return Err(self.lost()),
             Ok(Ok(read)) => self.came(read),
         }
@@ -346,10 +364,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut room = (&mut self.room).limit(most);
         let read = tokio::time::timeout(patience, self.stream.read_buf(&mut room)).await;
         match read {
-            Err(_) => {
-                self.broken = true;
-                Err(Fault::Timeout { host: self.host.clone(), doing: "sending its answer" }.sent())
-            }
+            Err(_) => Err(self.late("sending its answer")),
             Ok(Err(_) | Ok(0)) => Err(self.lost()),
             Ok(Ok(read)) => {
                 self.came(read);
@@ -474,14 +489,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let tag = self.tag();
         let select = encode(&[Token::text(mailbox)]).and_then(|name| pieces(&name));
         let select = select.ok_or_else(|| Fault::NotPermitted.unsent())?;
-        if let Some(refused) =
-            self.write_command(redeemed, &tag, if changes { "SELECT" } else { "EXAMINE" }, &select).await?
-        {
-            return Err(Fault::NotThere { mailbox: mailbox.to_owned(), text: refused.text }.unsent());
+        let not_opened = |status: Status| {
+            let (gone, mailbox, text) = (status.code_words("NONEXISTENT").is_some(), mailbox.to_owned(), status.text);
+            if gone { Fault::NotThere { mailbox, text } } else { Fault::NotOpened { mailbox, text } }.unsent()
+        };
+        let verb = if changes { "SELECT" } else { "EXAMINE" };
+        if let Some(refused) = self.write_command(redeemed, &tag, verb, &select).await? {
+            return Err(not_opened(refused));
         }
         let answer = self.answer(&tag, MAX_LINE).await?;
         if !answer.is_ok() {
-            return Err(Fault::NotThere { mailbox: mailbox.to_owned(), text: answer.status.text }.unsent());
+            return Err(not_opened(answer.status));
         }
         let found = answer.statuses().find_map(Status::uidvalidity);
         if found != Some(uidvalidity) {
@@ -501,6 +519,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.write(redeemed, command.as_bytes()).await?;
         self.answer(&tag, MAX_LINE).await.map(|_| ())
     }
+}
+
+/// A command in parts: behind each but the last the server asks for the next.
+fn in_parts(tag: &str, verb: &str, pieces: &[Piece]) -> Vec<Vec<u8>> {
+    let mut parts = Vec::new();
+    let mut line = format!("{tag} {verb}").into_bytes();
+    let mut first = true;
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => {
+                if first && !(text.is_empty() && pieces.len() == 1) {
+                    line.push(b' ');
+                }
+                line.extend_from_slice(text);
+                first = false;
+            }
+            Piece::Literal(bytes) => {
+                line.extend_from_slice(format!("{{{}}}\r\n", bytes.len()).as_bytes());
+                parts.push(std::mem::replace(&mut line, bytes.clone()));
+            }
+        }
+    }
+    line.extend_from_slice(b"\r\n");
+    parts.push(line);
+    parts
 }
 
 /// What a response takes of the room for an answer, its tokens aside.

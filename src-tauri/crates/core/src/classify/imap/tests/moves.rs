@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{inbox, server, split};
-use crate::classify::imap::deed::{Deed, Server, object};
+use crate::classify::imap::command::{Mode, Refused, parse};
+use crate::classify::imap::deed::{Deed, On, Server, object};
 use crate::classify::imap::reply::{fetched, untagged, untagged_within, vanished};
 use crate::classify::imap::set::Set;
 use crate::classify::imap::token::Crowded;
-use crate::undo::imap::{End, Present, entry, homes, inverse, stayed};
+use crate::undo::imap::{End, Present, entry, homes, inverse, rights_after, same_rights, stayed, untouched};
 use crate::undo::{Difference, Entry, Next};
 
 const NEXT: Next = Next { uidvalidity: 3, uid: 40 };
@@ -82,6 +83,52 @@ fn many_short_words_take_the_room_that_they_need() {
     let flood = split(&format!("* X {}", "1 ".repeat(100_000)));
     assert_eq!(untagged_within(&flood, &mut 100_000), Err(Crowded));
     assert_eq!(untagged_within(&split("* X \"never ends"), &mut 1000), Ok(None));
+    let search = |words: usize| parse(&split(&format!("a SEARCH {}", "SEEN ".repeat(words).trim_end())));
+    assert!(search(10_000).is_ok());
+    assert!(matches!(search(200_000), Err(Refused::Bad(why)) if why.contains("too many words")));
+}
+
+#[test]
+fn what_was_refused_in_the_middle_is_as_before_only_if_nothing_of_it_shows() {
+    let on = On { mailbox: "INBOX".to_owned(), uidvalidity: Some(7), uids: vec![1, 2] };
+    let flags =
+        |flags: &[&str]| Present { flags: flags.iter().map(|flag| (*flag).to_owned()).collect(), ..Present::default() };
+    let deed =
+        Deed::Store { mode: Mode::Replace, labels: false, words: vec!["\\Seen".to_owned()], unchanged_since: None };
+    let part = deed.part(&on, &Server::default());
+    let before = BTreeMap::from([(1, flags(&["\\Flagged"])), (2, flags(&["\\Answered"]))]);
+    let entry = entry(&part, &deed, &on, (&before, None), &End::Plain).unwrap();
+    let now = |one: &[&str], two: Option<&[&str]>| -> BTreeMap<String, Present> {
+        let two = two.map(|two| ("INBOX;7;2".to_owned(), flags(two)));
+        std::iter::once(("INBOX;7;1".to_owned(), flags(one))).chain(two).collect()
+    };
+    assert!(untouched(&entry, &now(&["\\Flagged"], Some(&["\\Answered", "other"]))));
+    assert!(!untouched(&entry, &now(&["\\Seen"], Some(&["\\Answered"]))));
+    assert!(!untouched(&entry, &now(&[], Some(&["\\Answered"]))));
+    assert!(!untouched(&entry, &now(&["\\Flagged"], None)));
+}
+
+#[test]
+fn rights_are_the_same_in_whatever_order_and_become_what_was_asked() {
+    let share = |rights: &str, before: Option<&str>| {
+        let on = On { mailbox: "Work".to_owned(), uidvalidity: Some(7), uids: Vec::new() };
+        let deed = Deed::SetAcl { who: "eve".to_owned(), rights: Some(rights.to_owned()) };
+        let part = deed.part(&on, &Server::default());
+        let end = End::Shared { rights: before.map(str::to_owned) };
+        let entry = entry(&part, &deed, &on, (&BTreeMap::new(), None), &end).unwrap();
+        rights_after(&entry).unwrap().1.map(str::to_owned)
+    };
+    for (rights, before, after) in [
+        ("lr", None, Some("rl")),
+        ("lr", Some("lrswi"), Some("lr")),
+        ("+s", Some("lr"), Some("lrs")),
+        ("-r", Some("lr"), Some("l")),
+        ("-lr", Some("lr"), None),
+        ("lrc", Some("l"), Some("cdlr")),
+    ] {
+        assert!(same_rights(share(rights, before).as_deref(), after), "{rights}");
+    }
+    assert!(!same_rights(Some("lr"), Some("lrs")) && !same_rights(None, Some("l")));
 }
 
 #[test]
