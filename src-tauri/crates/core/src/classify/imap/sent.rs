@@ -42,8 +42,7 @@ pub enum Enters {
 pub fn enters(deed: &Deed, on: &On, server: &Server) -> Option<Enters> {
     match deed {
         Deed::Copy { to } | Deed::Move { to } => server.is_sent(to).then_some(Enters::These),
-        // Once the one is out of the way, its name is free for another.
-        // As long as there is none, the server may take whatever comes for it.
+        // Once the one is out of the way, its name is free for another; and while there is none, the server may take whatever comes for it.
         Deed::Rename { to } => (server.sent.is_none()
             || server.is_sent(to)
             || server.is_sent(&on.mailbox)

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use latch_core::classify::imap::capability;
-use latch_core::classify::imap::command::{self, Command, Refused};
+use latch_core::classify::imap::command::{Command, Refused};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -270,10 +270,4 @@ async fn login<I: Inside>(inside: &Arc<I>, talk: &mut Talk, peer: SocketAddr) ->
         talk.flush().await?;
     }
     Ok(None)
-}
-
-/// A command's tag, for those who answer a line that they read themselves.
-#[must_use]
-pub fn tag_of(line: &[u8]) -> Option<String> {
-    command::tag(line)
 }

@@ -51,7 +51,7 @@ impl MailSession {
         hidden.into_iter().flat_map(|keys| std::iter::once(Token::atom("NOT")).chain(keys)).collect()
     }
 
-    /// Leaves it out of what a FETCH names.
+    /// Leaves it out of what a command names.
     pub(super) async fn without_hidden(&mut self, uid: bool, set: Set, talk: &mut Talk) -> io::Result<Without> {
         let Some(keys) = self.hidden() else { return Ok(Without::Set(set)) };
         // What a search saved never held it.

@@ -22,7 +22,7 @@ use crate::runtime::{Opened, Runtime};
 use crate::upstream::imap::MailAnswer;
 
 /// What the answer to one read may take in memory, in bytes: envelopes of some thousand messages, or one mail.
-const MAX_ANSWER: usize = 96 * 1024 * 1024;
+const MAX_READ: usize = 96 * 1024 * 1024;
 /// So many messages are looked at before what the dialog needs of them is all that is kept.
 const AT_ONCE: usize = 500;
 /// What is read of a message for the dialog.
@@ -38,7 +38,7 @@ impl Runtime {
         epoch: Epoch,
         call: &Call,
     ) -> Result<MailAnswer, ReadError> {
-        self.mail_read_within(account, epoch, call, MAX_ANSWER).await
+        self.mail_read_within(account, epoch, call, MAX_READ).await
     }
 
     async fn mail_read_within(
@@ -88,7 +88,7 @@ impl Runtime {
         on: &On,
         items: &[&str],
     ) -> Result<BTreeMap<u32, Fetched>, ReadError> {
-        self.mail_fetch_within(account, epoch, on, items, MAX_ANSWER).await
+        self.mail_fetch_within(account, epoch, on, items, MAX_READ).await
     }
 
     /// The same, taking at most so much memory: chunk by chunk.

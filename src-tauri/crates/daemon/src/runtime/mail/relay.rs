@@ -196,7 +196,7 @@ impl MailSession {
         talk: &mut Talk,
     ) -> io::Result<Result<Vec<u32>, Ended>> {
         if let (false, false, Some(set @ Set::Ranges(_))) = (uid, deleted, set) {
-            return self.numbered(set, talk).await;
+            return self.uids_of(set, talk).await;
         }
         let mut keys = Vec::new();
         if let Some(set) = set {
@@ -219,7 +219,7 @@ impl MailSession {
 
     /// The UIDs behind numbers, of which what is hidden is left out already. A search for UIDs may tell that messages left, and the numbers of the agent's
     /// next command may be on their way by then: a FETCH may not (RFC 9051 section 7.5.1).
-    async fn numbered(&mut self, set: &Set, talk: &mut Talk) -> io::Result<Result<Vec<u32>, Ended>> {
+    async fn uids_of(&mut self, set: &Set, talk: &mut Talk) -> io::Result<Result<Vec<u32>, Ended>> {
         let exists = self.selected.as_ref().map_or(0, |selected| selected.numbers.exists);
         let Some(set) = set.bounded(exists) else { return Ok(Ok(Vec::new())) };
         let mut uids = Vec::new();

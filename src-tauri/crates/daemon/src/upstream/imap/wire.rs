@@ -33,9 +33,9 @@ const KEEP: Duration = Duration::from_secs(120);
 const PIECE: usize = 32;
 /// What a status costs beside its bytes.
 const STATUS: usize = 128;
-/// How long the answer to a command of our own may take: servers that move or search for minutes say so meanwhile,
+/// How long the answer to a command of our own may take: servers that move or search for minutes say so meanwhile.
 const WHOLE: Duration = Duration::from_secs(300);
-/// and a second more for so many bytes of it: a large mail goes on over a slow line, what only drips does not.
+/// For so many bytes of it a second more: a large mail goes on over a slow line, what only drips does not.
 const SLOWEST: u64 = 32 * 1024;
 
 /// A line of a server.
