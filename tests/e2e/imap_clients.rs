@@ -188,6 +188,48 @@ async fn mbsync_brings_new_mail_and_marks_to_the_server() {
 }
 
 #[tokio::test]
+async fn mbsync_keeps_all_mailboxes_alike_and_asks_its_password_of_a_program() {
+    let post = Post::new(4, "organize").await;
+    let token = issue(&post.engine, AGENT).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let near = mbsyncrc(&post, &token, folder.path());
+    let file = folder.path().join("mbsyncrc");
+    let config = std::fs::read_to_string(&file).expect("a file");
+    let config = config.replace(&format!("Pass \"{token}\""), &format!("PassCmd \"echo {token}\""));
+    let config = config.replace("AuthMechs LOGIN\n", "").replace("Patterns INBOX", "Patterns *");
+    std::fs::write(&file, config.replace("Create Near", "Create Both\nRemove Both")).expect("a file");
+    let copied = mbsync(folder.path()).await;
+    assert!(copied.status.success(), "{copied:?}");
+    assert!(["Archive", "Sent", "Trash"].iter().all(|name| near.join(name).is_dir()));
+    // A mail is moved, and a mailbox is made, as mail programs do on the disk.
+    let cur = std::fs::read_dir(near.join("INBOX/cur")).expect("a folder").filter_map(Result::ok);
+    let moved = cur.map(|entry| entry.path()).min().expect("a mail");
+    let name = moved.file_name().expect("a name").to_string_lossy().into_owned();
+    let (stem, rest) = name.split_once(",U=").expect("a UID");
+    let flags = rest.split_once(':').expect("flags").1;
+    std::fs::rename(&moved, near.join(format!("Archive/cur/{stem}:{flags}"))).expect("renamed");
+    for part in ["cur", "new", "tmp"] {
+        std::fs::create_dir_all(near.join("Projects").join(part)).expect("a folder");
+    }
+    std::fs::write(near.join("Projects/cur/1700000999.M1P1.near:2,S"), "Subject: a plan\r\n\r\ntext\r\n")
+        .expect("a mail");
+    // It stores the mail in the one, and ends in the other with CLOSE.
+    let person = async {
+        let hold = post.engine.hold().await;
+        assert_eq!((hold.count, hold.verb.as_str()), (1, "Delete for ever"));
+        post.engine.allow(&hold).await;
+    };
+    let (brought, ()) = tokio::join!(mbsync(folder.path()), person);
+    assert!(brought.status.success(), "{brought:?}");
+    let counts = ["INBOX", "Archive", "Projects", "Trash"].map(|name| post.dovecot.messages(name).len());
+    assert_eq!(counts, [3, 1, 1, 1]);
+    let again = mbsync(folder.path()).await;
+    assert!(again.status.success(), "{again:?}");
+    assert_eq!(post.dovecot.messages("Archive").len(), 1);
+    assert!(post.engine.call(HoldList, Empty {}).await.is_empty());
+}
+
+#[tokio::test]
 async fn curl_stores_looks_around_and_moves_within_the_budget() {
     let post = Post::new(5, "organize").await;
     let token = issue(&post.engine, AGENT).await;

@@ -92,6 +92,8 @@ mod signing_out;
 #[cfg(unix)]
 mod smtp;
 #[cfg(unix)]
+mod smtp_again;
+#[cfg(unix)]
 mod smtp_clients;
 #[cfg(unix)]
 mod smtp_crash;

@@ -120,3 +120,24 @@ async fn swaks_sends_pipelined_too() {
     let arrived = out.sink.arrived(3).await;
     assert!(arrived[2].text().contains("Subject: Pipelined"));
 }
+
+#[tokio::test]
+async fn msmtp_takes_its_recipients_from_the_mail_and_its_password_from_a_program() {
+    let out = house(&[]).await;
+    let token = issue(&out.engine, AGENT).await;
+    let mut config = tempfile::NamedTempFile::new().expect("a file");
+    let account = format!(
+        "defaults\nauth plain\ntls off\nset_from_header on\naccount a\nhost 127.0.0.1\nport {}\nuser {ACCOUNT}\npasswordeval \"echo {token}\"\nfrom {USER}\naccount default : a\n",
+        port(&out)
+    );
+    config.write_all(account.as_bytes()).expect("written");
+    let mut command = Command::new("msmtp");
+    command.arg("--file").arg(config.path()).arg("--read-recipients");
+    let text =
+        format!("To: {BOB}\nCc: eve@friends.example\nBcc: hidden@evil.example\nSubject: From the mail\n\n.\nend\n");
+    let output = while_decided(&out, true, &mut command, &text).await;
+    assert!(output.status.success(), "{}", self::text(&output));
+    let arrived = out.sink.arrived(1).await;
+    assert_eq!(arrived[0].recipients, [BOB, "eve@friends.example", "hidden@evil.example"]);
+    assert!(!arrived[0].text().contains("Bcc:") && arrived[0].text().ends_with("\r\n.\r\nend\r\n"));
+}

@@ -38,6 +38,12 @@ pub fn himalaya() -> PathBuf {
     present("LATCH_HIMALAYA", "target/tools/bin/himalaya", "cargo xtask test himalaya")
 }
 
+/// The same as it was up to 1.x.
+#[must_use]
+pub fn himalaya_1() -> PathBuf {
+    present("LATCH_HIMALAYA_1", "target/tools/himalaya-1/bin/himalaya", "cargo xtask test himalaya")
+}
+
 /// A file of tests/support.
 #[must_use]
 pub fn support(file: &str) -> PathBuf {

@@ -34,6 +34,8 @@ class Handler:
         )
         if self.mood == "hang":
             await asyncio.sleep(3600)
+        if self.mood == "late":
+            await asyncio.sleep(1)
         if self.mood == "drop":
             server.transport.abort()
             await asyncio.sleep(3600)

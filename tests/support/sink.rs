@@ -97,7 +97,7 @@ impl Sink {
         Self { port, events, changed, stdin: tokio::sync::Mutex::new(stdin), _child: child }
     }
 
-    /// What it does with mails from now on: `take`, `hang`, `drop`, `busy`, `spam`, `refuse`, `parrot`.
+    /// What it does with mails from now on: `take`, `late`, `hang`, `slow`, `drop`, `busy`, `spam`, `refuse`, `parrot`.
     pub async fn mood(&self, mood: &str) {
         let before = self.events("mood").len();
         let line = format!("{}\n", json!({ "mood": mood }));
@@ -310,6 +310,12 @@ impl Client {
         self.hand_in(from, to, mail).await;
         self.reply().await
     }
+}
+
+/// As AUTH LOGIN wants it.
+#[must_use]
+pub fn base64(text: &str) -> String {
+    BASE64_STANDARD.encode(text)
 }
 
 /// A mail to somebody with a subject.

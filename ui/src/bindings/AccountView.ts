@@ -29,6 +29,10 @@ sends_through?: string | null,
  */
 trash?: string | null, 
 /**
+ * The same for sent mail.
+ */
+sent?: string | null, 
+/**
  * Where its mail filters live, if they are within reach.
  */
 filters_at?: string | null, 

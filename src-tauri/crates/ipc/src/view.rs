@@ -300,6 +300,9 @@ pub struct AccountView {
     /// Its mailbox for deleted mail, as the mail server names it; absent as long as that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trash: Option<String>,
+    /// The same for sent mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<String>,
     /// Where its mail filters live, if they are within reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filters_at: Option<String>,

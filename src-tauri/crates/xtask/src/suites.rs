@@ -28,7 +28,7 @@ pub struct Selection {
 pub fn test(tree: &Tree, selection: &Selection, consent: Consent) -> Outcome {
     setup(tree, Extent::Tests, consent)?;
     let slow = selection.all || selection.names.iter().any(|name| SLOW.contains(&name.as_str()));
-    let himalaya = if slow { Some(himalaya(tree)?) } else { None };
+    let himalaya = if slow { himalaya(tree)? } else { Vec::new() };
     let programs = build_for_tests(tree)?;
     let suites = Suites { tree, programs, himalaya, nextest: succeeds(cargo().args(["nextest", "--version"])) };
     let mut counts = Vec::new();
@@ -48,7 +48,7 @@ pub fn test(tree: &Tree, selection: &Selection, consent: Consent) -> Outcome {
 struct Suites<'a> {
     tree: &'a Tree,
     programs: Programs,
-    himalaya: Option<PathBuf>,
+    himalaya: Vec<(&'static str, PathBuf)>,
     nextest: bool,
 }
 
@@ -117,9 +117,7 @@ impl Suites<'_> {
         command.env("LATCHSTRING_E2E_BIN", &self.programs.tray_e2e);
         command.env("LATCH_PYTHON", self.tree.venv().join("bin/python"));
         command.env("LATCH_EMULATOR", self.tree.peers().join("node_modules/emulate/dist/api.js"));
-        if let Some(himalaya) = &self.himalaya {
-            command.env("LATCH_HIMALAYA", himalaya);
-        }
+        command.envs(self.himalaya.iter().map(|(variable, program)| (variable, program)));
         // One desktop, one pair of hands.
         if targets.contains(&"desktop") {
             command.args(if self.nextest { &["--test-threads", "1"][..] } else { &["--", "--test-threads=1"] });

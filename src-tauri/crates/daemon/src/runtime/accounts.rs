@@ -58,13 +58,20 @@ pub struct Account {
     /// The place for reading all that is in a collection, which is much and counts little.
     pub(super) looking: Semaphore,
     whole: Arc<Credential>,
-    trash: Mutex<Option<String>>,
+    named: Mutex<Named>,
+}
+
+/// What its mail server calls the mailboxes that a mail program must know by name, as far as that is known.
+#[derive(Debug, Clone, Default)]
+struct Named {
+    trash: Option<String>,
+    sent: Option<String>,
 }
 
 impl Account {
-    /// Notes what its mail server calls the mailbox for deleted mail.
-    pub(super) fn note_trash(&self, name: Option<String>) {
-        *super::lock(&self.trash) = name;
+    /// Notes what its mail server calls the mailboxes for deleted and for sent mail.
+    pub(super) fn note_mailboxes(&self, trash: Option<String>, sent: Option<String>) {
+        *super::lock(&self.named) = Named { trash, sent };
     }
 
     /// The refresh token that stands now, if it is another one than the account was made with.
@@ -107,6 +114,8 @@ struct Stored {
     submission: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trash: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sent: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     filters: Option<String>,
     token_endpoint: Option<String>,
@@ -187,6 +196,7 @@ impl Runtime {
             base_url,
             submission,
             trash: None,
+            sent: None,
             filters,
             token_endpoint,
             credential: kind.to_owned(),
@@ -200,7 +210,7 @@ impl Runtime {
             }
             let replaced = name.is_some_and(|name| super::lock(&opened.renewals).of(&name).is_some());
             tried.map_err(|error| if replaced { with_renewal(error) } else { error })?;
-            stored.trash = super::lock(&account.trash).clone();
+            Named { trash: stored.trash, sent: stored.sent } = super::lock(&account.named).clone();
             // Trying it may have brought a new refresh token, and ended the one that was typed.
             account = account.renewed(&stored)?;
         }
@@ -244,24 +254,24 @@ impl Runtime {
     pub(crate) fn account_list(&self) -> Result<Vec<AccountView>, RpcError> {
         let opened = self.opened().ok_or_else(locked)?;
         let accounts = opened.accounts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(accounts
-            .values()
-            .map(|account| AccountView {
+        let view = |account: &Arc<Account>| {
+            let Named { trash, sent } = super::lock(&account.named).clone();
+            let provider = self.catalog.provider(&account.provider);
+            AccountView {
                 id: account.id.clone(),
                 provider: account.provider.clone(),
                 address: account.own.first().cloned(),
                 origin: account.target.origin().to_string(),
                 sends_through: account.target.submission().map(ToString::to_string),
-                trash: super::lock(&account.trash).clone(),
+                trash,
+                sent,
                 filters_at: account.target.filters().map(ToString::to_string),
                 credential: account.credential.to_owned(),
                 failing: super::lock(&opened.failing).get(&account.id).cloned(),
-                sign_out_page: self
-                    .catalog
-                    .provider(&account.provider)
-                    .and_then(|provider| provider.sign_out_page.clone()),
-            })
-            .collect())
+                sign_out_page: provider.and_then(|provider| provider.sign_out_page.clone()),
+            }
+        };
+        Ok(accounts.values().map(view).collect())
     }
 
     /// Forgets an account, its credential, and what agents could do with it.
@@ -448,7 +458,7 @@ fn account(stored: &Stored, credential: Credential, kind: &'static str) -> Resul
         arranging: tokio::sync::Mutex::new(()),
         looking: Semaphore::new(1),
         whole,
-        trash: Mutex::new(stored.trash.clone()),
+        named: Mutex::new(Named { trash: stored.trash.clone(), sent: stored.sent.clone() }),
     })
 }
 

@@ -41,6 +41,7 @@ mod documents;
 mod execute;
 mod http;
 mod inside;
+mod insist;
 mod mail;
 mod open;
 mod outbox;
@@ -134,6 +135,8 @@ pub(crate) struct Opened {
     pub(crate) renewals: Mutex<renewals::Renewals>,
     /// Mails that are leaving now.
     pub(crate) sending: Mutex<smtp::Leaving>,
+    /// Mails that were refused just now.
+    pub(crate) insisting: Mutex<insist::Insisting>,
     /// The mails whose leaving stops everything.
     pub(crate) phones: phone::Phones,
     /// Reads that count but are not charged durably yet.

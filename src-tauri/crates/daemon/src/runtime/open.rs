@@ -496,6 +496,7 @@ impl Runtime {
             accounts: RwLock::new(accounts),
             answers: Mutex::new(HashMap::new()),
             sending: Mutex::new(HashMap::new()),
+            insisting: Mutex::default(),
             undoing: tokio::sync::Mutex::default(),
             spool,
             asks: Mutex::default(),

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use latch_core::call::Digest;
@@ -22,9 +23,11 @@ use latch_core::plan::Permit;
 use latch_core::recipe::Answer;
 use latch_core::recipe::sent::Writes;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::accounts::Account;
 use super::execute::Failure;
+use super::insist::likeness;
 use super::single::Begun;
 use super::visit::{Turned, Verdict, WRONG};
 use super::{Opened, Runtime};
@@ -35,19 +38,35 @@ use crate::upstream::smtp::Submitted;
 /// What an [`Answer`] to a submission says on the wire: `250 2.0.0`.
 const REPLY: &str = "smtp-reply";
 
+/// How long the answer to a mail is kept whose client did not wait for it, as that to a held one is.
+const KEPT: Duration = Duration::from_secs(600);
+
 /// Mails that are leaving now, by agent, account and bytes: whoever hands the same one in again meanwhile gets the same answer.
-pub(crate) type Leaving = HashMap<(String, String, Digest), watch::Receiver<Option<Reply>>>;
+pub(crate) type Leaving = HashMap<(String, String, Digest), Left>;
+
+/// A mail that is leaving, or left while nobody waited to hear of it.
+#[derive(Debug)]
+pub(crate) struct Left {
+    reply: watch::Receiver<Option<Reply>>,
+    unheard: Option<Instant>,
+}
 
 /// Its mail is leaving as long as this lives.
 struct OnItsWay {
     runtime: Arc<Runtime>,
     mail: (String, String, Digest),
+    unheard: bool,
 }
 
 impl Drop for OnItsWay {
     fn drop(&mut self) {
-        if let Some(opened) = self.runtime.opened() {
-            super::lock(&opened.sending).remove(&self.mail);
+        let Some(opened) = self.runtime.opened() else { return };
+        let mut sending = super::lock(&opened.sending);
+        match sending.get_mut(&self.mail).filter(|_| self.unheard) {
+            Some(left) => left.unheard = Some(Instant::now()),
+            None => {
+                sending.remove(&self.mail);
+            }
         }
     }
 }
@@ -73,10 +92,27 @@ impl Inside for Runtime {
             let text = "This account sends no mail: the person has named no server for it to send with";
             return Err(Reply::new(535, "5.7.1", text));
         }
+        let who = (session.agent.clone(), account.id.clone());
+        if let Some(reply) = self.opened().and_then(|opened| super::lock(&opened.insisting).rests(&who, Instant::now()))
+        {
+            return Err(reply);
+        }
         Ok(Sender { account, token, session, peer })
     }
 
-    async fn submit(self: &Arc<Self>, sender: &Sender, mut part: Part) -> Reply {
+    async fn submit(self: &Arc<Self>, sender: &Sender, part: Part) -> Reply {
+        let mail = likeness(&part.call);
+        let reply = self.submitted(sender, part).await;
+        if let Some(opened) = self.opened() {
+            let who = (sender.session.agent.clone(), sender.account.id.clone());
+            super::lock(&opened.insisting).note(who, mail, &reply, Instant::now());
+        }
+        reply
+    }
+}
+
+impl Runtime {
+    async fn submitted(self: &Arc<Self>, sender: &Sender, mut part: Part) -> Reply {
         let Some(opened) = self.opened() else { return stopped() };
         if let Err(error) = opened.guard().authenticate(&sender.token, opened.now()) {
             return match error {
@@ -128,9 +164,7 @@ impl Inside for Runtime {
             }
         }
     }
-}
 
-impl Runtime {
     async fn send_now(self: &Arc<Self>, opened: &Opened, sender: &Sender, permit: Permit, request: Request) -> Reply {
         let nobody_knows = || {
             let text = "Nobody knows whether it was sent: look among the sent mails before sending it again";
@@ -139,11 +173,15 @@ impl Runtime {
         let call = request.parts.first().map(|part| part.call.digest()).unwrap_or_default();
         let same = (sender.session.agent.clone(), sender.account.id.clone(), call);
         let (done, under_way) = watch::channel(None);
-        let before = match super::lock(&opened.sending).entry(same.clone()) {
-            Entry::Occupied(entry) => Some(entry.get().clone()),
-            Entry::Vacant(entry) => {
-                entry.insert(under_way.clone());
-                None
+        let before = {
+            let mut sending = super::lock(&opened.sending);
+            sending.retain(|_, left| left.unheard.is_none_or(|since| since.elapsed() < KEPT));
+            match sending.entry(same.clone()) {
+                Entry::Occupied(entry) => Some(entry.get().reply.clone()),
+                Entry::Vacant(entry) => {
+                    entry.insert(Left { reply: under_way.clone(), unheard: None });
+                    None
+                }
             }
         };
         let mut reply = under_way;
@@ -152,13 +190,16 @@ impl Runtime {
         } else {
             // In a task of its own: a client that hangs up does not cut a sending in half.
             let (runtime, account) = (Arc::clone(self), Arc::clone(&sender.account));
-            let on_its_way = OnItsWay { runtime: Arc::clone(self), mail: same };
+            let mut on_its_way = OnItsWay { runtime: Arc::clone(self), mail: same, unheard: false };
             self.tasks.spawn(async move {
                 let result = runtime.execute(&account, permit, request, &[]).await;
                 if let Some(opened) = runtime.opened() {
                     runtime.settle(opened);
                 }
-                done.send_replace(Some(reply_of(&result.unwrap_or_else(|failure| refused(&failure)))));
+                let reply = reply_of(&result.unwrap_or_else(|failure| refused(&failure)));
+                // Only the list waits for it. What surely did not leave may be tried again.
+                on_its_way.unheard = done.receiver_count() < 2 && !(400..500).contains(&reply.code);
+                done.send_replace(Some(reply));
                 drop(on_its_way);
             });
         }

@@ -94,8 +94,13 @@ pub fn settings(
             if let Some(smtp) = smtp {
                 text.push_str(&backend("message.send.backend", "smtp", smtp, id, &token));
             }
-            let shown = account.trash.as_deref().map(|wire| name::shown(wire).unwrap_or_else(|| wire.to_owned()));
-            text.push_str(&trash("folder.aliases.trash", shown.as_deref()));
+            let shown = |wire: &String| name::shown(wire).unwrap_or_else(|| wire.clone());
+            text.push_str(&trash("folder.aliases.trash", account.trash.as_ref().map(shown).as_deref()));
+            // It stores a copy of what it sent, and where it can't it says that nothing was sent.
+            text.push_str(&match account.sent.as_ref().map(shown) {
+                Some(sent) => format!("folder.aliases.sent = {}\n", quoted(&sent)),
+                None => "message.send.save-copy = false\n".to_owned(),
+            });
         }
     }
     Ok(text)

@@ -446,6 +446,7 @@ fn mail_programs_are_told_this() {
         origin: "imaps://imap.example.net:993".to_owned(),
         sends_through: Some("smtps://smtp.example.net:465".to_owned()),
         trash: id.contains('.').then(|| "Gel&APY-scht".to_owned()),
+        sent: id.contains('.').then(|| "Objets envoy&AOk-s".to_owned()),
         filters_at: Some("sieve+starttls://imap.example.net:4190".to_owned()),
         credential: "password".to_owned(),
         failing: None,

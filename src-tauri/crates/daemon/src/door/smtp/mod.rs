@@ -34,6 +34,8 @@ pub const MAX_RECIPIENTS: usize = 500;
 const ROOM: usize = 2 * MAX_MAIL / 1024;
 /// How long a client may be silent between commands, and within a mail (RFC 5321 section 4.5.3.2.7: at least 5 minutes).
 const SILENCE: Duration = Duration::from_secs(300);
+/// What is said this long after a mail's end was not handed in with it (RFC 2920): its sender waits for the answer no longer, and would take it for another one.
+const PATIENT: Duration = Duration::from_secs(3);
 /// What is read ahead while a mail is decided, and at once otherwise.
 const AHEAD: usize = 64 * 1024;
 /// A mail above this many bytes is understood beside the connections: it takes its time.
@@ -140,7 +142,14 @@ async fn decide<I: Inside>(
     };
     tokio::select! {
         reply = inside.submit(session, part) => Ok(Some(reply)),
-        left = talk.left() => left.map(|()| None),
+        left = talk.left() => left.map(|left| match left {
+            Left::Gone => None,
+            Left::WentOn => Some(Reply::new(
+                421,
+                "4.4.2",
+                "You went on before your mail was answered. Hand in the same again to go on waiting for its answer; it leaves once at most",
+            )),
+        }),
     }
 }
 
@@ -167,6 +176,12 @@ enum Heard {
     Unfit(Reply),
     Silence,
     End,
+}
+
+/// Who does not wait for an answer.
+enum Left {
+    Gone,
+    WentOn,
 }
 
 /// A connection, and what was read ahead of it.
@@ -247,11 +262,15 @@ impl Talk {
         }
     }
 
-    /// Ends when the client does. What it says meanwhile is kept, up to a limit.
-    async fn left(&mut self) -> io::Result<()> {
+    /// Ends when the client does, or waits no longer. What it says until then is kept, up to a limit.
+    async fn left(&mut self) -> io::Result<Left> {
+        let since = Instant::now();
         while self.buffer.len() < AHEAD {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Ok(());
+                return Ok(Left::Gone);
+            }
+            if since.elapsed() >= PATIENT {
+                return Ok(Left::WentOn);
             }
         }
         std::future::pending().await

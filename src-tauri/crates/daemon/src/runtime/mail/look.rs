@@ -76,7 +76,7 @@ impl Runtime {
         let answer = self.mail_read(account, epoch, &call).await?;
         let listed: Vec<Listed> = answer.untagged.iter().filter_map(|tokens| reply::listed(tokens)).collect();
         let server = Server::of(&listed, has);
-        account.note_trash(server.trash.clone());
+        account.note_mailboxes(server.trash.clone(), server.sent.clone());
         Ok(server)
     }
 
