@@ -15,6 +15,7 @@ async fn the_inbox_has_one_name_though_the_server_knows_it_by_more() {
     let listed = phone.ok("LIST \"\" *").await.untagged.join("\n");
     assert!(!listed.contains("INBOX/INBOX") && !listed.contains("mail/"), "{listed}");
     let mut client = post.client().await;
+    assert_eq!(client.ok("LIST \"\" \"\"").await.untagged.len(), 1, "what stands between names");
     for alias in ["INBOX/INBOX", "INBOX/", "inbox/", "inbox/inbox", "mail/INBOX", "mail/inbox", "mail/Archive", "mail/"]
     {
         for command in ["SELECT", "EXAMINE", "DELETE"] {

@@ -141,14 +141,18 @@ impl Runtime {
         Ok(())
     }
 
-    /// Copies whose entry was never stored: the engine ended between the copy and the intent, so nothing went.
+    /// Copies whose entry was never stored: the engine ended between the copy and the intent, so nothing went. Where the database may be another one than
+    /// it was, nobody knows that.
     pub(super) async fn forget_stray_copies(&self, opened: &Opened) -> Result<(), StoreError> {
+        if opened.guard().panicked().is_some() {
+            return Ok(());
+        }
         let mut copies: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for copy in opened.store.quarantine_list().await? {
             copies.entry(copy.entry).or_default().push(copy.object);
         }
         for (entry, objects) in copies {
-            if opened.store.document(Shelf::Undo, &entry).await?.is_none() {
+            if !opened.store.is_stored(Shelf::Undo, &entry).await? {
                 opened.store.quarantine_forget(&entry, objects).await?;
             }
         }

@@ -48,6 +48,16 @@ impl Store {
         .await
     }
 
+    /// Whether there is a document of this name, be it one that can't be opened.
+    pub async fn is_stored(&self, shelf: Shelf, id: &str) -> Result<bool, StoreError> {
+        let (key, id) = (self.0.key.clone(), id.to_owned());
+        self.reading(move |connection| {
+            let place = load::place(&key, shelf, &id);
+            Ok(connection.prepare_cached("SELECT 1 FROM doc WHERE place = ?1")?.exists([place.as_slice()])?)
+        })
+        .await
+    }
+
     /// A page of a shelf's documents in the order in which they were first stored, and where the next one begins. Documents that can't be opened are
     /// left out: the next start says so.
     pub async fn page(&self, shelf: Shelf, from: Page, limit: u32) -> Result<(Vec<Value>, Option<Page>), StoreError> {

@@ -11,8 +11,8 @@ use super::look::{Collection, Holds, Member, last, parent};
 use super::request::{Asked, Verb};
 pub use super::shown::{Glimpse, Sent, glimpse};
 use super::shown::{
-    UNKNOWN_GUESTS, between, check_invitation, check_type, kind_at, kind_of, kind_of_collection, media, names, told,
-    whole,
+    UNKNOWN_GUESTS, between, check_invitation, check_type, is_contact, kind_at, kind_of, kind_of_collection, media,
+    names, told, whole,
 };
 use super::{documents, refused};
 use crate::call::{Call, CallBody, Digest};
@@ -186,6 +186,14 @@ impl Draft {
     }
 
     /// What is stored there can't be read: nobody knows whom the server tells, so whoever else it tells, they are not all known.
+    /// What a text says, all of it, where the server writes to people: they get the whole of it.
+    fn tells_all(&mut self, text: &Text) {
+        if !self.people.is_empty() || self.place.is_some() {
+            let news: Vec<Fact> = told(text).into_iter().filter(|fact| !self.facts.contains(fact)).collect();
+            self.facts.extend(news);
+        }
+    }
+
     fn invites_unknown(&mut self) {
         self.place = Some(UNKNOWN_GUESTS.to_owned());
         self.fact("Guests", "What is stored there can't be read, so it is not known whom the server tells".to_owned());
@@ -329,9 +337,10 @@ fn put(asked: &Asked, body: &Bytes, seen: &Seen) -> Result<Part, Refusal> {
             let mut people = text.summary().people;
             people.extend(old.map(|old| old.summary().people).unwrap_or_default());
             draft.invites(people, &seen.own, "The server tells");
-            if unread {
+            if unread && !is_contact(&asked.path) {
                 draft.invites_unknown();
             }
+            draft.tells_all(&text);
             draft.undo = Some("replaced");
             draft.expects = vec![(asked.path.clone(), Some(member.etag.clone()))];
             draft.headers.push(("if-match".to_owned(), member.etag.clone()));
@@ -395,6 +404,7 @@ fn delete(asked: &Asked, seen: &Seen) -> Result<Part, Refusal> {
                     draft.facts = told(text);
                     draft.invites(text.summary().people, &seen.own, "The server tells of the cancellation");
                 }
+                None if is_contact(&asked.path) => {}
                 None => draft.invites_unknown(),
             }
             draft.undo = Some("deleted");
@@ -470,12 +480,16 @@ fn transfer(asked: &Asked, seen: &Seen, here: &Here) -> Result<Part, Refusal> {
     draft.fact("To", last(&parent(&to)));
     if parent(&asked.path) != parent(&to) {
         // A server can take leaving a calendar for a cancellation.
-        match text {
+        match &text {
             Some(text) => people.extend(text.summary().people),
+            None if is_contact(&asked.path) => {}
             None => draft.invites_unknown(),
         }
     }
     draft.invites(people, &seen.own, "The server may tell");
+    if let Some(text) = &text {
+        draft.tells_all(text);
+    }
     draft.headers.push(("if-match".to_owned(), member.etag.clone()));
     draft.headers.push(("destination".to_owned(), destination));
     Ok(draft.part(asked))

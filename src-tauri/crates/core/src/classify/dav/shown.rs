@@ -27,6 +27,11 @@ pub struct Glimpse {
     pub people: BTreeSet<String>,
 }
 
+/// Whether an address is one of a contact's: nobody is invited by those.
+pub(super) fn is_contact(path: &str) -> bool {
+    path.ends_with(".vcf")
+}
+
 /// What a text is about, for a list. Of what can't be read, its path is the title.
 #[must_use]
 pub fn glimpse(path: &str, body: &[u8]) -> Glimpse {
@@ -38,7 +43,7 @@ pub fn glimpse(path: &str, body: &[u8]) -> Glimpse {
             Glimpse { view, people: summary.people }
         }
         Err(_) => {
-            let unknown = (!path.ends_with(".vcf")).then(|| UNKNOWN_GUESTS.to_owned());
+            let unknown = (!is_contact(path)).then(|| UNKNOWN_GUESTS.to_owned());
             Glimpse { view: View { title: last(path), ..View::default() }, people: unknown.into_iter().collect() }
         }
     }

@@ -1,7 +1,7 @@
 //! What an agent is told that the server can do: only what is understood here.
 
 /// Passed on if the upstream has it. Everything else is hidden: NOTIFY, CONTEXT, COMPRESS, URLAUTH, REPLACE, UTF8=ACCEPT, UNAUTHENTICATE, ...
-const KNOWN: [&str; 29] = [
+const KNOWN: [&str; 28] = [
     "ACL",
     "BINARY",
     "CHILDREN",
@@ -17,7 +17,6 @@ const KNOWN: [&str; 29] = [
     "MOVE",
     "NAMESPACE",
     "OBJECTID",
-    "PREVIEW",
     "QRESYNC",
     "QUOTA",
     "SAVEDATE",

@@ -77,6 +77,8 @@ pub struct Server {
     pub delimiter: Option<char>,
     /// Every mailbox that it lists and that can be named.
     pub listed: BTreeSet<String>,
+    /// Those of them that are only names above others and hold no messages (RFC 9051 section 7.3.1).
+    pub bare: BTreeSet<String>,
     /// It has MOVE (RFC 6851).
     pub moves: bool,
     /// It has UIDPLUS (RFC 4315): it says where copies went, and expunges by UID.
@@ -89,7 +91,7 @@ impl Server {
     /// From what it answered to LIST, and what it says that it can.
     #[must_use]
     pub fn of(mailboxes: &[Listed], has: impl Fn(&str) -> bool) -> Self {
-        let marked = |attribute: &str| {
+        let marked = |attribute: &str| -> BTreeSet<String> {
             let is = |one: &&Listed| one.attributes.iter().any(|word| word.eq_ignore_ascii_case(attribute));
             mailboxes.iter().filter(is).filter_map(|one| canonical(one.name.as_bytes())).collect()
         };
@@ -101,6 +103,7 @@ impl Server {
             marked: (marked("\\Trash"), marked("\\Junk")),
             delimiter: mailboxes.iter().find_map(|one| one.delimiter),
             listed: mailboxes.iter().filter_map(|one| canonical(one.name.as_bytes())).collect(),
+            bare: marked("\\Noselect").into_iter().chain(marked("\\NonExistent")).collect(),
             moves: has("MOVE"),
             uidplus: has("UIDPLUS"),
             gmail: has(gmail::CAPABILITY),

@@ -31,6 +31,11 @@ pub enum Unable {
     /// It was to go into the Trash, and the Trash is gone since that was decided.
     #[error("the mail server has no Trash any more, so nothing was removed")]
     NoTrash,
+    /// A condition that holds for a mark only.
+    #[error(
+        "UNCHANGEDSINCE can't be kept here, where a message that is marked as deleted is moved to the Trash: ask without it. Nothing was changed"
+    )]
+    Conditional,
     /// It can't be put into a command.
     #[error("a name in it can't be written")]
     Unwritable,
@@ -61,10 +66,13 @@ pub fn steps(deed: &Deed, on: &On, server: &Server, soft: bool, stamp: &str) -> 
             if !soft {
                 return store(on, item, words, *unchanged_since, true);
             }
+            if unchanged_since.is_some() {
+                return Err(Unable::Conditional);
+            }
             // Where the mark alone may remove for ever (Gmail), the Trash takes its place.
             let trash = server.trash.as_ref().ok_or(Unable::NoTrash)?;
             let others = !words.is_empty() || *mode == Mode::Replace;
-            let mut all = if others { store(on, item, words, *unchanged_since, false)? } else { Vec::new() };
+            let mut all = if others { store(on, item, words, None, false)? } else { Vec::new() };
             all.extend(moving(on, server, trash)?);
             Ok(all)
         }

@@ -322,8 +322,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Passing<'_, S> {
 
     /// Whether the agent may know of every mailbox that a response names. One that can't be read names one that it may not.
     fn shows(&self, tokens: &[Token], listed: bool) -> bool {
-        // RFC 5464: an annotation of no mailbox is the server's own.
-        let of_server = tokens.first().and_then(Token::word).as_deref() == Some("METADATA");
+        // RFC 5464: an annotation of no mailbox is the server's own. RFC 9051 section 6.3.9: LIST "" "" tells what stands between names.
+        let of_server = listed || tokens.first().and_then(Token::word).as_deref() == Some("METADATA");
         let shown =
             |name: &[u8]| (of_server && name.is_empty()) || canonical(name).is_some_and(|name| (self.shows)(&name));
         mailboxes_named(tokens, listed).is_some_and(|names| names.into_iter().all(shown))

@@ -212,7 +212,7 @@ impl Runtime {
                     commit.puts.push(known.put());
                 }
             }
-            conflicts.extend(left);
+            conflicts.extend(&left);
             let nothing = undo.as_ref().is_some_and(|undo| undo.entry.changes.is_empty());
             let refused = (index == 0
                 && match &sent {
@@ -239,6 +239,8 @@ impl Runtime {
             }
             if let Some(entry) = unneeded {
                 self.forget_copies(opened, &on, &entry).await;
+            } else if let Some(known) = undo.as_ref().filter(|_| !left.is_empty()) {
+                self.forget_copies(opened, &On { uids: left, ..on.clone() }, &known.id).await;
             }
             let answer = sent.map_err(|error| Failure::Upstream(Arc::new(error)))?;
             let ok = answer.is_ok();

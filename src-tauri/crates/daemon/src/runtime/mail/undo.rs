@@ -425,7 +425,9 @@ fn told_as(object: &str) -> String {
 pub(super) fn is_gone(fault: &Fault, server: &Server) -> bool {
     match fault {
         Fault::Changed { .. } | Fault::NotThere { .. } => true,
-        Fault::NotOpened { mailbox, .. } => mailbox != INBOX && !server.listed.contains(mailbox),
+        Fault::NotOpened { mailbox, .. } => {
+            mailbox != INBOX && (!server.listed.contains(mailbox) || server.bare.contains(mailbox))
+        }
         _ => false,
     }
 }

@@ -134,7 +134,7 @@ impl Runtime {
         }
         let mark = |leaving| Commit { puts: vec![Waiting { leaving, ..stored.clone() }.put()], ..Commit::default() };
         if opened.store.commit(mark(true)).await.is_err() {
-            lock(&opened.outbox).insert(waiting.number(), waiting);
+            self.outbox_back(opened, waiting, false).await;
             return;
         }
         let recipients = crate::runtime::decide::reached(&request);
@@ -166,8 +166,8 @@ impl Runtime {
 
     /// A submitted mail did not leave, or nobody knows whether a mail did: it goes on waiting.
     async fn outbox_keep(&self, opened: &Opened, mut waiting: Waiting, came: Came) {
-        let recalled = lock(&opened.recalled).remove(&waiting.number());
-        if recalled && !matches!(came, Came::Unknown) {
+        let unknown = matches!(came, Came::Unknown);
+        if !unknown && lock(&opened.recalled).remove(&waiting.number()) {
             let _ = opened.store.commit(taken_back(opened, &waiting)).await;
             self.tell(EventKind::OutboxChanged, Some(waiting.id), None);
             return;
@@ -192,8 +192,23 @@ impl Runtime {
             stored.ask.clone_from(&waiting.ask);
             let _ = opened.store.commit(Commit { puts: vec![stored.put()], ..Commit::default() }).await;
         }
-        self.tell(EventKind::OutboxChanged, Some(waiting.id.clone()), None);
-        lock(&opened.outbox).insert(waiting.number(), waiting);
+        self.outbox_back(opened, waiting, unknown).await;
+    }
+
+    /// Among those that wait again, unless the person took it back meanwhile; one that may have left is asked about all the same.
+    async fn outbox_back(&self, opened: &Opened, waiting: Waiting, unknown: bool) {
+        let waits = {
+            let mut outbox = lock(&opened.outbox);
+            let waits = !lock(&opened.recalled).remove(&waiting.number()) || unknown;
+            if waits {
+                outbox.insert(waiting.number(), waiting.clone());
+            }
+            waits
+        };
+        if !waits {
+            let _ = opened.store.commit(taken_back(opened, &waiting)).await;
+        }
+        self.tell(EventKind::OutboxChanged, Some(waiting.id), None);
     }
 
     /// Whether a hold asks about a mail that waits here.

@@ -164,12 +164,20 @@ impl Runtime {
         let opened = self.opened().ok_or_else(locked)?;
         let number = params.id.strip_prefix('o').and_then(|number| number.parse::<u64>().ok()).unwrap_or_default();
         self.outbox_no_question(opened, number).await?;
-        let waiting = super::lock(&opened.outbox).remove(&number);
+        let waiting = {
+            let mut outbox = super::lock(&opened.outbox);
+            let waiting = outbox.remove(&number);
+            if waiting.is_none() {
+                // Noted while nobody can put it back among those that wait.
+                super::lock(&opened.recalled).insert(number);
+            }
+            waiting
+        };
         let Some(waiting) = waiting else {
             if opened.store.document(Shelf::Outbox, &params.id).await.is_ok_and(|stored| stored.is_some()) {
-                super::lock(&opened.recalled).insert(number);
                 return Err(RpcError::new(ErrorCode::Conflict, LEAVING));
             }
+            super::lock(&opened.recalled).remove(&number);
             return Err(RpcError::new(ErrorCode::NotFound, "it has left already, or was cancelled before"));
         };
         opened.store.commit(taken_back(opened, &waiting)).await.map_err(|error| storage(&error))?;
@@ -297,7 +305,9 @@ fn taken_back(opened: &Opened, waiting: &Waiting) -> Commit {
 /// That these mails will not be sent.
 fn unsent(opened: &Opened, dropped: &Dropped) -> Vec<Record> {
     let told = |waiting: &Waiting| {
-        let text = if waiting.is_here_alone() {
+        let text = if waiting.leaving {
+            "a mail that may have left is not tried again"
+        } else if waiting.is_here_alone() {
             "a mail that waited will not be sent"
         } else {
             "a mail that waited will not be sent; it is still among the drafts"

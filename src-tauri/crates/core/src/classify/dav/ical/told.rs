@@ -70,6 +70,8 @@ const SILENT_PARAMS: [&str; 22] = [
     "SIZE",
     "DERIVED",
 ];
+/// Properties that may be files (RFC 5545, 6350, 7986).
+const FILES: [&str; 6] = ["ATTACH", "IMAGE", "PHOTO", "LOGO", "SOUND", "KEY"];
 /// Properties that RFC 5545 lets an entry have once: readers differ in which of two they show.
 const ONCE: [&str; 20] = [
     "DTSTAMP",
@@ -195,13 +197,20 @@ impl Line {
         let value = match self.name.as_str() {
             "DTSTART" | "DTEND" | "DUE" | "RECURRENCE-ID" => self.time(),
             "ATTENDEE" | "ORGANIZER" | "CALENDAR-ADDRESS" => address(&self.value),
-            _ if self.param("ENCODING").is_some() || self.value.starts_with("data:") => {
+            _ if self.is_file() => {
                 format!("a file of {} bytes", self.value.len() / 4 * 3)
             }
             _ => plain(&self.value),
         };
         let params = self.spoken();
         if params.is_empty() { value } else { format!("{value} ({})", params.join(", ")) }
+    }
+
+    /// Whether readers see a file in it and no text. Any property may name an encoding that is none (RFC 5545 section 3.2.7: 8BIT).
+    fn is_file(&self) -> bool {
+        let coded = |coding: &str| coding.eq_ignore_ascii_case("BASE64") || coding.eq_ignore_ascii_case("B");
+        FILES.contains(&self.name.as_str())
+            && (self.param("ENCODING").is_some_and(coded) || self.value.starts_with("data:"))
     }
 
     fn spoken(&self) -> Vec<String> {
@@ -315,7 +324,14 @@ impl Text {
         for line in inner.filter(|line| !is_action(line) && !is_method(line)) {
             told.add(line.label(self.format), line.said());
         }
-        let bounded = |(label, value): (String, String)| (recipe::cut(label, LONGEST_LABEL), cut(&value));
+        let mut known = BTreeSet::new();
+        let bounded = |(label, value): (String, String)| {
+            let short = recipe::cut(label, LONGEST_LABEL);
+            // Two that begin alike stay two.
+            let more = (2..).map(|number: u32| format!("{short} ({number})"));
+            let label = std::iter::once(short.clone()).chain(more).find(|label| known.insert(label.clone()));
+            (label.unwrap_or(short), cut(&value))
+        };
         told.list().into_iter().map(bounded).collect()
     }
 

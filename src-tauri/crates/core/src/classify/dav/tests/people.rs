@@ -168,3 +168,44 @@ fn a_day_without_a_time_zone_is_handed_on_as_a_day() {
     assert_eq!(date("DTSTART;TZID=Europe/Berlin:20260302T000000"), "2026-03-02");
     assert_eq!(date("DTSTART:20260302T090000Z"), "2026-03-02T09:00:00Z");
 }
+
+#[test]
+fn whoever_is_invited_gets_nothing_that_was_not_shown_be_it_there_before() {
+    const TEXT: &str = "Pay at https://evil.example";
+    let shown = |part: &Part, text: &str| part.operation.facts.iter().any(|fact| fact.value.contains(text));
+    let guest = "ATTENDEE:mailto:bob@example.org\r\n";
+    let said = format!("DESCRIPTION:{TEXT}\r\nLOCATION:Room 7\r\n");
+    let there = seen(At::Entry(member("/e/w/a.ics"), event("Talk", &said)));
+    let put = |text: &str, seen: &Seen| part("PUT", "/e/w/a.ics", &[], &event("Talk", text), seen).unwrap();
+    let invited = put(&format!("{said}{guest}"), &there);
+    assert_eq!(invited.operation.class, Class::Send);
+    assert!(shown(&invited, TEXT) && shown(&invited, "Room 7"), "{:?}", invited.operation.facts);
+    let to = [("destination", "http://127.0.0.1:4711/cal/e/x/b.ics")];
+    let moved = seen(At::Entry(member("/e/w/a.ics"), event("Talk", &format!("{said}{guest}"))));
+    let moved = part("MOVE", "/e/w/a.ics", &to, &Bytes::new(), &moved).unwrap();
+    assert!(shown(&moved, TEXT), "{:?}", moved.operation.facts);
+    // An encoding that is none makes no file of a text.
+    for text in [format!("DESCRIPTION;ENCODING=8BIT:{TEXT}\r\n"), format!("DESCRIPTION:data:{TEXT}\r\n")] {
+        let invited = put(&format!("{text}{guest}"), &there);
+        assert!(shown(&invited, TEXT), "{:?}", invited.operation.facts);
+    }
+    // Labels that are cut stay apart.
+    let zone = "A".repeat(210);
+    let instead = |number: u8, title: &str| {
+        format!(
+            "END:VEVENT\r\nBEGIN:VEVENT\r\nUID:u1\r\nDTSTAMP:20260101T000000Z\r\nDTSTART:20260309T090000Z\r\nRECURRENCE-ID;TZID={zone}{number}:20260309T090000\r\nSUMMARY:{title}\r\n"
+        )
+    };
+    let text = |one: &str, other: &str| format!("{guest}{}{}", instead(1, one), instead(2, other));
+    let there = seen(At::Entry(member("/e/w/a.ics"), event("Talk", &text("Before", "Before"))));
+    let invited = put(&text("First", "Second"), &there);
+    assert!(shown(&invited, "First") && shown(&invited, "Second"), "{:?}", invited.operation.facts);
+}
+
+#[test]
+fn a_contact_that_can_not_be_read_invites_nobody() {
+    let stored =
+        At::Entry(member("/e/c/a.vcf"), Bytes::from_static(b"BEGIN:VCARD\r\nNOTE:soft=\r\nbreak\r\nEND:VCARD\r\n"));
+    let gone = part("DELETE", "/e/c/a.vcf", &[], &Bytes::new(), &seen(stored)).unwrap();
+    assert_eq!((gone.operation.class, gone.operation.audience), (Class::Destroy, None));
+}

@@ -3,7 +3,7 @@
 use super::super::capability::{after_login, before_login, enabled, of};
 
 /// What ordinary clients rely on, and what is told of it where the upstream has it.
-const UNDERSTOOD: [&str; 33] = [
+const UNDERSTOOD: [&str; 32] = [
     "UIDPLUS",
     "MOVE",
     "IDLE",
@@ -33,7 +33,6 @@ const UNDERSTOOD: [&str; 33] = [
     "WITHIN",
     "STATUS=SIZE",
     "SAVEDATE",
-    "PREVIEW",
     "OBJECTID",
     "UNSELECT",
     "ENABLE",

@@ -171,3 +171,15 @@ fn on_gmail_what_lost_its_mailbox_by_a_label_is_found_again() {
     let gone = (vec![], vec!["it is not there any more".to_owned()]);
     assert_eq!(back(&archive, &inbox(&[1]), &[], &[]), gone);
 }
+
+#[test]
+fn on_gmail_a_condition_is_not_kept_by_a_move_to_the_trash_so_it_is_refused() {
+    let gmail = gmail_server();
+    assert!(gmail.bare.contains("[Gmail]") && !gmail.bare.contains("INBOX"));
+    let on = inbox(&[7]);
+    for words in [&["\\Deleted"][..], &["\\Deleted", "\\Seen"]] {
+        let Deed::Store { mode, labels, words, .. } = add(false, words) else { return };
+        let deed = Deed::Store { mode, labels, words, unchanged_since: Some(5) };
+        assert_eq!(steps(&deed, &on, &gmail, true, "u1"), Err(Unable::Conditional));
+    }
+}
