@@ -30,8 +30,8 @@ async fn allow_first_mail(engine: &Engine, agent: &Agent) {
     asked.await.unwrap().expect(200);
 }
 
-#[tokio::test]
-async fn a_provider_that_is_silent_when_a_mail_is_due_stops_no_clock() {
+/// A house whose provider takes the first mail and answers nothing to those after it; how many it has heard of.
+async fn silent(settings: Value) -> (Upstream, Engine, Agent, Arc<AtomicUsize>, tempfile::TempDir) {
     let sends = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sends);
     let upstream = Upstream::start(move |seen| {
@@ -47,11 +47,18 @@ async fn a_provider_that_is_silent_when_a_mail_is_due_stops_no_clock() {
     let engine = Start::at(home.path()).in_memory().start().await;
     add_account(&engine, "mail", &upstream.url, "the-credential").await;
     connect(&engine, "claw", "mail", "assistant").await;
-    engine.call(SettingsSet, json!({ "outbox_seconds": 1, "hold_seconds": 4, "http_wait_seconds": 20 })).await;
+    engine.call(SettingsSet, settings).await;
     let agent = Agent::new(&format!("{}/mail", engine.door()), &issue(&engine, "claw").await);
     allow_first_mail(&engine, &agent).await;
     let due = post(&agent, "messages/send", json!({ "raw": raw("friend@example.org", "Second") })).await.unwrap();
     due.expect(200);
+    (upstream, engine, agent, sends, home)
+}
+
+#[tokio::test]
+async fn a_provider_that_is_silent_when_a_mail_is_due_stops_no_clock() {
+    let settings = json!({ "outbox_seconds": 1, "hold_seconds": 4, "http_wait_seconds": 20 });
+    let (_upstream, engine, agent, sends, _home) = silent(settings).await;
     wait_until(|| async { sends.load(Ordering::SeqCst) == 2 }).await;
     engine.call(SettingsSet, json!({ "http_wait_seconds": 0 })).await;
     agent.delete(&gmail("messages/m0001")).await.expect(429);
@@ -61,26 +68,7 @@ async fn a_provider_that_is_silent_when_a_mail_is_due_stops_no_clock() {
 
 #[tokio::test]
 async fn a_mail_that_may_have_left_is_asked_about_and_not_called_unsent() {
-    let sends = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&sends);
-    let upstream = Upstream::start(move |seen| {
-        if seen.target.ends_with("/drafts") {
-            return Reply::json(200, &json!({ "id": "d1", "message": { "id": "m9", "threadId": "t9" } }));
-        }
-        if seen.target.contains("messages/send") && count.fetch_add(1, Ordering::SeqCst) > 0 {
-            return Reply::json(200, &json!({ "id": "m9" })).after(Duration::from_secs(300));
-        }
-        Reply::json(200, &json!({ "id": "m9", "labelIds": ["INBOX"], "payload": { "headers": [] } }))
-    });
-    let home = tempfile::tempdir().unwrap();
-    let engine = Start::at(home.path()).in_memory().start().await;
-    add_account(&engine, "mail", &upstream.url, "the-credential").await;
-    connect(&engine, "claw", "mail", "assistant").await;
-    engine.call(SettingsSet, json!({ "outbox_seconds": 2 })).await;
-    let agent = Agent::new(&format!("{}/mail", engine.door()), &issue(&engine, "claw").await);
-    allow_first_mail(&engine, &agent).await;
-    let due = post(&agent, "messages/send", json!({ "raw": raw("friend@example.org", "Second") })).await.unwrap();
-    due.expect(200);
+    let (upstream, engine, _agent, sends, _home) = silent(json!({ "outbox_seconds": 2 })).await;
     let id = engine.call(OutboxList, Empty {}).await[0].id.clone();
     wait_until(|| async { sends.load(Ordering::SeqCst) == 2 }).await;
     let leaving = engine.client.call(OutboxCancel, Id { id }).await.expect_err("it is leaving");
@@ -90,6 +78,8 @@ async fn a_mail_that_may_have_left_is_asked_about_and_not_called_unsent() {
     assert!(hold.why.contains("may have left already"), "{}", hold.why);
     assert_eq!(engine.call(OutboxList, Empty {}).await.len(), 1);
     assert!(!journal_says(&engine, "could not be sent").await);
+    engine.deny(&hold).await;
+    wait_until(|| journal_says(&engine, "a mail that may have left is not tried again")).await;
 }
 
 #[tokio::test]
