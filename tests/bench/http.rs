@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use latch_tests::engine::{Engine, Start, memory_kib};
+use latch_tests::ports::free_port;
 use latch_tests::scene::{add_account, connect, issue};
 
-use crate::peers::{Load, Running, free_port, haproxy, listening, mitmproxy, nginx, nginx_proxy, wrk};
+use crate::peers::{Load, Running, haproxy, listening, mitmproxy, nginx, nginx_proxy, wrk};
 use crate::table::{Row, median, time};
 
 const ROUNDS: usize = 7;

@@ -9,9 +9,10 @@ use latch_ipc::contract::{GrantPut, GrantPutParams};
 use latch_tests::dovecot::{Dovecot, PASSWORD, USER};
 use latch_tests::engine::{Engine, Start};
 use latch_tests::mail::add;
+use latch_tests::ports::free_port;
 use latch_tests::scene::{ACCOUNT, AGENT, connect, issue};
 
-use crate::peers::{Running, free_port, has_mail_proxy, listening, nginx_mail};
+use crate::peers::{Running, has_mail_proxy, listening, nginx_mail};
 use crate::table::{Row, median, time};
 
 const ROUNDS: usize = 9;

@@ -41,11 +41,6 @@ fn said(command: &mut Command) -> String {
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
-/// A port that nobody uses.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
-}
-
 /// nginx with these servers.
 pub fn nginx(folder: &Path, name: &str, servers: &str) -> Running {
     let prefix = folder.join(name);

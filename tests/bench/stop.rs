@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use latch_ipc::contract::{Empty, PanicCall, Resume, ResumeParams};
 use latch_tests::engine::{Start, memory_kib};
+use latch_tests::ports::free_port;
 use latch_tests::scene::{add_account, connect, issue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::peers::{free_port, listening, nginx};
+use crate::peers::{listening, nginx};
 use crate::table::{Row, median, quantile, time};
 
 const ROUNDS: usize = 100;

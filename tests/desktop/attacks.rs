@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use latch_tests::ports::free_port;
+
 use crate::ASKS;
 use crate::rig::{Build, Kind, Rig};
 use crate::script::{destroy, send, trash};
@@ -69,14 +71,14 @@ async fn attack_03_random_input_executes_nothing_irreversible() {
 #[tokio::test]
 async fn attack_08_what_the_starter_brings_in_is_removed_and_reported() {
     let mut rig = Rig::start(Kind { build: Build::Plain, ..Kind::default() }).await;
-    let inspector = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let inspector = format!("127.0.0.1:{}", free_port());
     let hostile =
         ["LD_PRELOAD", "GTK_MODULES", "WEBKIT_INSPECTOR_SERVER", "TAURI_WEBVIEW_AUTOMATION", "LD_LIBRARY_PATH"];
     let variables = [
         (hostile[4], "/nonexistent"),
         (hostile[0], "/nonexistent/evil.so"),
         (hostile[1], "evil"),
-        (hostile[2], &inspector.to_string()),
+        (hostile[2], &inspector),
         (hostile[3], "true"),
     ];
     rig.launch_with(&["--vault", "memory", "--http", "127.0.0.1:0"], &variables);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use latch_tests::paths::workspace;
+use latch_tests::ports::free_port;
 use tempfile::TempDir;
 
 use crate::bus::Daemons;
@@ -87,7 +88,7 @@ impl Rig {
         let services = Daemons::start(&address, kind.tray_host, kind.daemon).await;
         let script = Script::new(folder.path().join("script"));
         let others = vec![manager, bus, screen];
-        Self { script, services, display, address, kind, inspector: port(), app: None, folder, others }
+        Self { script, services, display, address, kind, inspector: free_port(), app: None, folder, others }
     }
 
     /// A rig whose tray runs.
@@ -174,12 +175,12 @@ impl Rig {
 
     /// A port for the inspector of another tray.
     pub fn more_inspector(&self) -> u16 {
-        port()
+        free_port()
     }
 
     /// Attaches WebDriver to the tray with this inspector.
     pub async fn driver_at(&self, inspector: u16) -> Driver {
-        let at = port();
+        let at = free_port();
         let process = spawn(
             Command::new("WebKitWebDriver")
                 .arg(format!("--port={at}"))
@@ -395,10 +396,6 @@ fn first_line(child: &mut Child) -> String {
 fn spawn(command: &mut Command) -> Kill {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
     Kill(child.unwrap_or_else(|error| panic!("{command:?}: {error}")))
-}
-
-fn port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 pub fn present(variable: &str, below: &str) -> PathBuf {

@@ -19,6 +19,7 @@ use latch_tests::engine::{Engine, PASSPHRASE, Start};
 use latch_tests::mail::Client;
 use latch_tests::names::NameServer;
 use latch_tests::paths;
+use latch_tests::ports::free_port;
 use latch_tests::scene::{AGENT, connect, issue};
 use latch_tests::upstream::{Reply, Upstream};
 use latch_tests::{Emulator, Mail};
@@ -76,7 +77,7 @@ async fn a_good_password_is_kept_and_a_wrong_one_is_not() {
 async fn who_can_not_be_asked_or_is_not_who_it_should_be_gets_no_password_and_nothing_is_kept() {
     let home = tempfile::tempdir().expect("a temporary folder");
     let (dovecot, engine) = tokio::join!(Dovecot::with_tls(1), Start::at(home.path()).in_memory().start());
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("a port").port();
+    let gone = free_port();
     for (port, tls, said) in [
         (gone, MailTls::None, "can't be reached"),
         (dovecot.tls_port, MailTls::Implicit, "could not prove its identity"),
@@ -219,7 +220,7 @@ async fn discover(runtime: &Arc<Runtime>, address: &str) -> DiscoveredView {
 async fn a_domains_own_words_lead_to_its_servers_and_strangers_are_marked() {
     let dovecot = Dovecot::with_tls(1).await;
     let (tls, plain) = (dovecot.tls_port, dovecot.port);
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("a port").port();
+    let gone = free_port();
     let zone = format!(
         "$ORIGIN example.org.\n$TTL 60\n\
          _imaps._tcp IN SRV 0 1 {gone} localhost.\n\

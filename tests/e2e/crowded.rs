@@ -10,6 +10,7 @@ use latch_tests::dovecot::{Dovecot, PASSWORD};
 use latch_tests::emulator::{Emulator, Mail};
 use latch_tests::engine::Start;
 use latch_tests::mail::{Client, Post, add};
+use latch_tests::ports::free_port;
 use latch_tests::scene::{ACCOUNT, AGENT, add_account, connect, issue};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -117,15 +118,13 @@ async fn a_stop_mail_that_never_left_is_not_missed() {
     let mails = Mail::box_of(2);
     let (gmail, engine) = tokio::join!(Emulator::start(&mails), Start::at(home.path()).in_memory().start());
     // Nobody listens there yet.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = closed.local_addr().expect("an address");
-    drop(closed);
+    let address = format!("127.0.0.1:{}", free_port());
     add_account(&engine, ACCOUNT, &format!("http://{address}"), &gmail.token).await;
     connect(&engine, AGENT, ACCOUNT, "assistant").await;
     let view = switch(&engine, true).await;
     assert_eq!(view.state, PhoneState::Offline, "{view:?}");
     let server = gmail.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-    let listener = TcpListener::bind(address).await.expect("it is free again");
+    let listener = TcpListener::bind(&address).await.expect("it is free again");
     tokio::spawn(async move {
         while let Ok((guest, _)) = listener.accept().await {
             tokio::spawn(pass_on(guest, server));

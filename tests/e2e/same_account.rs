@@ -9,6 +9,7 @@ use latch_ipc::contract::{AccountAdd, AccountAddParams, AccountRemove, Credentia
 use latch_ipc::rpc::ErrorCode;
 use latch_tests::Agent;
 use latch_tests::engine::{Engine, Start};
+use latch_tests::ports::free_port;
 use latch_tests::scene::{connect, grant, issue};
 use latch_tests::upstream::{Reply, Upstream};
 use serde_json::json;
@@ -113,10 +114,10 @@ async fn one_sign_in_that_is_tried_twice_at_once_shows_each_refresh_token_once()
     let home = tempfile::tempdir().expect("a temporary folder");
     let engine = Start::at(home.path()).in_memory().start().await;
     // Nobody listens at its API: the login fails after the provider replaced the token.
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let gone = free_port();
     let nowhere = |id: &str| {
         let mut params = signed_in(id, "only", &provider, true);
-        params.upstream.base_url = Some(format!("http://{gone}"));
+        params.upstream.base_url = Some(format!("http://127.0.0.1:{gone}"));
         params
     };
     let (one, other) =

@@ -8,6 +8,7 @@ use latch_tests::canary::Canaries;
 use latch_tests::dovecot::PASSWORD;
 use latch_tests::engine::Start;
 use latch_tests::filters::{Filters, account, put};
+use latch_tests::ports::free_port;
 use latch_tests::scene::{ACCOUNT, AGENT, grant};
 
 use crate::sieve::{EVIL, OWN};
@@ -102,7 +103,7 @@ async fn a_wrong_password_is_the_persons_to_mend_and_no_password_stands_anywhere
     house.engine.call(AccountRemove, Id { id: ACCOUNT.to_owned() }).await;
     let mut params = account(&house.dovecot, MailTls::None, PASSWORD);
     params.check = true;
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a port").port();
+    let nobody = free_port();
     let mut elsewhere = params.clone();
     elsewhere.upstream.sieve.as_mut().expect("a server").port = Some(nobody);
     assert!(house.engine.client.call(AccountAdd, elsewhere).await.is_err(), "nobody listens there");

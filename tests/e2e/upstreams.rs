@@ -7,6 +7,7 @@ use std::time::Duration;
 use latch_ipc::Secret;
 use latch_ipc::contract::{AccountAdd, AccountAddParams, CredentialParams, UpstreamParams};
 use latch_tests::engine::{Engine, Start};
+use latch_tests::ports::free_port;
 use latch_tests::scene::{add_account, connect, issue};
 use latch_tests::upstream::{Reply, Seen, Upstream};
 use latch_tests::{Agent, canary::Canaries};
@@ -65,8 +66,8 @@ async fn its_errors_are_passed_on_as_they_are() {
 async fn down_is_said_as_down() {
     let home = tempfile::tempdir().unwrap();
     let engine = Start::at(home.path()).in_memory().start().await;
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    add_account(&engine, "mail", &format!("http://{gone}"), CREDENTIAL).await;
+    let gone = free_port();
+    add_account(&engine, "mail", &format!("http://127.0.0.1:{gone}"), CREDENTIAL).await;
     connect(&engine, "claw", "mail", "organize").await;
     let agent = Agent::new(&format!("{}/mail", engine.door()), &issue(&engine, "claw").await);
     for answer in [agent.get(&gmail("messages")).await, agent.post(&gmail("messages/m1/trash"), &Value::Null).await] {

@@ -1,6 +1,5 @@
 //! Dovecot as the mail server: unmodified, unprivileged, on this machine only. Its mailboxes are Maildirs that a test reads for itself.
 
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +9,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use latch_daemon::upstream::CertificateDer;
 use tempfile::TempDir;
+
+use crate::ports::free_port;
 
 /// Its only password, for whoever logs in.
 pub const PASSWORD: &str = "canary-imap-7c9e1d";
@@ -328,10 +329,6 @@ fn certify(root: &Path) -> CertificateDer<'static> {
     std::fs::write(root.join("cert.pem"), pem("CERTIFICATE", certificate.der())).expect("a file");
     std::fs::write(root.join("key.pem"), pem("PRIVATE KEY", &key.serialize_der())).expect("a file");
     certificate.der().clone()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port()
 }
 
 /// The n-th message of INBOX as Dovecot would store it, with 8-bit text.

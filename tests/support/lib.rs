@@ -23,6 +23,7 @@ pub mod gmail_imap;
 pub mod mail;
 pub mod names;
 pub mod paths;
+pub mod ports;
 pub mod programs;
 pub mod python;
 #[cfg(unix)]

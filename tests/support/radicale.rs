@@ -1,7 +1,6 @@
 //! Radicale as the calendar server: unmodified, on this machine only. What it stores is files that a test reads for itself.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use tokio::process::{Child, Command};
 
 use crate::agent::{Agent, Answer};
 use crate::engine::{Engine, Start};
+use crate::ports::free_port;
 use crate::scene::{AGENT, connect, issue};
 
 /// Its only password.
@@ -43,7 +43,7 @@ impl Radicale {
         let folder = tempfile::Builder::new().prefix("latch-radicale").tempdir().expect("a temporary folder");
         let users = folder.path().join("users");
         std::fs::write(&users, format!("{USER}:{PASSWORD}\n")).expect("a file");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let port = free_port();
         let storage = folder.path().join("storage");
         let log = std::fs::File::create(folder.path().join("log")).expect("a file");
         let child = Command::new(crate::paths::python())
