@@ -147,9 +147,8 @@ async fn what_is_expunged_for_ever_comes_back_from_the_quarantine() {
     client.ok("UID STORE 1,3 +FLAGS.SILENT (\\Deleted)").await;
     let tag = client.send("UID EXPUNGE 1:*").await;
     let hold = post.engine.hold().await;
-    let mut forever = decision(&hold, Verdict::Allow);
-    (forever.forever, forever.retyped_count) = (Some(true), Some(2));
-    post.engine.decide(forever).await.expect("allowed for ever");
+    assert_eq!(hold.count, 2);
+    post.engine.allow_forever(&hold).await;
     assert!(client.end(&tag).await.end.starts_with("OK"));
     assert_eq!(post.dovecot.messages("INBOX").len(), 1);
     assert!(post.dovecot.messages("Trash").is_empty());
@@ -169,9 +168,8 @@ async fn what_no_copy_could_be_made_of_is_not_expunged() {
     let mut phone = post.phone().await;
     phone.ok("SELECT INBOX").await;
     phone.ok("UID EXPUNGE 1,3").await;
-    let mut forever = decision(&hold, Verdict::Allow);
-    (forever.forever, forever.retyped_count) = (Some(true), Some(2));
-    post.engine.decide(forever).await.expect("allowed for ever");
+    assert_eq!(hold.count, 2);
+    post.engine.allow_forever(&hold).await;
     let said = client.end(&tag).await;
     assert!(said.end.starts_with("NO [CANNOT]") && said.end.contains("not in the mailbox any more"), "{said:?}");
 }
@@ -189,9 +187,8 @@ async fn a_copy_that_can_not_go_back_now_can_go_back_later() {
     client.ok("STORE 1 +FLAGS.SILENT (\\Deleted)").await;
     let tag = client.send("EXPUNGE").await;
     let hold = post.engine.hold().await;
-    let mut forever = decision(&hold, Verdict::Allow);
-    (forever.forever, forever.retyped_count) = (Some(true), Some(1));
-    post.engine.decide(forever).await.expect("allowed for ever");
+    assert_eq!(hold.count, 1);
+    post.engine.allow_forever(&hold).await;
     assert!(client.end(&tag).await.end.starts_with("OK"));
     phone.ok("SELECT INBOX").await;
     phone.ok("DELETE Work").await;

@@ -93,18 +93,24 @@ fn mbsyncrc(post: &Post, token: &str, folder: &Path) -> PathBuf {
     near
 }
 
+/// A mailbox of so many mails that mbsync has copied: where its settings are, and the copies.
+async fn copied(mails: usize) -> (Post, tempfile::TempDir, PathBuf) {
+    let post = Post::new(mails, "organize").await;
+    let token = issue(&post.engine, AGENT).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let near = mbsyncrc(&post, &token, folder.path());
+    let copied = mbsync(folder.path()).await;
+    assert!(copied.status.success(), "{copied:?}");
+    (post, folder, near)
+}
+
 async fn mbsync(folder: &Path) -> Output {
     run(Command::new("mbsync").args(["-a", "-c"]).arg(folder.join("mbsyncrc"))).await
 }
 
 #[tokio::test]
 async fn mbsync_copies_a_mailbox_and_its_deletions_are_asked_about() {
-    let post = Post::new(6, "organize").await;
-    let token = issue(&post.engine, AGENT).await;
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let near = mbsyncrc(&post, &token, folder.path());
-    let copied = mbsync(folder.path()).await;
-    assert!(copied.status.success(), "{copied:?}");
+    let (post, folder, near) = copied(6).await;
     let mails = || -> Vec<std::path::PathBuf> {
         let of = |part: &str| std::fs::read_dir(near.join("INBOX").join(part)).into_iter().flatten();
         let mut found: Vec<_> = of("cur").chain(of("new")).filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -133,12 +139,7 @@ async fn mbsync_copies_a_mailbox_and_its_deletions_are_asked_about() {
 
 #[tokio::test]
 async fn what_mbsync_expunges_is_asked_at_its_end_and_goes_into_the_trash() {
-    let post = Post::new(6, "organize").await;
-    let token = issue(&post.engine, AGENT).await;
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let near = mbsyncrc(&post, &token, folder.path());
-    let copied = mbsync(folder.path()).await;
-    assert!(copied.status.success(), "{copied:?}");
+    let (post, folder, near) = copied(6).await;
     let cur = std::fs::read_dir(near.join("INBOX/cur")).expect("a folder").filter_map(Result::ok);
     for mail in cur.map(|entry| entry.path()).take(3) {
         std::fs::remove_file(mail).expect("removed");

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use latch_ipc::contract::{Empty, QuarantineList, Verdict};
+use latch_ipc::contract::{Empty, QuarantineList};
 use latch_tests::dovecot::{Dovecot, PASSWORD};
-use latch_tests::engine::{Start, decision, memory_kib};
+use latch_tests::engine::{Start, memory_kib};
 use latch_tests::mail::{Client, Post, Said, add};
 use latch_tests::scene::{ACCOUNT, AGENT, connect, issue};
 
@@ -242,9 +242,8 @@ async fn expunged(post: &Post) -> Said {
     client.ok("UID STORE 1,3 +FLAGS.SILENT (\\Deleted)").await;
     let tag = client.send("UID EXPUNGE 1:*").await;
     let hold = post.engine.hold().await;
-    let mut forever = decision(&hold, Verdict::Allow);
-    (forever.forever, forever.retyped_count) = (Some(true), Some(2));
-    post.engine.decide(forever).await.expect("allowed for ever");
+    assert_eq!(hold.count, 2);
+    post.engine.allow_forever(&hold).await;
     client.end(&tag).await
 }
 

@@ -3,6 +3,7 @@
 
 #![cfg(unix)]
 
+mod both;
 mod house;
 mod one;
 mod two;

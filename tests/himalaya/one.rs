@@ -1,11 +1,10 @@
 //! Up to 1.x, whose settings agents' instructions still name.
 
-use std::time::Duration;
-
-use latch_ipc::contract::{Empty, HoldList, PanicCall};
+use latch_ipc::contract::{Empty, HoldList};
 use latch_ipc::view::Class;
 use latch_tests::dovecot::Stored;
 
+use crate::both;
 use crate::house::{Dialect, House, SAID_NO, numbers, words};
 
 const DRAFT: &str = "From: erin@example.com\r\nTo: bob@friends.example\r\nSubject: A draft\r\n\r\nNot yet.\r\n";
@@ -122,50 +121,12 @@ async fn emptying_is_asked_and_comes_back_from_the_quarantine() {
 
 #[tokio::test]
 async fn the_inbox_incident_one_by_one_with_a_login_each() {
-    let house = House::new(Dialect::One, 30, "organize").await;
-    let start = house.mailboxes();
-    let runaway = async {
-        let mut done = 0;
-        for uid in numbers(1, 30) {
-            let call: &[&str] = match done % 2 {
-                0 => &["message", "delete", &uid],
-                _ => &["flag", "add", &uid, "deleted"],
-            };
-            done += usize::from(house.himalaya(call).await.good);
-        }
-        done
-    };
-    let person = async {
-        let mut asked = 0;
-        loop {
-            let hold = house.engine.hold_within(Duration::from_secs(3600)).await;
-            assert_eq!(hold.count, 1);
-            house.engine.deny(&hold).await;
-            asked += 1;
-            assert!(asked <= 3, "the person is not buried in questions");
-        }
-    };
-    let done = tokio::select! { done = runaway => done, () = person => unreachable!() };
-    assert_eq!(done, 3);
-    let undone = house.undo_everything().await;
-    assert_eq!((undone.restored, undone.not_restored.len()), (3, 0), "{undone:?}");
-    assert_eq!(house.mailboxes(), start);
+    both::one_by_one(Dialect::One, |uid| ["flag", "add", uid, "deleted"].map(str::to_owned).to_vec()).await;
 }
 
 #[tokio::test]
 async fn stopped_while_it_waits_nothing_is_done_and_the_next_call_gets_no_token() {
-    let house = House::new(Dialect::One, 20, "organize").await;
-    let start = house.mailboxes();
-    let all = numbers(1, 20);
-    let (ran, ()) = house
-        .while_decided(&words(&["message", "delete"], &all), async |_| {
-            house.engine.call(PanicCall, Empty {}).await;
-        })
-        .await;
-    ran.refused();
-    let said = house.himalaya(&["envelope", "list"]).await.refused();
-    assert!(said.to_lowercase().contains("stopped"), "{said}");
-    assert_eq!(house.mailboxes(), start);
+    both::stopped_while_it_waits(Dialect::One).await;
 }
 
 #[tokio::test]

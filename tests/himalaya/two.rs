@@ -1,12 +1,11 @@
 //! From 2.0 on.
 
-use std::time::Duration;
-
-use latch_ipc::contract::{Empty, HoldList, PanicCall, Verdict};
+use latch_ipc::contract::{Empty, HoldList, Verdict};
 use latch_ipc::view::Class;
 use latch_tests::dovecot::{Dovecot, Stored};
 use latch_tests::engine::decision;
 
+use crate::both;
 use crate::house::{Dialect, House, SAID_NO, numbers, words};
 
 #[tokio::test]
@@ -118,54 +117,12 @@ async fn deleting_in_the_trash_is_for_ever_asked_and_comes_back_from_the_quarant
 
 #[tokio::test]
 async fn the_inbox_incident_one_by_one_with_a_login_each() {
-    let house = House::new(Dialect::Two, 30, "organize").await;
-    let start = house.mailboxes();
-    let runaway = async {
-        let mut done = 0;
-        for uid in numbers(1, 30) {
-            let call: &[&str] = match done % 2 {
-                0 => &["message", "delete", &uid],
-                _ => &["imap", "store", &uid, "-f", "\\Deleted"],
-            };
-            done += usize::from(house.himalaya(call).await.good);
-        }
-        done
-    };
-    let person = async {
-        let mut asked = 0;
-        loop {
-            let hold = house.engine.hold_within(Duration::from_secs(3600)).await;
-            assert_eq!(hold.count, 1);
-            house.engine.deny(&hold).await;
-            asked += 1;
-            // After three denials in a row it is not asked any more.
-            assert!(asked <= 3, "the person is not buried in questions");
-        }
-    };
-    let done = tokio::select! { done = runaway => done, () = person => unreachable!() };
-    // 5 in ten minutes, halved in an agent's first week, rounded up.
-    assert_eq!(done, 3);
-    let [inbox, trash, _] = house.mailboxes();
-    assert_eq!(trash.len() + inbox.iter().filter(|one| one.flags.contains('T')).count(), 3);
-    let undone = house.undo_everything().await;
-    assert_eq!((undone.restored, undone.not_restored.len()), (3, 0), "{undone:?}");
-    assert_eq!(house.mailboxes(), start);
+    both::one_by_one(Dialect::Two, |uid| ["imap", "store", uid, "-f", "\\Deleted"].map(str::to_owned).to_vec()).await;
 }
 
 #[tokio::test]
 async fn stopped_while_it_waits_nothing_is_done_and_the_next_call_gets_no_token() {
-    let house = House::new(Dialect::Two, 20, "organize").await;
-    let start = house.mailboxes();
-    let all = numbers(1, 20);
-    let (ran, ()) = house
-        .while_decided(&words(&["message", "delete"], &all), async |_| {
-            house.engine.call(PanicCall, Empty {}).await;
-        })
-        .await;
-    ran.refused();
-    let said = house.himalaya(&["envelope", "list"]).await.refused();
-    assert!(said.to_lowercase().contains("stopped"), "{said}");
-    assert_eq!(house.mailboxes(), start);
+    both::stopped_while_it_waits(Dialect::Two).await;
 }
 
 #[tokio::test]

@@ -287,6 +287,13 @@ impl Engine {
         self.decide(HoldDecideParams { objects, ..decision(hold, Verdict::Allow) }).await.expect("allowed in part")
     }
 
+    /// Allows a hold for ever, past the Trash; the count is typed again.
+    pub async fn allow_forever(&self, hold: &HoldView) -> HoldDecided {
+        let (forever, retyped_count) = (Some(true), Some(hold.count));
+        let params = HoldDecideParams { forever, retyped_count, ..decision(hold, Verdict::Allow) };
+        self.decide(params).await.expect("allowed for ever")
+    }
+
     /// Denies a hold.
     pub async fn deny(&self, hold: &HoldView) -> HoldDecided {
         self.decide(decision(hold, Verdict::Deny)).await.expect("denied")

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use latch_core::call::{Call, CallBody, Digest};
+use latch_core::call::{Call, Digest};
 use latch_core::classify::smtp::Reply;
 use tokio::time::Instant;
 
@@ -16,11 +16,7 @@ const REST: Duration = Duration::from_secs(60);
 /// What the same mail has in common with itself, cheaply: its envelope and its length.
 pub(super) fn likeness(call: &Call) -> Digest {
     let mut fields: Vec<&[u8]> = call.headers.iter().map(|(_, value)| value.as_bytes()).collect();
-    let length = match &call.body {
-        CallBody::Bytes(bytes) => bytes.len(),
-        CallBody::Aside(_) | CallBody::Streamed => 0,
-    };
-    let length = length.to_be_bytes();
+    let length = call.body.length().to_be_bytes();
     fields.push(&length);
     Digest::of(&fields)
 }

@@ -17,6 +17,7 @@ pub mod oauth;
 mod origin;
 mod pool;
 mod probe;
+mod sasl;
 pub mod scrub;
 pub mod sieve;
 pub mod smtp;

@@ -9,8 +9,6 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::BytesMut;
 use latch_core::call::Call;
 use latch_core::classify::imap::token::{Piece, Token, announced};
@@ -24,7 +22,8 @@ use zeroize::Zeroizing;
 use super::http::not_permitted;
 use super::origin::{Scheme, Server};
 use super::pool::Stream;
-use super::{AccountTarget, Fault, Upstream, UpstreamError, told};
+use super::told::{self, Sent};
+use super::{AccountTarget, Fault, Upstream, UpstreamError, sasl};
 use crate::vault::Credential;
 
 /// The longest answer: servers keep scripts of a mebibyte at most.
@@ -182,35 +181,31 @@ impl Upstream {
         let host = server.origin.authority();
         let sasl = can.get("SASL").map(String::as_str).unwrap_or_default();
         let offers = |mechanism: &str| sasl.split_whitespace().any(|one| one.eq_ignore_ascii_case(mechanism));
-        let mut sent: Vec<Zeroizing<String>> = Vec::new();
-        let base64 = |text: &str| Zeroizing::new(BASE64_STANDARD.encode(text));
-        let both = |text: &str| [Zeroizing::new(text.to_owned()), base64(text)];
+        let mut sent = Sent::default();
         let status = match &*account.credential {
             Credential::Password { username, password } if offers("LOGIN") && !offers("PLAIN") => {
-                sent.extend(both(password.expose()));
+                sent.secret(password.expose());
                 wire.authenticate(redeemed, "LOGIN", None, &[username, password.expose()]).await?
             }
             Credential::Password { username, password } => {
-                let text = Zeroizing::new(format!("\0{username}\0{}", password.expose()));
-                sent.extend(both(password.expose()));
-                sent.push(base64(&text));
+                let text = sasl::plain(username, password.expose());
+                sent.secret(password.expose());
+                sent.around(&text);
                 wire.authenticate(redeemed, "PLAIN", Some(&text), &[]).await?
             }
             Credential::Bearer { .. } | Credential::OAuth2 { .. } => {
                 let access = self.fresh(account, redeemed).await?;
                 let bearer = access.header().to_str().map_err(|_| Fault::NotPermitted.unsent())?;
-                sent.extend(both(bearer));
+                sent.secret(bearer);
                 let user = &server.user;
                 // RFC 7628 section 3.2.3: a failure is explained in a challenge, which must be answered before the refusal comes.
                 if offers("OAUTHBEARER") || !offers("XOAUTH2") {
-                    let (name, port) = (server.origin.bare_host(), server.origin.port);
-                    let text =
-                        Zeroizing::new(format!("n,a={user},\x01host={name}\x01port={port}\x01auth={bearer}\x01\x01"));
-                    sent.push(base64(&text));
+                    let text = sasl::oauthbearer(user, &server.origin, bearer);
+                    sent.around(&text);
                     wire.authenticate(redeemed, "OAUTHBEARER", Some(&text), &["\x01"]).await?
                 } else {
-                    let text = Zeroizing::new(format!("user={user}\x01auth={bearer}\x01\x01"));
-                    sent.push(base64(&text));
+                    let text = sasl::xoauth2(user, bearer);
+                    sent.around(&text);
                     wire.authenticate(redeemed, "XOAUTH2", Some(&text), &[""]).await?
                 }
             }
@@ -221,7 +216,7 @@ impl Upstream {
         let text = if account.is_told_in(status.text.as_bytes()) {
             "(its words held the credential)".to_owned()
         } else {
-            told::without(&status.text, &sent)
+            sent.without(&status.text)
         };
         Err(Fault::SignIn { host, text }.unsent())
     }
@@ -263,9 +258,10 @@ impl Wire {
         initial: Option<&str>,
         answers: &[&str],
     ) -> Result<Status, UpstreamError> {
-        let encoded = |text: &str| Zeroizing::new(BASE64_STANDARD.encode(text));
         let command = match initial {
-            Some(initial) => command_line("AUTHENTICATE", &[mechanism.as_bytes(), encoded(initial).as_bytes()], None),
+            Some(initial) => {
+                command_line("AUTHENTICATE", &[mechanism.as_bytes(), sasl::encoded(initial).as_bytes()], None)
+            }
             None => command_line("AUTHENTICATE", &[mechanism.as_bytes()], None),
         };
         self.say(redeemed, &Zeroizing::new(command)).await?;
@@ -280,7 +276,7 @@ impl Wire {
                 Line::Status(status) => return Ok(status),
                 Line::Data(_) => {
                     let answer = answers.next().ok_or_else(|| self.malformed("it asks too much").unsent())?;
-                    let line = command_line("", &[encoded(answer).as_bytes()], None);
+                    let line = command_line("", &[sasl::encoded(answer).as_bytes()], None);
                     let line = Zeroizing::new(line);
                     self.say(redeemed, line.strip_prefix(b" ").unwrap_or(&line)).await?;
                 }

@@ -8,8 +8,6 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::{Buf, BytesMut};
 use latch_core::call::Call;
 use latch_core::classify::smtp::{Envelope, stuffed, submitted};
@@ -26,7 +24,8 @@ use zeroize::Zeroizing;
 use super::http::not_permitted;
 use super::origin::{Scheme, Server};
 use super::pool::Stream;
-use super::{AccountTarget, Fault, Upstream, UpstreamError, told};
+use super::told::{self, Sent};
+use super::{AccountTarget, Fault, Upstream, UpstreamError, sasl};
 use crate::vault::Credential;
 
 /// The longest answer to EHLO.
@@ -163,44 +162,40 @@ impl Upstream {
         if can.has(EXT_AUTH) && !known {
             return Err(Fault::NoLogin { host }.unsent());
         }
-        let mut sent: Vec<Zeroizing<String>> = Vec::new();
-        let base64 = |text: &str| Zeroizing::new(BASE64_STANDARD.encode(text));
-        let both = |text: &str| [Zeroizing::new(text.to_owned()), base64(text)];
+        let mut sent = Sent::default();
         let answer = match &*account.credential {
             Credential::Password { username, password } if offers(AUTH_LOGIN) && !offers(AUTH_PLAIN) => {
-                sent.extend(both(password.expose()));
+                sent.secret(password.expose());
                 talk.write(redeemed, b"AUTH LOGIN\r\n").await?;
                 let mut answer = talk.reply(self.options.silence).await?;
                 for word in [username.as_str(), password.expose()] {
                     if answer.code != 334 {
                         break;
                     }
-                    let line = Zeroizing::new(format!("{}\r\n", *Zeroizing::new(BASE64_STANDARD.encode(word))));
+                    let line = Zeroizing::new(format!("{}\r\n", *sasl::encoded(word)));
                     talk.write(redeemed, line.as_bytes()).await?;
                     answer = talk.reply(self.options.silence).await?;
                 }
                 answer
             }
             Credential::Password { username, password } => {
-                let text = Zeroizing::new(format!("\0{username}\0{}", password.expose()));
-                sent.extend(both(password.expose()));
-                sent.push(base64(&text));
+                let text = sasl::plain(username, password.expose());
+                sent.secret(password.expose());
+                sent.around(&text);
                 talk.auth(redeemed, "PLAIN", &text).await?
             }
             Credential::Bearer { .. } | Credential::OAuth2 { .. } => {
                 let access = self.fresh(account, redeemed).await?;
                 let bearer = access.header().to_str().map_err(|_| Fault::NotPermitted.unsent())?;
-                sent.extend(both(bearer));
+                sent.secret(bearer);
                 let user = &server.user;
                 if offers(AUTH_OAUTHBEARER) || !offers(AUTH_XOAUTH2) {
-                    let (name, port) = (server.origin.bare_host(), server.origin.port);
-                    let text =
-                        Zeroizing::new(format!("n,a={user},\x01host={name}\x01port={port}\x01auth={bearer}\x01\x01"));
-                    sent.push(base64(&text));
+                    let text = sasl::oauthbearer(user, &server.origin, bearer);
+                    sent.around(&text);
                     talk.auth(redeemed, "OAUTHBEARER", &text).await?
                 } else {
-                    let text = Zeroizing::new(format!("user={user}\x01auth={bearer}\x01\x01"));
-                    sent.push(base64(&text));
+                    let text = sasl::xoauth2(user, bearer);
+                    sent.around(&text);
                     talk.auth(redeemed, "XOAUTH2", &text).await?
                 }
             }
@@ -209,7 +204,7 @@ impl Upstream {
             return Ok(());
         }
         let answer: Submitted = scrubbed(account, answer.into());
-        Err(not_in(host, Submitted { text: told::without(&answer.text, &sent), ..answer }).unsent())
+        Err(not_in(host, Submitted { text: sent.without(&answer.text), ..answer }).unsent())
     }
 }
 
@@ -288,7 +283,7 @@ impl Talk {
         mechanism: &str,
         response: &str,
     ) -> Result<Response<String>, UpstreamError> {
-        let encoded = Zeroizing::new(BASE64_STANDARD.encode(response));
+        let encoded = sasl::encoded(response);
         let line = Zeroizing::new(format!("AUTH {mechanism} {}\r\n", *encoded));
         self.write(redeemed, line.as_bytes()).await?;
         let answer = self.reply(self.silence).await?;

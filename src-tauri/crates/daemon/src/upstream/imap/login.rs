@@ -1,7 +1,5 @@
 //! From a TCP connection to one that is logged in.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use latch_core::classify::imap::capability;
 use latch_core::classify::imap::reply::{Kind, Status, capabilities, status};
 use latch_core::classify::imap::token::{Piece, Token, encode, pieces};
@@ -11,7 +9,8 @@ use zeroize::Zeroizing;
 use super::wire::Wire;
 use crate::upstream::origin::Scheme;
 use crate::upstream::pool::Stream;
-use crate::upstream::{AccountTarget, Fault, Upstream, UpstreamError, told};
+use crate::upstream::told::{self, Sent};
+use crate::upstream::{AccountTarget, Fault, Upstream, UpstreamError, sasl};
 use crate::vault::Credential;
 
 const GREETING: usize = 64 * 1024;
@@ -103,14 +102,13 @@ impl Upstream {
         let can = said(&wire.answer("c", GREETING).await?.untagged);
         let has = |one: &str| can.iter().any(|known| known == one);
         let host = wire.host().to_owned();
-        let mut sent: Vec<Zeroizing<String>> = Vec::new();
+        let mut sent = Sent::default();
         let status = match &*account.credential {
             Credential::Password { username, password } => {
-                let escaped = password.expose().replace('\\', "\\\\").replace('"', "\\\"");
-                sent.extend([Zeroizing::new(password.expose().to_owned()), Zeroizing::new(escaped)]);
+                sent.secret(password.expose());
                 if has("AUTH=PLAIN") {
-                    let plain = Zeroizing::new(format!("\0{username}\0{}", password.expose()));
-                    sent.push(Zeroizing::new(BASE64_STANDARD.encode(plain.as_bytes())));
+                    let plain = sasl::plain(username, password.expose());
+                    sent.around(&plain);
                     authenticate(wire, redeemed, "PLAIN", &plain, has("SASL-IR")).await?
                 } else {
                     let args = encode(&[Token::text(username.as_str()), Token::text(password.expose())]);
@@ -121,14 +119,14 @@ impl Upstream {
             Credential::Bearer { .. } | Credential::OAuth2 { .. } => {
                 let access = self.fresh(account, redeemed).await?;
                 let (status, response) = oauth(wire, redeemed, account, &access, &can).await?;
-                sent.push(Zeroizing::new(access.header().to_str().unwrap_or_default().to_owned()));
-                sent.push(Zeroizing::new(BASE64_STANDARD.encode(response.as_bytes())));
+                sent.secret(access.header().to_str().unwrap_or_default());
+                sent.around(&response);
                 wire.scrub_with(access);
                 status
             }
         };
         if status.kind != Kind::Ok {
-            return Err(not_in(host, &status, told::without(&status.text, &sent)).unsent());
+            return Err(not_in(host, &status, sent.without(&status.text)).unsent());
         }
         wire.write(redeemed, b"c CAPABILITY\r\n").await?;
         let can = said(&wire.answer("c", GREETING).await?.untagged);
@@ -186,7 +184,7 @@ async fn authenticate(
     response: &str,
     at_once: bool,
 ) -> Result<Status, UpstreamError> {
-    let encoded = Zeroizing::new(BASE64_STANDARD.encode(response));
+    let encoded = sasl::encoded(response);
     if at_once {
         let line = Zeroizing::new(format!("a AUTHENTICATE {mechanism} {}\r\n", *encoded));
         wire.write(redeemed, line.as_bytes()).await?;
@@ -221,11 +219,10 @@ async fn oauth(
     let has = |one: &str| can.iter().any(|known| known == one);
     let at_once = has("SASL-IR");
     if has("AUTH=OAUTHBEARER") {
-        let (host, port) = (account.origin.bare_host(), account.origin.port);
-        let text = Zeroizing::new(format!("n,a={user},\x01host={host}\x01port={port}\x01auth={bearer}\x01\x01"));
+        let text = sasl::oauthbearer(user, &account.origin, bearer);
         Ok((authenticate(wire, redeemed, "OAUTHBEARER", &text, at_once).await?, text))
     } else {
-        let text = Zeroizing::new(format!("user={user}\x01auth={bearer}\x01\x01"));
+        let text = sasl::xoauth2(user, bearer);
         Ok((authenticate(wire, redeemed, "XOAUTH2", &text, at_once).await?, text))
     }
 }
