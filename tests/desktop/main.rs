@@ -7,6 +7,7 @@ mod attacks;
 mod bus;
 mod drill;
 mod looks;
+mod mailbox;
 mod presence;
 mod rig;
 mod script;

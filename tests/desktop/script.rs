@@ -24,7 +24,7 @@ impl Script {
             "sign_out_page": "https://myaccount.google.com/connections"}],
             "agent.list": [agent("claude", "Claude")], "undo.list": [undo()], "ask.list": [], "outbox.list": [],
             "settings.get": latch_ipc::contract::Settings::default(),
-            "quarantine.list": {"items": 3, "bytes": 40960, "limit": 536_870_912},
+            "quarantine.list": {"items": 3, "bytes": 40960, "limit": 536_870_912, "entries": []},
             "rules.get": {"text": ""}, "holds": [],
             "hold.touch": {"expires_at": "2099-01-01T00:10:00Z"},
             "journal.tail": [{"seq": 7, "at": "2026-11-22T09:14:00Z", "kind": "outcome", "agent": "claude",

@@ -43,10 +43,8 @@ async fn the_incident_from_the_first_account_to_panic() {
     driver.until("document.querySelector('.said') !== null").await;
     rig.picture("whole-agent");
 
-    let form = format!("grant_type=refresh_token&client_id={client}&refresh_token={secret}");
-    let kind = [("content-type", "application/x-www-form-urlencoded")];
-    let token = Agent::anonymous(&door).send(http_post(), "/oauth2/token", &kind, form).await.expect(200).json();
-    let agent = Agent::new(&format!("{door}/mail"), token["access_token"].as_str().unwrap());
+    let token = Agent::anonymous(&door).refreshed(&client, &secret).await;
+    let agent = Agent::new(&format!("{door}/mail"), &token);
     let ids: Vec<String> = (1..=12).map(|n| format!("m{n:04}")).collect();
     let body = json!({"ids": ids, "addLabelIds": ["TRASH"]});
     let before = gmail.labels().await;
@@ -82,25 +80,21 @@ async fn the_incident_from_the_first_account_to_panic() {
     rig.picture("whole-stopped");
 }
 
-fn http_post() -> hyper::Method {
-    hyper::Method::POST
-}
-
 /// Chooses "I've seen enough", once the swallowing is over and if there is more than fits.
-async fn seen_enough(driver: &Driver) {
+pub async fn seen_enough(driver: &Driver) {
     tokio::time::sleep(Duration::from_millis(600)).await;
     let script = "[...document.querySelectorAll('button')].find(b => b.innerText.includes('seen enough'))?.click();";
     driver.client.execute(script, vec![]).await.unwrap();
 }
 
-async fn page(driver: &Driver, name: &str) {
+pub async fn page(driver: &Driver, name: &str) {
     let script =
         "[...document.querySelectorAll('nav button')].find(b => b.innerText.startsWith(arguments[0])).click();";
     driver.client.execute(script, vec![name.into()]).await.unwrap();
     driver.until(&format!("document.querySelector('main h1')?.innerText === '{name}'")).await;
 }
 
-async fn press(driver: &Driver, name: &str) {
+pub async fn press(driver: &Driver, name: &str) {
     let there = format!("[...document.querySelectorAll('main button')].some(b => b.innerText.trim() === {name:?})");
     driver.until(&there).await;
     let script =
@@ -109,7 +103,7 @@ async fn press(driver: &Driver, name: &str) {
 }
 
 /// Fills the field whose label starts so, as typing or choosing does.
-async fn fill(driver: &Driver, label: &str, value: &str) {
+pub async fn fill(driver: &Driver, label: &str, value: &str) {
     let there =
         format!("[...document.querySelectorAll('main label')].some(l => l.innerText.trim().startsWith({label:?}))");
     driver.until(&there).await;

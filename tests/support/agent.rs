@@ -43,6 +43,14 @@ impl Agent {
         Self { client, base: base.to_owned(), token: None }
     }
 
+    /// The access token for an agent's id and its pairing secret.
+    pub async fn refreshed(&self, client_id: &str, secret: &str) -> String {
+        let form = format!("grant_type=refresh_token&client_id={client_id}&refresh_token={secret}");
+        let kind = [("content-type", "application/x-www-form-urlencoded")];
+        let token = self.send(Method::POST, "/oauth2/token", &kind, form).await.expect(200).json();
+        token["access_token"].as_str().expect("a token").to_owned()
+    }
+
     /// `GET`.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], "").await

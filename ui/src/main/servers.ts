@@ -4,7 +4,7 @@ import type { MailTls } from "../bindings/MailTls";
 export const ENCRYPTION: Record<MailTls, string> = {
   implicit: "TLS",
   starttls: "STARTTLS",
-  none: "none, on this machine only",
+  none: "none, this machine only",
 };
 
 /** A server as it is being typed. */
