@@ -1,16 +1,20 @@
 //! A grant for some mailboxes: no answer of a mail server names another one, whatever was asked and whatever the server says.
 
-use latch_ipc::contract::{GrantPut, GrantPutParams};
+use latch_ipc::contract::{Empty, GrantPut, GrantPutParams, HoldList};
 use latch_tests::mail::Post;
 use latch_tests::scene::{ACCOUNT, AGENT};
 
 use crate::imap_bad::{lied_to, login};
 
 async fn only(post: &Post, mailboxes: &[&str]) {
+    only_as(post, "organize", mailboxes).await;
+}
+
+async fn only_as(post: &Post, preset: &str, mailboxes: &[&str]) {
     let params = GrantPutParams {
         agent: AGENT.to_owned(),
         account: ACCOUNT.to_owned(),
-        preset: "organize".to_owned(),
+        preset: preset.to_owned(),
         authorization_details: Some(serde_json::json!({ "mailboxes": mailboxes })),
         budgets: None,
         expires_in: None,
@@ -78,4 +82,24 @@ async fn what_is_said_of_a_mailbox_of_the_grant_arrives() {
     for outside in ["MYRIGHTS Trash", "LISTRIGHTS Trash erin", "GETACL Trash", "GETQUOTAROOT Trash"] {
         assert!(client.no(outside).await.end.starts_with("NO [NOPERM]"), "{outside}");
     }
+}
+
+#[tokio::test]
+async fn settings_outside_the_grant_are_refused_without_a_question() {
+    let post = Post::new(1, "organize").await;
+    only_as(&post, "ask-everything", &["INBOX"]).await;
+    let mut client = post.client().await;
+    for command in [
+        "SETMETADATA Archive (/private/comment \"x\")",
+        "SETMETADATA \"\" (/private/comment \"x\")",
+        "SETQUOTA \"\" (STORAGE 1)",
+    ] {
+        let said = client.no(command).await;
+        assert!(said.end.starts_with("NO ["), "{command}: {said:?}");
+    }
+    assert!(post.engine.call(HoldList, Empty {}).await.is_empty());
+    let tag = client.send("SETMETADATA inbox (/private/comment \"x\")").await;
+    let hold = post.engine.hold().await;
+    post.engine.deny(&hold).await;
+    assert!(client.end(&tag).await.end.starts_with("NO "));
 }

@@ -166,6 +166,10 @@ pub struct Hold {
     pub expires_at: Time,
     /// Requests that wait on the line.
     pub waiting: u32,
+    /// A requester was given its answer.
+    pub heard: bool,
+    /// How many changes had begun on its account when it began to run.
+    pub began: u64,
     /// How it was allowed.
     pub allowed: Option<Allowed>,
     /// The person said no, themselves: not a program for them, nor the end of a grant.
@@ -363,6 +367,8 @@ impl Stored {
             opened_at: self.opened_at,
             expires_at: self.opened_at + proposal,
             waiting: 0,
+            heard: false,
+            began: 0,
             allowed: None,
             refused: false,
             epoch,

@@ -21,6 +21,12 @@ impl Guard {
     pub fn begin(&mut self, permit: Permit, calls: &[Call], now: Now) -> Plan {
         if permit.class != Class::Read {
             self.note(&permit.agent, Some(permit.class), permit.count, now);
+            let changes = self.changes.entry(permit.account.clone()).or_default();
+            *changes = changes.saturating_add(1);
+            let began = *changes;
+            if let Some(hold) = permit.hold.as_deref().and_then(|id| self.hold_mut(id)) {
+                hold.began = began;
+            }
         }
         Plan {
             agent: Some(permit.agent),
@@ -125,17 +131,24 @@ impl Guard {
         Commit { records: vec![record], charges, puts: Vec::new(), deletes }
     }
 
-    /// The lease for a call whose intent is recorded. At most once for each call; refused when the epoch moved on, or its agent was disconnected.
+    /// The lease for a call whose intent is recorded. At most once for each call; refused when the epoch moved on, or its agent was stopped or has nothing
+    /// to do with the account any more.
     pub fn lease(&self, plan: &mut Plan, index: usize) -> Result<Lease, Stopped> {
         if !self.gate.admits(plan.epoch) || (self.state.panicked.is_some() && !plan.undo) {
             return Err(Stopped);
         }
-        if plan.agent.as_ref().is_some_and(|agent| !self.agents.contains_key(agent)) {
+        if plan.agent.as_ref().is_some_and(|agent| !self.may_go_on(agent, &plan.account)) {
             return Err(Stopped);
         }
         let call = plan.calls.get_mut(index).and_then(Option::take).ok_or(Stopped)?;
         let purpose = if plan.undo { Purpose::Undo } else { Purpose::Operation };
         Ok(Lease::mint(purpose, plan.account.clone(), call, plan.epoch))
+    }
+
+    fn may_go_on(&self, agent: &str, account: &str) -> bool {
+        self.agents.contains_key(agent)
+            && !self.state.stopped.contains(agent)
+            && self.grants.values().any(|grant| grant.agent == agent && grant.account() == account)
     }
 
     /// A lease for the guard's own reading: GET over HTTP, its own PROPFIND, over IMAP and ManageSieve what can change nothing.

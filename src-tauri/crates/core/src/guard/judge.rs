@@ -371,6 +371,14 @@ impl Guard {
             .find(|hold| hold.digest == *digest && hold.agent == agent && gate.admits(hold.epoch))?;
         match hold.state {
             State::Preparing | State::Open | State::Allowed | State::Running => Some(hold.id.clone()),
+            // Since then it may have been turned back: who knows the answer and asks again wants it done again. A mail is the same mail.
+            State::Done
+                if hold.heard
+                    && hold.class != Class::Send
+                    && self.changes.get(&hold.account).is_some_and(|changes| *changes > hold.began) =>
+            {
+                None
+            }
             State::Done | State::Denied => (hold.expires_at > now.time).then(|| hold.id.clone()),
             State::Proposal => {
                 hold.state = State::Open;
@@ -526,6 +534,8 @@ impl Guard {
             opened_at: now.time,
             expires_at: now.time + self.lifetimes.hold,
             waiting: 0,
+            heard: false,
+            began: 0,
             allowed: None,
             refused: false,
             epoch,
@@ -557,10 +567,13 @@ impl Guard {
     /// A requester waits on the line, or does no longer.
     pub fn set_waiting(&mut self, id: &str, waits: Waits) {
         if let Some(hold) = number(id).and_then(|number| self.holds.get_mut(&number)) {
-            hold.waiting = match waits {
-                Waits::Comes => hold.waiting.saturating_add(1),
-                Waits::Leaves => hold.waiting.saturating_sub(1),
-            };
+            match waits {
+                Waits::Comes => hold.waiting = hold.waiting.saturating_add(1),
+                Waits::Leaves => {
+                    hold.waiting = hold.waiting.saturating_sub(1);
+                    hold.heard |= hold.state == State::Done;
+                }
+            }
         }
     }
 }

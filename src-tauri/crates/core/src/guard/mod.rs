@@ -209,6 +209,8 @@ pub struct Guard {
     stop_mails: BTreeMap<String, crate::phone::Anchor>,
     notices: VecDeque<Notice>,
     prompts: prompt::Prompts,
+    /// How many changes began on each account.
+    changes: HashMap<String, u64>,
 }
 
 impl Guard {
@@ -250,6 +252,7 @@ impl Guard {
             stop_mails: loaded.stop_mails,
             notices: VecDeque::new(),
             prompts: prompt::Prompts::default(),
+            changes: HashMap::new(),
         }
     }
 

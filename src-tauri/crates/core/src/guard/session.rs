@@ -195,6 +195,7 @@ impl Guard {
             self.close(&id, crate::hold::State::Denied, "its account was removed", now, &mut commit);
         }
         self.forget_answers(account);
+        self.changes.remove(account);
         self.places.remove(account);
         self.allowances.retain(|allowance| allowance.account != account);
         self.end_denials(|denial| denial.account == account, &mut commit);

@@ -14,6 +14,9 @@ use crate::hold::{MAX_WAITING, State, Stored};
 use crate::lease::LeaseError;
 use crate::operation::{Audience, Member, Request};
 use crate::plan::Permit;
+
+mod kept;
+
 use crate::recipe::View;
 const START: Time = Time(1_700_000_000_000);
 
@@ -623,20 +626,6 @@ fn time_ends_what_it_should_and_forgets_it() {
     assert_eq!(rig.guard.hold(&hard).unwrap().state, State::Expired);
     rig.guard.handle_timeout(at(Span::hours(1)));
     assert!(rig.guard.allowances.is_empty() && rig.guard.tokens.len() == 0);
-}
-
-#[test]
-fn an_undo_on_the_account_makes_kept_answers_stale() {
-    let mut rig = Rig::new(Preset::Organize);
-    let six = trash(&["1", "2", "3", "4", "5", "6"]);
-    let id = rig.allowed(&six, Scope::Once);
-    let _ = rig.guard.take_allowed(&id, NOW).unwrap();
-    rig.guard.finish(&id, NOW);
-    assert_eq!(rig.held(&six), id, "a retry is given the answer that is kept");
-    rig.guard.forget_answers("work");
-    assert_eq!(rig.held(&six), id);
-    rig.guard.forget_answers("mine");
-    assert_ne!(rig.held(&six), id);
 }
 
 #[test]

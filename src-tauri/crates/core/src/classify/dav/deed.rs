@@ -185,7 +185,6 @@ impl Draft {
         }
     }
 
-    /// What is stored there can't be read: nobody knows whom the server tells, so whoever else it tells, they are not all known.
     /// What a text says, all of it, where the server writes to people: they get the whole of it.
     fn tells_all(&mut self, text: &Text) {
         if !self.people.is_empty() || self.place.is_some() {
@@ -194,6 +193,7 @@ impl Draft {
         }
     }
 
+    /// What is stored there can't be read: nobody knows whom the server tells, so whoever else it tells, they are not all known.
     fn invites_unknown(&mut self) {
         self.place = Some(UNKNOWN_GUESTS.to_owned());
         self.fact("Guests", "What is stored there can't be read, so it is not known whom the server tells".to_owned());
@@ -337,7 +337,7 @@ fn put(asked: &Asked, body: &Bytes, seen: &Seen) -> Result<Part, Refusal> {
             let mut people = text.summary().people;
             people.extend(old.map(|old| old.summary().people).unwrap_or_default());
             draft.invites(people, &seen.own, "The server tells");
-            if unread && !is_contact(&asked.path) {
+            if unread && !is_contact(before) {
                 draft.invites_unknown();
             }
             draft.tells_all(&text);
@@ -397,14 +397,14 @@ fn delete(asked: &Asked, seen: &Seen) -> Result<Part, Refusal> {
         At::Nothing => Err(missing(&asked.path)),
         At::Entry(member, body) => {
             let mut draft = Draft::new(Deed::Delete, "delete", Class::Destroy, "Delete");
-            let (kind, text) = kind_at(&asked.path, body);
+            let (kind, text) = kind_at(body);
             (draft.kind, draft.ids) = (kind.to_owned(), vec![asked.path.clone()]);
             match &text {
                 Some(text) => {
                     draft.facts = told(text);
                     draft.invites(text.summary().people, &seen.own, "The server tells of the cancellation");
                 }
-                None if is_contact(&asked.path) => {}
+                None if is_contact(body) => {}
                 None => draft.invites_unknown(),
             }
             draft.undo = Some("deleted");
@@ -447,7 +447,7 @@ fn transfer(asked: &Asked, seen: &Seen, here: &Here) -> Result<Part, Refusal> {
     let moves = asked.verb == Verb::Move;
     let (deed, action, verb) = if moves { (Deed::Move, "move", "Move") } else { (Deed::Copy, "copy", "Copy") };
     let mut draft = Draft::new(deed, action, Class::Modify, verb);
-    let (kind, text) = kind_at(&asked.path, body);
+    let (kind, text) = kind_at(body);
     let title = glimpse(&asked.path, body).view.title;
     (draft.kind, draft.ids) = (kind.to_owned(), vec![asked.path.clone()]);
     draft.undo = Some(if moves { "moved" } else { "copied" });
@@ -482,7 +482,7 @@ fn transfer(asked: &Asked, seen: &Seen, here: &Here) -> Result<Part, Refusal> {
         // A server can take leaving a calendar for a cancellation.
         match &text {
             Some(text) => people.extend(text.summary().people),
-            None if is_contact(&asked.path) => {}
+            None if is_contact(body) => {}
             None => draft.invites_unknown(),
         }
     }

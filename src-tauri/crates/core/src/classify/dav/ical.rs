@@ -212,8 +212,18 @@ fn split(line: &str) -> Result<Split, String> {
     let mut quoted = false;
     let mut cuts = Vec::new();
     let mut colon = None;
-    for (at, c) in line.char_indices() {
+    let mut before = ' ';
+    let mut letters = line.char_indices().peekable();
+    while let Some((at, c)) = letters.next() {
+        let last = std::mem::replace(&mut before, c);
         match c {
+            // RFC 5545 section 3.1: around a whole value, and nowhere else. Readers differ in where one that stands elsewhere ends.
+            '"' if quoted && !letters.peek().is_some_and(|(_, next)| matches!(next, ',' | ';' | ':')) => {
+                return Err("a quotation mark ends in the middle of a parameter".to_owned());
+            }
+            '"' if !quoted && !matches!(last, '=' | ',') => {
+                return Err("a quotation mark begins in the middle of a parameter".to_owned());
+            }
             '"' => quoted = !quoted,
             ';' if !quoted && cuts.len() >= MOST_PARAMETERS => return Err("a line has too many parameters".to_owned()),
             ';' if !quoted => cuts.push(at),
@@ -242,6 +252,9 @@ fn split(line: &str) -> Result<Split, String> {
     let mut params = Vec::new();
     for piece in pieces {
         let (key, value) = piece.split_once('=').unwrap_or(("TYPE", piece));
+        if !is_plain(key) {
+            return Err("a parameter has no name".to_owned());
+        }
         params.push((key.to_ascii_uppercase(), value.trim_matches('"').to_owned()));
     }
     Ok((name.to_ascii_uppercase(), params, value.to_owned()))

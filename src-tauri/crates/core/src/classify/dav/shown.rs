@@ -27,9 +27,11 @@ pub struct Glimpse {
     pub people: BTreeSet<String>,
 }
 
-/// Whether an address is one of a contact's: nobody is invited by those.
-pub(super) fn is_contact(path: &str) -> bool {
-    path.ends_with(".vcf")
+/// Whether a text that can't be read is a contact all the same: nobody is invited by those. Its address says nothing: an agent can choose that.
+pub(super) fn is_contact(body: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"BEGIN:VCARD";
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+    body.get(..BEGIN.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(BEGIN))
 }
 
 /// What a text is about, for a list. Of what can't be read, its path is the title.
@@ -43,7 +45,7 @@ pub fn glimpse(path: &str, body: &[u8]) -> Glimpse {
             Glimpse { view, people: summary.people }
         }
         Err(_) => {
-            let unknown = (!is_contact(path)).then(|| UNKNOWN_GUESTS.to_owned());
+            let unknown = (!is_contact(body)).then(|| UNKNOWN_GUESTS.to_owned());
             Glimpse { view: View { title: last(path), ..View::default() }, people: unknown.into_iter().collect() }
         }
     }
@@ -83,10 +85,10 @@ pub(super) fn kind_of(text: &Text) -> &'static str {
     }
 }
 
-pub(super) fn kind_at(path: &str, body: &[u8]) -> (&'static str, Option<Text>) {
+pub(super) fn kind_at(body: &[u8]) -> (&'static str, Option<Text>) {
     match ical::parse(body) {
         Ok(text) => (kind_of(&text), Some(text)),
-        Err(_) if path.ends_with(".vcf") => ("contact", None),
+        Err(_) if is_contact(body) => ("contact", None),
         Err(_) => ("entry", None),
     }
 }

@@ -194,6 +194,8 @@ pub enum Command {
     },
     /// SETMETADATA, SETQUOTA: settings of the server.
     Setting {
+        /// Of one mailbox; `None`: of all there is.
+        mailbox: Option<String>,
         /// The verb.
         verb: String,
         /// Its arguments.
@@ -231,7 +233,7 @@ pub fn tag(line: &[u8]) -> Option<String> {
 /// Whether a line opens a mailbox, however wrong its arguments are: that closes the one before.
 #[must_use]
 pub fn selects(line: &[u8]) -> bool {
-    let verb = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    let verb = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).nth(1).unwrap_or_default();
     [&b"SELECT"[..], b"EXAMINE"].iter().any(|known| verb.eq_ignore_ascii_case(known))
 }
 
@@ -448,7 +450,8 @@ fn look(verb: &str, args: &[Token]) -> Option<Result<Command, Refused>> {
         return Some(Err(MALFORMED));
     }
     let verb = if verb == "XLIST" { "LIST" } else { verb };
-    Some(Ok(Command::Look { verb: verb.to_owned(), mailbox, args: args.to_vec() }))
+    let args = mailbox.as_ref().map_or_else(|| args.to_vec(), |mailbox| canonically(args, mailbox));
+    Some(Ok(Command::Look { verb: verb.to_owned(), mailbox, args }))
 }
 
 fn change(verb: &str, args: &[Token]) -> Option<Result<Command, Refused>> {
@@ -463,8 +466,12 @@ fn change(verb: &str, args: &[Token]) -> Option<Result<Command, Refused>> {
         ("DELETEACL", [mailbox, who]) => {
             name(mailbox).and_then(|mailbox| Some(Command::SetAcl { mailbox, who: string(who)?, rights: None }))
         }
-        ("SETMETADATA" | "SETQUOTA", args) if !args.is_empty() => {
-            Some(Command::Setting { verb: verb.to_owned(), args: args.to_vec() })
+        ("SETMETADATA", [of, _]) if of.astring().is_some_and(|of| !of.is_empty()) => name(of).map(|mailbox| {
+            let args = canonically(args, &mailbox);
+            Command::Setting { mailbox: Some(mailbox), verb: verb.to_owned(), args }
+        }),
+        ("SETMETADATA" | "SETQUOTA", [of, _]) if of.astring().is_some() => {
+            Some(Command::Setting { mailbox: None, verb: verb.to_owned(), args: args.to_vec() })
         }
         // A mail as a quoted string is none, and one that was read whole never streams.
         ("CREATE" | "DELETE" | "RENAME" | "SUBSCRIBE" | "UNSUBSCRIBE" | "SETACL" | "DELETEACL" | "APPEND", _) => None,
@@ -499,6 +506,15 @@ pub(super) fn set_of(token: &Token) -> Option<Set> {
 
 fn name(token: &Token) -> Option<String> {
     canonical(token.astring()?)
+}
+
+/// With the mailbox as it was decided about: servers differ in which spellings are the same.
+fn canonically(args: &[Token], mailbox: &str) -> Vec<Token> {
+    let mut args = args.to_vec();
+    if let Some(named) = args.iter_mut().find(|token| name(token).is_some_and(|one| one == mailbox)) {
+        *named = Token::text(mailbox);
+    }
+    args
 }
 
 fn mailbox_of(token: &Token) -> Result<String, Refused> {

@@ -23,6 +23,8 @@ pub const PROVIDER: &str = "imap";
 const MOST_SET: usize = 4000;
 /// The parameter of a part that names a mailbox: grants can be limited to some.
 pub const MAILBOX: &str = "mailbox";
+/// All mailboxes, and the server itself: a wildcard, which names can't hold (RFC 9051 section 5.1).
+const EVERYWHERE: &str = "*";
 const APPEND: &str = "APPEND";
 /// What an APPEND's call has beside it where its mail may hold NUL (RFC 3516).
 pub const BINARY: &str = "literal8";
@@ -366,7 +368,10 @@ impl Deed {
             _ => "",
         };
         let labels = self.labelled(server);
-        let mailboxes = [on.mailbox.as_str(), to].into_iter().chain(labels.iter().map(String::as_str));
+        // No mailbox has this name: what is for the whole server is not for an agent that may use some of it.
+        let everywhere = if matches!(self, Self::Setting { .. }) && on.mailbox.is_empty() { EVERYWHERE } else { "" };
+        let labels = labels.iter().map(String::as_str);
+        let mailboxes = [on.mailbox.as_str(), to, everywhere].into_iter().chain(labels);
         Part { operation, call, params: named(mailboxes), content_id: None }
     }
 

@@ -68,8 +68,9 @@ pub fn explained(command: &Command) -> Option<Operation> {
         Command::SetAcl { mailbox, who, rights } => {
             part(&Deed::SetAcl { who: who.clone(), rights: rights.clone() }, &on(mailbox, None))
         }
-        Command::Setting { verb, args } => {
-            part(&Deed::Setting { verb: verb.clone(), args: steps::written(args)? }, &on("", None))
+        Command::Setting { mailbox, verb, args } => {
+            let deed = Deed::Setting { verb: verb.clone(), args: steps::written(args)? };
+            part(&deed, &on(mailbox.as_deref().unwrap_or_default(), None))
         }
         Command::Append(append) => {
             let call = deed::append_call(&append.mailbox, &[], append.literal.size)?;

@@ -360,41 +360,58 @@ pub struct Fetched {
 /// Reads a FETCH response.
 #[must_use]
 pub fn fetched(tokens: &[Token]) -> Option<Fetched> {
-    let [_, word, Token::List(items)] = tokens else { return None };
-    if word.word()? != "FETCH" {
-        return None;
-    }
     let mut fetched = Fetched::default();
-    let (pairs, _) = items.as_chunks::<2>();
-    for [name, value] in pairs {
-        let words = |value: &Token| -> BTreeSet<String> {
-            let items = value.items().unwrap_or_default().iter();
-            items.filter_map(|one| one.nstring().map(std::borrow::Cow::into_owned)).collect()
-        };
-        match name.word()?.as_str() {
-            "UID" => fetched.uid = value.number().and_then(|uid| u32::try_from(uid).ok()),
-            "FLAGS" => {
-                fetched.present.flags = words(value);
-                fetched.present.flags.retain(|flag| !flag.eq_ignore_ascii_case("\\Recent"));
-            }
-            "X-GM-LABELS" => fetched.present.labels = words(value),
-            "X-GM-MSGID" => fetched.present.id = value.number(),
-            "INTERNALDATE" => fetched.date = value.nstring().map(std::borrow::Cow::into_owned),
-            "RFC822.SIZE" => fetched.size = value.number(),
-            "ENVELOPE" => fetched.envelope = value.items().map(<[Token]>::to_vec),
-            "BODY[]" => {
-                if let Token::Text(body) = value {
-                    fetched.body = Some(body.clone());
-                }
-            }
-            _ => {}
-        }
-    }
-    if let (Some(size), Some(envelope)) = (fetched.size, &fetched.envelope) {
-        let envelope = encode(envelope);
-        fetched.present.print = envelope.map(|envelope| Digest::of(&[&size.to_be_bytes(), &envelope]).to_string());
-    }
+    fetched.absorb(tokens)?;
     Some(fetched)
+}
+
+/// Of which message a FETCH response is, if it says so by UID.
+#[must_use]
+pub fn fetched_uid(tokens: &[Token]) -> Option<u32> {
+    let [_, word, Token::List(items)] = tokens else { return None };
+    let (pairs, _) = items.as_chunks::<2>();
+    let uid = pairs.iter().find(|[name, _]| name.word().is_some_and(|name| name == "UID"))?.get(1)?.number()?;
+    (word.word()? == "FETCH").then(|| u32::try_from(uid).ok())?
+}
+
+impl Fetched {
+    /// Adds what one more response says of the same message: it can come in several (RFC 9051 section 7.5.2).
+    pub fn absorb(&mut self, tokens: &[Token]) -> Option<()> {
+        let [_, word, Token::List(items)] = tokens else { return None };
+        if word.word()? != "FETCH" {
+            return None;
+        }
+        let (pairs, _) = items.as_chunks::<2>();
+        for [name, value] in pairs {
+            let words = |value: &Token| -> BTreeSet<String> {
+                let items = value.items().unwrap_or_default().iter();
+                items.filter_map(|one| one.nstring().map(std::borrow::Cow::into_owned)).collect()
+            };
+            match name.word()?.as_str() {
+                "UID" => self.uid = value.number().and_then(|uid| u32::try_from(uid).ok()),
+                "FLAGS" => {
+                    self.present.flags = words(value);
+                    self.present.flags.retain(|flag| !flag.eq_ignore_ascii_case("\\Recent"));
+                }
+                "X-GM-LABELS" => self.present.labels = words(value),
+                "X-GM-MSGID" => self.present.id = value.number(),
+                "INTERNALDATE" => self.date = value.nstring().map(std::borrow::Cow::into_owned),
+                "RFC822.SIZE" => self.size = value.number(),
+                "ENVELOPE" => self.envelope = value.items().map(<[Token]>::to_vec),
+                "BODY[]" => {
+                    if let Token::Text(body) = value {
+                        self.body = Some(body.clone());
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let (Some(size), Some(envelope)) = (self.size, &self.envelope) {
+            let envelope = encode(envelope);
+            self.present.print = envelope.map(|envelope| Digest::of(&[&size.to_be_bytes(), &envelope]).to_string());
+        }
+        Some(())
+    }
 }
 
 /// A number that a FETCH response says of the message with this UID, such as X-GM-MSGID.

@@ -197,6 +197,7 @@ pub fn mailboxes(command: &Command) -> (Vec<&str>, Vec<&str>) {
         | Command::Delete { mailbox }
         | Command::SetAcl { mailbox, .. } => (vec![mailbox.as_str()], Vec::new()),
         Command::Append(append) => (vec![append.mailbox.as_str()], Vec::new()),
+        Command::Setting { mailbox, .. } => (mailbox.iter().map(String::as_str).collect(), Vec::new()),
         Command::Rename { mailbox, to } => (vec![mailbox.as_str()], vec![to.as_str()]),
         Command::Create { mailbox } | Command::Subscribe { mailbox, .. } => (Vec::new(), vec![mailbox.as_str()]),
         _ => (Vec::new(), Vec::new()),

@@ -108,8 +108,13 @@ impl Runtime {
             let call = command("UID FETCH", place, &args).ok_or(ReadError::Stopped)?;
             let answer = self.mail_read_within(account, epoch, &call, room).await?;
             room = room.saturating_sub(answer.cost);
-            let fetched = answer.untagged.iter().filter_map(|tokens| reply::fetched(tokens));
-            found.extend(fetched.filter_map(|one| Some((one.uid?, one))).filter(|(uid, _)| wanted.contains(uid)));
+            for tokens in &answer.untagged {
+                let Some(uid) = reply::fetched_uid(tokens).filter(|uid| wanted.contains(uid)) else { continue };
+                let mut one: Fetched = found.remove(&uid).unwrap_or_default();
+                if one.absorb(tokens).is_some() {
+                    found.insert(uid, one);
+                }
+            }
         }
         Ok(found)
     }

@@ -135,7 +135,7 @@ impl MailSession {
             Command::SetAcl { mailbox, who, rights } => {
                 self.on_mailbox(tag, Deed::SetAcl { who, rights }, mailbox, talk).await
             }
-            Command::Setting { verb, args } => {
+            Command::Setting { mailbox, verb, args } => {
                 let Some(args) = written(&args) else {
                     return Self::told(
                         talk,
@@ -143,7 +143,7 @@ impl MailSession {
                         "BAD Latchstring does not understand this command, so it went nowhere",
                     );
                 };
-                self.on_mailbox(tag, Deed::Setting { verb, args }, String::new(), talk).await
+                self.on_mailbox(tag, Deed::Setting { verb, args }, mailbox.unwrap_or_default(), talk).await
             }
         }
     }

@@ -46,13 +46,12 @@ const SILENT: [&str; 22] = [
 /// The same inside of a time zone.
 const SILENT_ZONE: [&str; 7] = ["TZID", "TZOFFSETFROM", "TZOFFSETTO", "TZNAME", "DTSTART", "RRULE", "RDATE"];
 /// Parameters that say nothing to people, or are shown otherwise.
-const SILENT_PARAMS: [&str; 22] = [
+const SILENT_PARAMS: [&str; 21] = [
     "LANGUAGE",
     "TZID",
     "VALUE",
     "RSVP",
     "ROLE",
-    "PARTSTAT",
     "CUTYPE",
     "FMTTYPE",
     "ENCODING",
@@ -206,17 +205,24 @@ impl Line {
         if params.is_empty() { value } else { format!("{value} ({})", params.join(", ")) }
     }
 
-    /// Whether readers see a file in it and no text. Any property may name an encoding that is none (RFC 5545 section 3.2.7: 8BIT).
+    /// Whether readers see a file in it and no text. Any property may name an encoding that is none (RFC 5545 section 3.2.7: 8BIT), and what names one
+    /// may be an address still (section 3.8.1.1).
     fn is_file(&self) -> bool {
         let coded = |coding: &str| coding.eq_ignore_ascii_case("BASE64") || coding.eq_ignore_ascii_case("B");
+        let is_code = || {
+            let code = |byte: u8| byte.is_ascii_alphanumeric() || b"+/= ".contains(&byte);
+            self.value.bytes().all(code)
+        };
         FILES.contains(&self.name.as_str())
-            && (self.param("ENCODING").is_some_and(coded) || self.value.starts_with("data:"))
+            && ((self.param("ENCODING").is_some_and(coded) && is_code()) || self.value.starts_with("data:"))
     }
 
     fn spoken(&self) -> Vec<String> {
         let silent = |key: &str, value: &str| SILENT_PARAMS.contains(&key) && value.chars().count() <= LONGEST_SILENT;
         let told = self.params.iter().filter(|(key, value)| !silent(key, value) && !value.is_empty());
-        told.map(|(key, value)| format!("{key}: {value}")).collect()
+        // An answer to an invitation is all that many changes are about; that there is none yet says nothing.
+        let unanswered = |key: &str, value: &str| key == "PARTSTAT" && value.eq_ignore_ascii_case("NEEDS-ACTION");
+        told.filter(|(key, value)| !unanswered(key, value)).map(|(key, value)| format!("{key}: {value}")).collect()
     }
 
     fn is_silent(&self) -> bool {

@@ -65,7 +65,8 @@ fn refusal(method: &str, target: &str, text: &str) -> String {
 fn unread_guests_of_a_whole_calendar_are_told_of_and_new_ones_are_not_slipped_into_it() {
     let At::Tree(tree, _) = calendar(2) else { panic!() };
     let unread = super::super::deed::glimpse("/e/w/0.ics", b"\xff").people;
-    assert!(super::super::deed::glimpse("/e/f/0.vcf", b"\xff").people.is_empty());
+    assert_eq!(super::super::deed::glimpse("/e/w/0.vcf", b"\xff").people, unread, "its address says nothing");
+    assert!(super::super::deed::glimpse("/e/f/0.vcf", b"\xef\xbb\xbf\r\nbegin:vcard\r\nFN:\xff").people.is_empty());
     let part = part("DELETE", "/e/w/", &[], &Bytes::new(), &seen(At::Tree(tree, unread))).unwrap();
     let audience = part.operation.audience.unwrap();
     assert_eq!((audience.members.len(), audience.place.as_deref()), (0, Some("whoever the stored text names")));
@@ -208,4 +209,38 @@ fn a_contact_that_can_not_be_read_invites_nobody() {
         At::Entry(member("/e/c/a.vcf"), Bytes::from_static(b"BEGIN:VCARD\r\nNOTE:soft=\r\nbreak\r\nEND:VCARD\r\n"));
     let gone = part("DELETE", "/e/c/a.vcf", &[], &Bytes::new(), &seen(stored)).unwrap();
     assert_eq!((gone.operation.class, gone.operation.audience), (Class::Destroy, None));
+}
+
+#[test]
+fn a_line_that_readers_cut_at_different_places_is_no_line() {
+    for odd in [
+        "ATTENDEE;LANGUAGE=a\"b:mailto:eve@evil.example,\";CHARSET=c:mailto:me@own.example",
+        "SUMMARY;LANGUAGE=a\"b:Pay at evil.example\";CHARSET=c:Lunch",
+        "SUMMARY;LANGUAGE=\"a\"b:Pay\";X=c:Lunch",
+        "SUMMARY;\"LANGUAGE=a:b\":Lunch",
+        "SUMMARY;=a:Lunch",
+    ] {
+        let text = event("Talk", &format!("{odd}\r\n"));
+        let refused = part("PUT", "/e/w/a.ics", &[], &text, &seen(At::Nothing)).unwrap_err();
+        assert_eq!(refused.status, 415, "{odd}: {refused:?}");
+    }
+    let usual = "ATTENDEE;CN=\"Ann; of: us\";MEMBER=\"mailto:a@x\",\"mailto:b@x\";X=1:mailto:ann@own.example";
+    assert!(part("PUT", "/e/w/a.ics", &[], &event("Talk", &format!("{usual}\r\n")), &seen(At::Nothing)).is_ok());
+}
+
+#[test]
+fn links_dressed_as_files_and_answers_to_invitations_are_told() {
+    let guest = "ATTENDEE:mailto:bob@example.org\r\n";
+    let told = |line: &str| {
+        let text = event("Talk", &format!("{guest}{line}\r\n"));
+        let facts = part("PUT", "/e/w/a.ics", &[], &text, &seen(At::Nothing)).unwrap().operation.facts;
+        facts.into_iter().map(|fact| format!("{}: {}\n", fact.label, fact.value)).collect::<String>()
+    };
+    let link = told("ATTACH;ENCODING=BASE64:https://evil.example/login");
+    assert!(link.contains("https://evil.example/login"), "{link}");
+    let file = told("ATTACH;ENCODING=BASE64;VALUE=BINARY:QUJDRA==");
+    assert!(file.contains("a file of 6 bytes"), "{file}");
+    let answer = told("ATTENDEE;PARTSTAT=DECLINED:mailto:erin@example.com");
+    assert!(answer.contains("PARTSTAT: DECLINED"), "{answer}");
+    assert!(!told("ATTENDEE;PARTSTAT=NEEDS-ACTION:mailto:erin@example.com").contains("PARTSTAT"));
 }

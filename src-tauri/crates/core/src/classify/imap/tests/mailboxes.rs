@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::deed::{Deed, On, Server, mailbox_named, mailbox_object, object, place_of};
-use super::{inbox, lists, read, sent, server, written_call};
+use super::super::command::{Command, selects};
+use super::super::deed::{Deed, On, Server, mailbox_named, mailbox_object, mailboxes, object, place_of};
+use super::super::reply::{Fetched, fetched_uid, untagged};
+use super::super::steps::written;
+use super::super::token::Token;
+use super::{inbox, lists, read, sent, server, split, written_call};
 use crate::operation::{Class, Meter};
 use crate::undo::imap as undo;
 
@@ -95,4 +99,51 @@ fn a_mailbox_that_is_called_like_a_message_is_none() {
     let to = "Old;1;2".to_owned();
     assert_eq!(undo(&Deed::Rename { to }), ["RENAME \"Old;1;2\" \"INBOX;7;45\""]);
     assert_eq!(mailbox_object("a"), "a;");
+}
+
+#[test]
+fn a_setting_is_of_one_mailbox_or_of_all() {
+    let setting = |text: &str| {
+        let Ok(Command::Setting { mailbox, verb, args }) = read(text) else { panic!("{text}: {:?}", read(text)) };
+        let deed = Deed::Setting { verb, args: written(&args).unwrap() };
+        let on = On { mailbox: mailbox.unwrap_or_default(), uidvalidity: None, uids: Vec::new() };
+        let part = deed.part(&on, &server());
+        mailboxes(&part).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(setting("a SETMETADATA Private (/private/comment \"x\")"), ["Private"]);
+    assert_eq!(setting("a SETMETADATA {5}\r\ninbox (/private/comment NIL)"), ["INBOX"]);
+    assert_eq!(setting("a SETMETADATA \"\" (/private/comment \"x\")"), ["*"]);
+    assert_eq!(setting("a SETQUOTA \"user.erin\" (STORAGE 1)"), ["*"]);
+    for odd in ["a SETMETADATA Private", "a SETMETADATA (Private) (/x y)", "a SETQUOTA"] {
+        assert!(read(odd).is_err(), "{odd}");
+    }
+}
+
+#[test]
+fn a_mailbox_leaves_in_the_spelling_that_was_decided() {
+    for text in ["a STATUS inBox (MESSAGES)", "a GETMETADATA (MAXSIZE 9) iNBOX (/private/comment)", "a MYRIGHTS inbox"]
+    {
+        let Ok(Command::Look { mailbox, args, .. }) = read(text) else { panic!("{text}") };
+        assert_eq!(mailbox.as_deref(), Some("INBOX"), "{text}");
+        assert!(args.contains(&Token::text("INBOX")), "{text}: {args:?}");
+    }
+    for text in ["a SELECT", "a  SELECT (x)", "a   examine INBOX ("] {
+        assert!(selects(text.as_bytes()), "{text}");
+    }
+}
+
+#[test]
+fn what_comes_in_several_responses_is_one_message() {
+    let mut one = Fetched::default();
+    for text in [
+        "* 5 FETCH (UID 7 FLAGS () ENVELOPE (NIL \"Plan\" NIL NIL NIL NIL NIL NIL NIL NIL) X-GM-LABELS (work))",
+        "* 5 FETCH (UID 7 FLAGS (\\Seen))",
+        "* 5 FETCH (UID 7 RFC822.SIZE 3 X-GM-MSGID 12)",
+    ] {
+        let tokens = untagged(&split(text)).unwrap();
+        assert_eq!(fetched_uid(&tokens), Some(7));
+        one.absorb(&tokens).unwrap();
+    }
+    assert_eq!((one.view().title.as_str(), one.size, one.present.id), ("Plan", Some(3), Some(12)));
+    assert!(one.present.flags.contains("\\Seen") && one.present.labels.contains("work") && one.present.print.is_some());
 }
