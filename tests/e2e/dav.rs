@@ -89,7 +89,7 @@ async fn a_token_fits_its_account_as_user_name_only() {
 #[tokio::test]
 async fn creating_and_changing_count_and_beyond_that_are_asked() {
     let diary = Diary::new(2, "organize").await;
-    let before = diary.radicale.stored();
+    let before = diary.server.stored();
     let agent = diary.agent().await;
     let new = event(7, "Lunch", &[]);
     let created = agent.put("/erin/work/e7.ics", &new).await.expect(201);
@@ -99,12 +99,12 @@ async fn creating_and_changing_count_and_beyond_that_are_asked() {
     agent.dav("PUT", "/erin/work/e7.ics", &[ICS, ("if-match", "\"old\"")], &new).await.expect(412);
     let changed = agent.put("/erin/work/e7.ics", &new.replace("Lunch", "Dinner")).await;
     assert!(matches!(changed.status, 201 | 204), "{}", changed.text());
-    assert!(diary.radicale.stored()["erin/work/e7.ics"].contains("Dinner"));
+    assert!(diary.server.stored()["erin/work/e7.ics"].contains("Dinner"));
     let undone = undo_latest(&diary).await;
     assert_eq!((undone.restored, undone.not_restored.len()), (1, 0), "{undone:?}");
     assert!(agent.get("/erin/work/e7.ics").await.expect(200).text().contains("SUMMARY:Lunch 7"));
     undo_latest(&diary).await;
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn what_is_changed_is_shown_before_and_after() {
 #[tokio::test]
 async fn a_deletion_is_always_asked_and_undo_restores_it_byte_by_byte() {
     let diary = Diary::new(3, "organize").await;
-    let before = diary.radicale.stored();
+    let before = diary.server.stored();
     let agent = diary.agent().await;
     let asked = asks(&agent, "DELETE", "/erin/work/e2.ics", &[], "");
     let hold = diary.engine.hold().await;
@@ -141,22 +141,22 @@ async fn a_deletion_is_always_asked_and_undo_restores_it_byte_by_byte() {
     assert_eq!(hold.reversible, Reversible::Yes);
     diary.engine.deny(&hold).await;
     asked.await.unwrap().expect(403);
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
     let asked = asks(&agent, "DELETE", &format!("{FRIENDS}c1.vcf"), &[], "");
     let hold = diary.engine.hold().await;
     assert_eq!((hold.objects[0].title.as_str(), hold.noun[0].as_str()), ("Friend 1", "contact"));
     diary.engine.allow(&hold).await;
     asked.await.unwrap().expect(200);
-    assert_eq!(diary.radicale.stored().len(), before.len() - 1);
+    assert_eq!(diary.server.stored().len(), before.len() - 1);
     let undone = undo_latest(&diary).await;
     assert_eq!((undone.restored, undone.not_restored.len()), (1, 0), "{undone:?}");
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
 }
 
 #[tokio::test]
 async fn a_whole_calendar_is_one_question_with_every_title_and_comes_back() {
     let diary = Diary::new(12, "organize").await;
-    let before = diary.radicale.stored();
+    let before = diary.server.stored();
     let agent = diary.agent().await;
     let asked = asks(&agent, "DELETE", WORK, &[], "");
     let hold = diary.engine.hold().await;
@@ -176,50 +176,51 @@ async fn a_whole_calendar_is_one_question_with_every_title_and_comes_back() {
             .await
             .is_err_and(|error| error.is(ErrorCode::Conflict) || error.is(ErrorCode::InvalidParams))
     );
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
     assert!(hold.undo_text.contains("Who else has access"), "{}", hold.undo_text);
     diary.engine.allow(&hold).await;
     asked.await.unwrap().expect(200);
     let listed = diary.engine.call(UndoList, UndoListParams::default()).await;
+    assert_eq!(listed[0].text, "Deleted a calendar of 12 events");
     let limits = listed[0].limits.clone().unwrap_or_default();
     assert!(limits.contains("same addresses") && limits.contains("Who else has access"), "{limits}");
-    assert!(!diary.radicale.stored().keys().any(|file| file.contains("work")));
+    assert!(!diary.server.stored().keys().any(|file| file.contains("work")));
     let undone = undo_latest(&diary).await;
     assert_eq!((undone.restored, undone.not_restored.len()), (13, 0), "{undone:?}");
     assert!(undone.notes.iter().any(|note| note.contains("access")), "{undone:?}");
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
 }
 
 #[tokio::test]
 async fn a_put_on_a_calendar_replaces_it_and_is_held_as_that() {
     let diary = Diary::new(5, "assistant").await;
-    let before = diary.radicale.stored();
+    let before = diary.server.stored();
     let agent = diary.agent().await;
     let text = event(77, "Only", &[]);
     let asked = asks(&agent, "PUT", "/erin/work", &[ICS], &text);
     let hold = diary.engine.hold().await;
     assert_eq!((hold.class, hold.count, hold.verb.as_str()), (Class::Destroy, 5, "Replace a calendar of"));
     assert_eq!(fact(&hold, "Entries that come instead"), "1");
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
     diary.engine.allow(&hold).await;
     asked.await.unwrap().expect(201);
-    assert_ne!(diary.radicale.stored(), before);
+    assert_ne!(diary.server.stored(), before);
     let undone = undo_latest(&diary).await;
     assert!(undone.not_restored.is_empty(), "{undone:?}");
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
 }
 
 #[tokio::test]
 async fn what_changed_between_question_and_answer_is_left_alone() {
     let diary = Diary::new(3, "organize").await;
     let agent = diary.agent().await;
-    let person = diary.radicale.person();
+    let person = diary.server.person();
     for (path, changes) in [("/erin/work/e1.ics", "/erin/work/e1.ics"), (WORK, "/erin/work/e2.ics")] {
         let asked = asks(&agent, "DELETE", path, &[], "");
         let hold = diary.engine.hold().await;
         let number = if changes.ends_with("e1.ics") { 1 } else { 2 };
         person.put(changes, &event(number, "Changed", &[])).await;
-        let stored = diary.radicale.stored();
+        let stored = diary.server.stored();
         diary.engine.allow(&hold).await;
         let answer = asked.await.unwrap().expect(412);
         assert!(
@@ -227,7 +228,7 @@ async fn what_changed_between_question_and_answer_is_left_alone() {
             "{}",
             answer.text()
         );
-        assert_eq!(diary.radicale.stored(), stored);
+        assert_eq!(diary.server.stored(), stored);
     }
     assert!(diary.engine.call(UndoList, UndoListParams::default()).await.is_empty());
 }
@@ -244,7 +245,7 @@ async fn settings_that_the_person_changed_meanwhile_are_left_alone() {
         expires_in: None,
     };
     diary.engine.call(GrantPut, one).await;
-    let (agent, person) = (diary.agent().await, diary.radicale.person());
+    let (agent, person) = (diary.agent().await, diary.server.person());
     let name = |name| {
         format!(
             "<propertyupdate xmlns='DAV:'><set><prop><displayname>{name}</displayname></prop></set></propertyupdate>"
@@ -254,11 +255,11 @@ async fn settings_that_the_person_changed_meanwhile_are_left_alone() {
     let asked = asks(&agent, "PROPPATCH", WORK, &[], &name("Ours"));
     let hold = diary.engine.hold().await;
     person.dav("PROPPATCH", WORK, &[], &name("Family")).await.expect(207);
-    let stored = diary.radicale.stored();
+    let stored = diary.server.stored();
     diary.engine.allow(&hold).await;
     let answer = asked.await.unwrap().expect(412);
     assert!(answer.text().contains("settings of /erin/work/ are no longer"), "{}", answer.text());
-    assert_eq!(diary.radicale.stored(), stored);
+    assert_eq!(diary.server.stored(), stored);
 }
 
 #[tokio::test]
@@ -316,23 +317,23 @@ async fn guests_make_an_event_a_letter() {
 #[tokio::test]
 async fn moving_is_a_change_and_moving_over_something_destroys_it() {
     let diary = Diary::new(3, "organize").await;
-    let before = diary.radicale.stored();
+    let before = diary.server.stored();
     let agent = diary.agent().await;
     let door = diary.engine.door().to_owned();
     let to = format!("{door}/cal/erin/work/moved.ics");
     agent.dav("MOVE", "/erin/work/e1.ics", &[("destination", &to)], "").await.expect(201);
     agent.get("/erin/work/moved.ics").await.expect(200);
     undo_latest(&diary).await;
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
     // What somebody else put there since is not taken for what was moved.
     agent.dav("MOVE", "/erin/work/e1.ics", &[("destination", &to)], "").await.expect(201);
-    let person = diary.radicale.person();
+    let person = diary.server.person();
     person.delete("/erin/work/moved.ics").await.expect(200);
     person.put("/erin/work/moved.ics", &event(40, "Mine", &[])).await.expect(201);
-    let stored = diary.radicale.stored();
+    let stored = diary.server.stored();
     let undone = undo_latest(&diary).await;
     assert_eq!((undone.restored, undone.not_restored[0].why.as_str()), (0, "somebody changed it since"), "{undone:?}");
-    assert_eq!(diary.radicale.stored(), stored);
+    assert_eq!(diary.server.stored(), stored);
     person.delete("/erin/work/moved.ics").await.expect(200);
     person.put("/erin/work/e1.ics", &event(1, "Meeting", &[])).await.expect(201);
     // Another event of the same UID would be needed to get past the server: that it is asked is what counts.
@@ -353,22 +354,22 @@ async fn moving_is_a_change_and_moving_over_something_destroys_it() {
         let answer = agent.dav("MOVE", "/erin/work/e1.ics", &[("destination", elsewhere)], "").await;
         assert!(matches!(answer.status, 400 | 403), "{elsewhere}: {}", answer.text());
     }
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
 }
 
 #[tokio::test]
 async fn calendars_are_made_renamed_and_taken_back() {
     let diary = Diary::new(1, "organize").await;
-    let before = diary.radicale.stored();
+    let before = diary.server.stored();
     let agent = diary.agent().await;
     let rename = "<propertyupdate xmlns='DAV:' xmlns:A='http://apple.com/ns/ical/'><set><prop><displayname>Mine</displayname></prop></set>\
                   <remove><prop><A:calendar-color/></prop></remove></propertyupdate>";
     agent.dav("PROPPATCH", WORK, &[], rename).await.expect(207);
     assert!(agent.propfind(WORK, "0").await.text().contains("Mine"));
     agent.dav("MKCALENDAR", "/erin/new/", &[], "").await.expect(201);
-    assert_ne!(diary.radicale.stored(), before);
+    assert_ne!(diary.server.stored(), before);
     // Another one in its place is not it.
-    let person = diary.radicale.person();
+    let person = diary.server.person();
     person.delete("/erin/new/").await.expect(200);
     let own = "<C:mkcalendar xmlns='DAV:' xmlns:C='urn:ietf:params:xml:ns:caldav'><set><prop><displayname>Own</displayname></prop></set></C:mkcalendar>";
     person.dav("MKCALENDAR", "/erin/new/", &[], own).await.expect(201);
@@ -380,7 +381,7 @@ async fn calendars_are_made_renamed_and_taken_back() {
     assert_eq!(undone.restored, 1, "{undone:?}");
     let undone = undo_latest(&diary).await;
     assert_eq!(undone.restored, 1, "{undone:?}");
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
     // A property that nobody knows is asked about, and one that lets others in is sharing.
     let asked = asks(
         &agent,
@@ -400,7 +401,7 @@ async fn calendars_are_made_renamed_and_taken_back() {
 #[tokio::test]
 async fn what_is_not_understood_has_no_way_upstream() {
     let diary = Diary::new(2, "organize").await;
-    let before = diary.radicale.stored();
+    let before = diary.server.stored();
     let agent = diary.agent().await;
     let one = "/erin/work/e1.ics";
     let over = |name: &'static str| vec![(name, "DELETE")];
@@ -437,14 +438,14 @@ async fn what_is_not_understood_has_no_way_upstream() {
             "<!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><propfind xmlns='DAV:'>&e;</propfind>",
             400,
         ),
-        ("MOVE", WORK, vec![("destination", "/cal/erin/other/")], "", 403),
+        ("COPY", WORK, vec![("destination", "/cal/erin/other/")], "", 403),
         ("DELETE", "/erin/work/nothing.ics", vec![], "", 404),
     ] {
         let answer = agent.dav(method, path, &headers, body).await;
         assert_eq!(answer.status, status, "{method} {path} {headers:?} {body}: {}", answer.text());
     }
     assert!(diary.engine.call(HoldList, Empty {}).await.is_empty());
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
 }
 
 #[tokio::test]
@@ -481,7 +482,7 @@ async fn what_a_report_returns_counts_as_read() {
 #[tokio::test]
 async fn panic_stops_what_waits_and_what_comes() {
     let diary = Diary::new(4, "organize").await;
-    let before = diary.radicale.stored();
+    let before = diary.server.stored();
     let agent = diary.agent().await;
     let asked = asks(&agent, "DELETE", WORK, &[], "");
     let hold = diary.engine.hold().await;
@@ -490,25 +491,25 @@ async fn panic_stops_what_waits_and_what_comes() {
     assert_ne!(answer.status, 200, "{}", answer.text());
     assert!(diary.engine.decide(decision(&hold, Verdict::Allow)).await.is_err());
     assert_ne!(agent.propfind(WORK, "1").await.status, 207);
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
     diary.engine.call(Resume, latch_ipc::contract::ResumeParams::default()).await;
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
     assert_eq!(hold.state, HoldState::Open);
 }
 
 #[tokio::test]
 async fn contacts_are_changed_and_put_back() {
     let diary = Diary::new(0, "organize").await;
-    let before = diary.radicale.stored();
+    let before = diary.server.stored();
     let agent = diary.agent().await;
     let path = format!("{FRIENDS}c2.vcf");
     let changed = agent.put(&path, &contact(2).replace("Friend 2", "Enemy")).await;
     assert!(changed.status < 300, "{}", changed.text());
     assert!(agent.get(&path).await.text().contains("FN:Enemy"));
     // Whoever changes it since is left alone.
-    diary.radicale.person().put(&path, &contact(2).replace("Friend 2", "Sister")).await;
+    diary.server.person().put(&path, &contact(2).replace("Friend 2", "Sister")).await;
     let undone = undo_latest(&diary).await;
     assert_eq!((undone.restored, undone.not_restored.len()), (0, 1), "{undone:?}");
-    diary.radicale.person().put(&path, &contact(2)).await;
-    assert_eq!(diary.radicale.stored(), before);
+    diary.server.person().put(&path, &contact(2)).await;
+    assert_eq!(diary.server.stored(), before);
 }

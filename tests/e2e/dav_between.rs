@@ -2,15 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use latch_ipc::Secret;
-use latch_ipc::contract::{
-    AccountAdd, AccountAddParams, CredentialParams, GrantPut, GrantPutParams, UndoList, UndoListParams, UndoResult,
-    UndoRun, UndoRunParams, UpstreamParams,
-};
+use latch_ipc::contract::{GrantPut, GrantPutParams, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams};
 use latch_ipc::view::Class;
+use latch_tests::diary::add_account;
 use latch_tests::engine::Start;
-use latch_tests::radicale::{ACCOUNT, Dav, Diary, PASSWORD, Radicale, USER, WORK, event};
-use latch_tests::scene::{AGENT, connect};
+use latch_tests::radicale::{ACCOUNT, Dav, Diary, Radicale, WORK, event};
+use latch_tests::scene::AGENT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -87,23 +84,8 @@ async fn diary(events: usize, preset: &str) -> (Diary, Between) {
     let (radicale, engine) = tokio::join!(Radicale::start(events), Start::at(home.path()).in_memory().start());
     let port = radicale.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     let between = Between::before(port, radicale.person()).await;
-    let params = AccountAddParams {
-        address: None,
-        id: ACCOUNT.to_owned(),
-        provider: "dav".to_owned(),
-        upstream: UpstreamParams {
-            base_url: Some(format!("http://127.0.0.1:{}", between.port)),
-            ..UpstreamParams::default()
-        },
-        credential: CredentialParams::Password {
-            username: USER.to_owned(),
-            password: Secret::new(PASSWORD.to_owned()),
-        },
-        check: true,
-    };
-    engine.call(AccountAdd, params).await;
-    connect(&engine, AGENT, ACCOUNT, preset).await;
-    (Diary { radicale, engine, home }, between)
+    add_account(&engine, &format!("http://127.0.0.1:{}", between.port), preset).await;
+    (Diary { server: radicale, engine, home }, between)
 }
 
 async fn undo_latest(diary: &Diary) -> UndoResult {
@@ -115,27 +97,27 @@ async fn undo_latest(diary: &Diary) -> UndoResult {
 #[tokio::test]
 async fn where_an_answer_has_no_version_what_is_there_is_compared_with_what_was_sent() {
     let (diary, between) = diary(2, "organize").await;
-    let before = diary.radicale.stored();
+    let before = diary.server.stored();
     let agent = diary.agent().await;
     agent.put("/erin/work/e1.ics", &event(1, "Agent", &[])).await.expect(204);
-    assert_ne!(diary.radicale.stored(), before);
+    assert_ne!(diary.server.stored(), before);
     let undone = undo_latest(&diary).await;
     assert_eq!((undone.restored, undone.not_restored.len()), (1, 0), "{undone:?}");
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
     // Somebody was faster than the look at the new version.
     between.then("/erin/work/e1.ics", event(1, "Person", &[]));
     agent.put("/erin/work/e1.ics", &event(1, "Agent", &[])).await.expect(204);
-    let stored = diary.radicale.stored();
+    let stored = diary.server.stored();
     assert!(stored.values().any(|text| text.contains("Person 1")), "{stored:?}");
     let undone = undo_latest(&diary).await;
     assert_eq!((undone.restored, undone.not_restored.len()), (0, 1), "{undone:?}");
-    assert_eq!(diary.radicale.stored(), stored);
+    assert_eq!(diary.server.stored(), stored);
 }
 
 #[tokio::test]
 async fn undoing_a_replaced_calendar_leaves_what_somebody_else_put_into_it() {
     let (diary, between) = diary(3, "organize").await;
-    let before = diary.radicale.stored();
+    let before = diary.server.stored();
     let agent = diary.agent().await;
     between.then("/erin/work/mine.ics", event(90, "Person", &[]));
     let asked = tokio::spawn({
@@ -147,9 +129,9 @@ async fn undoing_a_replaced_calendar_leaves_what_somebody_else_put_into_it() {
     asked.await.unwrap().expect(201);
     let undone = undo_latest(&diary).await;
     assert!(undone.not_restored.is_empty(), "{undone:?}");
-    let mut after = diary.radicale.stored();
+    let mut after = diary.server.stored();
     after.retain(|_, text| !text.contains("Person 90"));
-    assert_eq!(after.len() + 1, diary.radicale.stored().len(), "the person's own event stays");
+    assert_eq!(after.len() + 1, diary.server.stored().len(), "the person's own event stays");
     assert_eq!(after, before);
 }
 
@@ -157,7 +139,7 @@ async fn undoing_a_replaced_calendar_leaves_what_somebody_else_put_into_it() {
 async fn nothing_is_read_for_a_deletion_that_is_refused_anyway_and_what_is_read_for_the_person_costs_no_budget() {
     let (diary, between) = diary(12, "read-only").await;
     let agent = diary.agent().await;
-    let before = diary.radicale.stored();
+    let before = diary.server.stored();
     agent.delete(WORK).await.expect(403);
     assert_eq!(between.reads(), 0);
     let put = GrantPutParams {
@@ -177,11 +159,11 @@ async fn nothing_is_read_for_a_deletion_that_is_refused_anyway_and_what_is_read_
     let hold = diary.engine.hold().await;
     assert_eq!((hold.class, hold.count), (Class::Destroy, 12));
     assert!(hold.objects.iter().all(|object| !object.title.is_empty()), "{:?}", hold.objects);
-    assert_eq!((between.reads(), diary.radicale.stored() == before), (12, true));
+    assert_eq!((between.reads(), diary.server.stored() == before), (12, true));
     diary.engine.deny(&hold).await;
     asked.await.unwrap().expect(403);
     let answer = agent.delete(WORK).await;
     assert_eq!(answer.status, 429, "{}", answer.text());
     assert_eq!(between.reads(), 12);
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
 }

@@ -98,14 +98,14 @@ async fn vdirsyncer_copies_a_calendar_brings_new_events_and_its_deletions_are_as
         found
     };
     assert_eq!(events().len(), 5);
-    let before = diary.radicale.stored();
+    let before = diary.server.stored();
     // A second look changes nothing, and a new event is within the budget.
     assert!(vdirsyncer(folder.path(), "sync").await.status.success());
-    assert_eq!(diary.radicale.stored(), before);
+    assert_eq!(diary.server.stored(), before);
     std::fs::write(folder.path().join("near/work/new.ics"), event(9, "New", &[])).expect("a file");
     let brought = vdirsyncer(folder.path(), "sync").await;
     assert!(brought.status.success(), "{brought:?}");
-    let count = |title: &str| diary.radicale.stored().values().filter(|text| text.contains(title)).count();
+    let count = |title: &str| diary.server.stored().values().filter(|text| text.contains(title)).count();
     assert_eq!((count("SUMMARY:New 9"), count("SUMMARY:Meeting")), (1, 5));
     diary.engine.no_holds().await;
     let titled = |path: &PathBuf| std::fs::read_to_string(path).expect("an event").contains("SUMMARY:Meeting");

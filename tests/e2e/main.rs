@@ -27,6 +27,8 @@ mod dav_clients;
 #[cfg(unix)]
 mod dav_crash;
 #[cfg(unix)]
+mod dav_moving;
+#[cfg(unix)]
 mod gmail_imap;
 mod holds;
 #[cfg(unix)]

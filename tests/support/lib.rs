@@ -12,6 +12,8 @@
 pub mod agent;
 pub mod canary;
 #[cfg(unix)]
+pub mod diary;
+#[cfg(unix)]
 pub mod dovecot;
 pub mod emulator;
 pub mod engine;
@@ -32,6 +34,8 @@ pub mod scene;
 pub mod sink;
 pub mod upstream;
 pub mod user;
+#[cfg(unix)]
+pub mod xandikos;
 
 pub use agent::{Agent, Answer};
 pub use emulator::{Emulator, Mail};

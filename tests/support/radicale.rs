@@ -8,22 +8,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyper::Method;
-use latch_ipc::Secret;
-use latch_ipc::contract::{AccountAdd, AccountAddParams, CredentialParams, UpstreamParams};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::agent::{Agent, Answer};
-use crate::engine::{Engine, Start};
+use crate::diary::CalendarServer;
 use crate::ports::free_port;
-use crate::scene::{AGENT, connect, issue};
 
-/// Its only password.
-pub const PASSWORD: &str = "canary-dav-51f0ab";
-/// Whose calendars they are.
-pub const USER: &str = "erin";
-/// The account's id.
-pub const ACCOUNT: &str = "cal";
+pub use crate::diary::{ACCOUNT, Diary, PASSWORD, USER};
+
 /// The calendar below the account.
 pub const WORK: &str = "/erin/work/";
 /// The address book below the account.
@@ -35,6 +28,16 @@ pub struct Radicale {
     pub url: String,
     folder: TempDir,
     _child: Child,
+}
+
+impl CalendarServer for Radicale {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn stored(&self) -> BTreeMap<String, String> {
+        Self::stored(self)
+    }
 }
 
 impl Radicale {
@@ -61,38 +64,9 @@ impl Radicale {
             .spawn()
             .expect("radicale is installed: run `cargo xtask setup`");
         let server = Self { url: format!("http://127.0.0.1:{port}"), folder, _child: child };
-        let up = async {
-            while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(25)).await;
-            }
-        };
-        if tokio::time::timeout(Duration::from_secs(20), up).await.is_err() {
-            panic!("radicale does not listen: {}", server.log());
-        }
-        server.fill(events).await;
+        assert!(listens(port).await, "radicale does not listen: {}", server.log());
+        server.person().fill(WORK, FRIENDS, events).await;
         server
-    }
-
-    async fn fill(&self, events: usize) {
-        let person = self.person();
-        let calendar = concat!(
-            "<C:mkcalendar xmlns='DAV:' xmlns:C='urn:ietf:params:xml:ns:caldav' xmlns:A='http://apple.com/ns/ical/'><set><prop>",
-            "<displayname>Work &amp; more</displayname><A:calendar-color>#3366ccff</A:calendar-color>",
-            "<C:supported-calendar-component-set><C:comp name='VEVENT'/><C:comp name='VTODO'/></C:supported-calendar-component-set>",
-            "</prop></set></C:mkcalendar>"
-        );
-        person.dav("MKCALENDAR", WORK, &[], calendar).await.expect(201);
-        let book = concat!(
-            "<mkcol xmlns='DAV:' xmlns:R='urn:ietf:params:xml:ns:carddav'><set><prop><resourcetype><collection/><R:addressbook/>",
-            "</resourcetype><displayname>Friends</displayname></prop></set></mkcol>"
-        );
-        person.dav("MKCOL", FRIENDS, &[], book).await.expect(201);
-        for number in 1..=events {
-            person.put(&format!("{WORK}e{number}.ics"), &event(number, "Meeting", &[])).await.expect(201);
-        }
-        for number in 1..=3 {
-            person.put(&format!("{FRIENDS}c{number}.vcf"), &contact(number)).await.expect(201);
-        }
     }
 
     /// The person's own client, straight to the server.
@@ -110,32 +84,47 @@ impl Radicale {
     /// Every file that it stores, but for its own notes: what belongs to the person, byte by byte.
     #[must_use]
     pub fn stored(&self) -> BTreeMap<String, String> {
-        let root = self.folder.path().join("storage/collection-root");
-        let mut found = BTreeMap::new();
-        gather(&root, &root, &mut found);
+        let mut found =
+            gathered(&self.folder.path().join("storage/collection-root"), &[".Radicale.cache", ".Radicale.lock"]);
+        for (_, text) in found.iter_mut().filter(|(path, _)| path.ends_with(".Radicale.props")) {
+            let props: BTreeMap<String, serde_json::Value> = serde_json::from_str(text).expect("JSON");
+            *text = serde_json::to_string(&props).expect("JSON");
+        }
         found
     }
 }
 
-fn gather(root: &Path, folder: &Path, found: &mut BTreeMap<String, String>) {
+/// Waits until somebody listens at a port.
+pub(crate) async fn listens(port: u16) -> bool {
+    let up = async {
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), up).await.is_ok()
+}
+
+/// Every file below a folder, but for those of these names.
+pub(crate) fn gathered(root: &Path, without: &[&str]) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    gather(root, root, without, &mut found);
+    found
+}
+
+fn gather(root: &Path, folder: &Path, without: &[&str], found: &mut BTreeMap<String, String>) {
     let entries: Vec<PathBuf> = std::fs::read_dir(folder)
         .map(|entries| entries.filter_map(Result::ok).map(|entry| entry.path()).collect())
         .unwrap_or_default();
     for path in entries {
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        if name == ".Radicale.cache" || name == ".Radicale.lock" {
+        if without.contains(&name.as_str()) {
             continue;
         }
         if path.is_dir() {
-            gather(root, &path, found);
+            gather(root, &path, without, found);
         } else {
             let below = path.strip_prefix(root).expect("below").to_string_lossy().into_owned();
-            let mut bytes = std::fs::read(&path).expect("readable");
-            if name == ".Radicale.props" {
-                let props: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&bytes).expect("JSON");
-                bytes = serde_json::to_vec(&props).expect("JSON");
-            }
-            found.insert(below, String::from_utf8(bytes).expect("UTF-8"));
+            found.insert(below, std::fs::read_to_string(&path).expect("UTF-8"));
         }
     }
 }
@@ -211,65 +200,31 @@ impl Dav {
         self.dav("DELETE", path, &[], "").await
     }
 
+    /// Makes a calendar of so many events and an address book of three contacts.
+    pub async fn fill(&self, work: &str, friends: &str, events: usize) {
+        let calendar = concat!(
+            "<C:mkcalendar xmlns='DAV:' xmlns:C='urn:ietf:params:xml:ns:caldav' xmlns:A='http://apple.com/ns/ical/'><set><prop>",
+            "<displayname>Work &amp; more</displayname><A:calendar-color>#3366ccff</A:calendar-color>",
+            "<C:supported-calendar-component-set><C:comp name='VEVENT'/><C:comp name='VTODO'/></C:supported-calendar-component-set>",
+            "</prop></set></C:mkcalendar>"
+        );
+        self.dav("MKCALENDAR", work, &[], calendar).await.expect(201);
+        let book = concat!(
+            "<mkcol xmlns='DAV:' xmlns:R='urn:ietf:params:xml:ns:carddav'><set><prop><resourcetype><collection/><R:addressbook/>",
+            "</resourcetype><displayname>Friends</displayname></prop></set></mkcol>"
+        );
+        self.dav("MKCOL", friends, &[], book).await.expect(201);
+        for number in 1..=events {
+            self.put(&format!("{work}e{number}.ics"), &event(number, "Meeting", &[])).await.expect(201);
+        }
+        for number in 1..=3 {
+            self.put(&format!("{friends}c{number}.vcf"), &contact(number)).await.expect(201);
+        }
+    }
+
     /// `PROPFIND` of name, kind and version.
     pub async fn propfind(&self, path: &str, depth: &str) -> Answer {
         let asked = "<propfind xmlns='DAV:'><prop><displayname/><resourcetype/><getetag/><current-user-principal/></prop></propfind>";
         self.dav("PROPFIND", path, &[("depth", depth)], asked).await
-    }
-}
-
-/// A calendar server, an engine and an agent.
-pub struct Diary {
-    /// The server.
-    pub radicale: Radicale,
-    /// The engine.
-    pub engine: Engine,
-    /// The engine's home.
-    pub home: TempDir,
-}
-
-impl Diary {
-    /// So many events; the agent has the preset on the account.
-    pub async fn new(events: usize, preset: &str) -> Self {
-        Self::with(events, preset, Start::in_memory).await
-    }
-
-    /// The same with a vault that survives a restart.
-    pub async fn lasting(events: usize, preset: &str) -> Self {
-        Self::with(events, preset, |start| start).await
-    }
-
-    async fn with(events: usize, preset: &str, how: impl FnOnce(Start) -> Start) -> Self {
-        let home = tempfile::tempdir().expect("a temporary folder");
-        let start = how(Start::at(home.path())).start();
-        let (radicale, engine) = tokio::join!(Radicale::start(events), start);
-        let params = AccountAddParams {
-            address: None,
-            id: ACCOUNT.to_owned(),
-            provider: "dav".to_owned(),
-            upstream: UpstreamParams { base_url: Some(radicale.url.clone()), ..UpstreamParams::default() },
-            credential: CredentialParams::Password {
-                username: USER.to_owned(),
-                password: Secret::new(PASSWORD.to_owned()),
-            },
-            check: true,
-        };
-        engine.call(AccountAdd, params).await;
-        connect(&engine, AGENT, ACCOUNT, preset).await;
-        Self { radicale, engine, home }
-    }
-
-    /// Kills the engine as a crash would and starts it again on the same home, differently.
-    pub async fn restart_as(&mut self, start: Start) {
-        let pid = rustix::process::Pid::from_raw(self.engine.pid() as i32).expect("a process");
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        self.engine.ended().await;
-        self.engine = start.start().await;
-    }
-
-    /// The agent's client: the account's id as user name, a fresh token as password.
-    pub async fn agent(&self) -> Dav {
-        let token = issue(&self.engine, AGENT).await;
-        Dav::new(&format!("{}/{ACCOUNT}", self.engine.door()), ACCOUNT, &token)
     }
 }

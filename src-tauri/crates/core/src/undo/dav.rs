@@ -1,5 +1,7 @@
 //! Taking back what was done to calendars and contacts: what to remember of a change, and the calls that reverse it.
 
+pub mod elsewhere;
+
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
@@ -42,6 +44,7 @@ pub fn promise(operation: &Operation) -> Option<String> {
     let recipe = operation.undo.as_deref().filter(|_| operation.action.starts_with("dav."))?;
     let mut said = match recipe {
         "deleted-all" | "replaced-all" => format!("Undo makes it anew, with its entries and settings. {SHARING}"),
+        elsewhere::RECIPE => elsewhere::PROMISE.to_owned(),
         SETTINGS_IN_PART => "Undo sets names, descriptions and colours as they were, and nothing else.".to_owned(),
         _ if operation.audience.is_some() => "Undo puts the entry back as it was.".to_owned(),
         _ => return None,
@@ -53,6 +56,13 @@ pub fn promise(operation: &Operation) -> Option<String> {
     Some(said)
 }
 
+/// How many entries it is about: a collection counts itself only where nothing was in it.
+#[must_use]
+pub fn count(entry: &Entry) -> usize {
+    let entries = entry.changes.iter().filter(|change| !change.object.ends_with('/')).count();
+    if entries == 0 { entry.changes.len() } else { entries }
+}
+
 /// What Undo will not put back as it was; `None`: nothing.
 #[must_use]
 pub fn limits(entry: &Entry) -> Option<String> {
@@ -62,6 +72,9 @@ pub fn limits(entry: &Entry) -> Option<String> {
     }
     if entry.changes.iter().any(|change| matches!(change.difference, Difference::Deleted { .. })) {
         said.push(SHARING);
+    }
+    if entry.recipe == elsewhere::RECIPE {
+        said.push(elsewhere::PROMISE);
     }
     if entry.recipe == SETTINGS_IN_PART {
         said.push("Undo sets names, descriptions and colours as they were, and nothing else.");
@@ -167,12 +180,13 @@ pub fn entry(part: &Part, frozen: &Frozen, old: &BTreeMap<String, Kept>) -> Opti
             let moved = Change { object: frozen.path.clone(), difference: moved };
             std::iter::once(moved).chain(destroyed(frozen).iter().map(copied)).collect()
         }
+        (Deed::MoveAll, Some(to)) => elsewhere::changes(frozen, to),
         (Deed::Copy, Some(to)) => vec![overwritten(to).unwrap_or_else(|| created(to))],
         (Deed::Settings, _) => {
             let difference = Difference::Fields { before: texts(&frozen.before), after: texts(&frozen.after) };
             vec![Change { object: frozen.path.clone(), difference }]
         }
-        (Deed::Access | Deed::Post | Deed::Move | Deed::Copy, _) => Vec::new(),
+        (Deed::Access | Deed::Post | Deed::Move | Deed::MoveAll | Deed::Copy, _) => Vec::new(),
     };
     let told = part.operation.audience.is_some().then_some(TOLD);
     (!changes.is_empty()).then(|| Entry {
@@ -235,6 +249,9 @@ pub fn left_made(mut entry: Entry, made: &Collection) -> Entry {
 /// The places that must be looked at before an entry is taken back.
 #[must_use]
 pub fn whereabouts(entry: &Entry) -> Vec<String> {
+    if let Some((from, to)) = elsewhere::ends(entry) {
+        return vec![from.to_owned(), to.to_owned()];
+    }
     let places = entry.changes.iter().flat_map(|change| {
         let to = match &change.difference {
             Difference::Moved { to, .. } => to.clone(),
@@ -245,6 +262,17 @@ pub fn whereabouts(entry: &Entry) -> Vec<String> {
     places.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
+/// What is looked at just before a call of an undo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Only {
+    /// The versions in its headers say enough.
+    Bound,
+    /// The collection must be empty.
+    Empty,
+    /// The collection must hold what was moved, and nothing else.
+    AsMoved,
+}
+
 /// One call of an undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackStep {
@@ -252,10 +280,12 @@ pub struct BackStep {
     pub object: String,
     /// What leaves.
     pub call: Call,
+    /// Objects that come back with it.
+    pub with: Vec<String>,
     /// Whether its success is what puts the object back.
     pub restores: bool,
-    /// Only while the collection is empty.
-    pub only_empty: bool,
+    /// What must be so when it runs.
+    pub only: Only,
     /// What it is itself.
     pub class: Class,
 }
@@ -280,7 +310,8 @@ impl Back {
         match call {
             Some(call) => {
                 let class = if call.method == Method::DELETE { Class::Destroy } else { Class::Modify };
-                self.steps.push(BackStep { object: object.to_owned(), call, restores, only_empty: false, class });
+                let (object, with) = (object.to_owned(), Vec::new());
+                self.steps.push(BackStep { object, call, with, restores, only: Only::Bound, class });
             }
             None => self.leave(object, "its address can't be made"),
         }
@@ -314,6 +345,10 @@ const XML: (&str, &str) = ("content-type", "application/xml; charset=utf-8");
 pub fn inverse(entry: &Entry, now: &BTreeMap<String, Found>, copies: &BTreeMap<String, Kept>, here: &Here) -> Back {
     let mut back = Back::default();
     let there = There { entry, now, copies, here };
+    if let Some((from, to)) = elsewhere::ends(entry) {
+        elsewhere::back(&mut back, &there, from, to);
+        return back;
+    }
     // What was put there goes first: a server refuses two entries of one UID.
     for change in &entry.changes {
         match &change.difference {
@@ -336,9 +371,7 @@ pub fn inverse(entry: &Entry, now: &BTreeMap<String, Found>, copies: &BTreeMap<S
             _ => {}
         }
     }
-    if told_people(entry) && !back.steps.is_empty() {
-        back.tells(0);
-    }
+    there.tells(&mut back);
     back
 }
 
@@ -359,6 +392,12 @@ impl There<'_> {
         }
     }
 
+    fn tells(&self, back: &mut Back) {
+        if told_people(self.entry) && !back.steps.is_empty() {
+            back.tells(0);
+        }
+    }
+
     fn unmake(&self, back: &mut Back, object: &str, marker: &Option<Value>) {
         let present = match self.now.get(object).or_else(|| self.now.get(&format!("{object}/"))) {
             Some(Found::Collection(present)) => present,
@@ -372,7 +411,7 @@ impl There<'_> {
             Some(_) => {
                 let version = present.etag.iter().map(|etag| ("if-match", etag.as_str())).collect::<Vec<_>>();
                 back.step(object, call("DELETE", object, &version, Bytes::new()), true);
-                back.steps.iter_mut().for_each(|step| step.only_empty = true);
+                back.steps.iter_mut().for_each(|step| step.only = Only::Empty);
             }
         }
     }

@@ -160,7 +160,9 @@ impl Runtime {
     }
 
     fn undo_view(&self, undo: &Undo) -> UndoView {
-        let count = u32::try_from(undo.entry.changes.len()).unwrap_or(u32::MAX);
+        let is_dav = undo.entry.provider == PROVIDER;
+        let count = if is_dav { undo::dav::count(&undo.entry) } else { undo.entry.changes.len() };
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         let copied = undo.entry.changes.iter().any(|change| matches!(change.difference, Difference::Copied));
         UndoView {
             entry: undo.id.clone(),
@@ -170,7 +172,7 @@ impl Runtime {
             at: views::rfc3339(undo.wall),
             count,
             undone: undo.undone,
-            limits: match undo.entry.provider == PROVIDER {
+            limits: match is_dav {
                 true => undo::dav::limits(&undo.entry),
                 false => copied.then(|| "Undo brings copies back, under new ids.".to_owned()),
             },

@@ -1,5 +1,7 @@
 //! What a change would do: an [`Operation`] for the Guard, the call that does it bound to what was seen, and what must still be so when it runs.
 
+mod elsewhere;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -41,6 +43,8 @@ pub enum Deed {
     ReplaceAll,
     /// Moves an entry.
     Move,
+    /// Moves a collection with all that is in it.
+    MoveAll,
     /// Copies an entry.
     Copy,
     /// Makes a collection.
@@ -99,7 +103,7 @@ pub struct Seen {
     pub at: At,
     /// Where it is to go.
     pub to: At,
-    /// What the collection around the place where something new is to be holds.
+    /// What the collection around the place where something new, or a collection that moves, is to be holds.
     pub around: Option<Holds>,
     /// The account's own addresses: nobody is written to there.
     pub own: Vec<String>,
@@ -238,7 +242,8 @@ impl Draft {
                 .collect(),
             place: self.place,
         });
-        let meters = if matches!(self.class, Class::Modify | Class::Send) { vec![Meter::Modify] } else { Vec::new() };
+        let counts = matches!(self.class, Class::Modify | Class::Send) || self.deed == Deed::MoveAll;
+        let meters = if counts { vec![Meter::Modify] } else { Vec::new() };
         let objects =
             if self.ids.is_empty() { Objects::None } else { Objects::Listed { kind: self.kind, ids: self.ids } };
         let headers = asked.headers.iter().cloned().chain(self.headers).collect();
@@ -435,8 +440,11 @@ fn transfer(asked: &Asked, seen: &Seen, here: &Here) -> Result<Part, Refusal> {
     let to = asked.to.clone().ok_or_else(|| refused(400, "No destination", "Say where to."))?;
     let (member, body) = match &seen.at {
         At::Nothing => return Err(missing(&asked.path)),
+        At::Tree(tree, people) if asked.verb == Verb::Move => {
+            return elsewhere::whole_move(asked, (tree, people), &to, seen, here);
+        }
         At::Tree(..) => {
-            let detail = "A whole collection is not moved or copied here. Move its entries one by one.";
+            let detail = "A whole collection is not copied here. Copy its entries one by one.";
             return Err(refused(403, "A whole collection", detail));
         }
         At::Entry(member, body) => (member, body),

@@ -228,7 +228,7 @@ pub(crate) fn clark(space: &str, name: &str) -> String {
 
 /// The last segment of a path, decoded.
 #[must_use]
-pub(super) fn last(path: &str) -> String {
+pub(crate) fn last(path: &str) -> String {
     let raw = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     percent_encoding::percent_decode_str(raw).decode_utf8_lossy().into_owned()
 }

@@ -84,7 +84,9 @@ pub fn explained(asked: &Asked, body: &Bytes, there: Option<&Bytes>, here: &Here
         (Verb::Put, None) => entry(body),
         (_, None) => entry(&Bytes::from_static(if contacts { CONTACT } else { EVENT })),
     };
-    classify(asked, body, &Seen { at, to: At::Nothing, around: Some(holds), own: Vec::new() }, here)
+    // A collection that moves goes where others are.
+    let around = if asked.verb == Verb::Move { Holds::Else } else { holds };
+    classify(asked, body, &Seen { at, to: At::Nothing, around: Some(around), own: Vec::new() }, here)
 }
 
 /// Whether a document asks for texts of entries.

@@ -110,6 +110,8 @@ pub struct Asked {
     pub to: Option<String>,
     /// Whether something that is there already may be overwritten by MOVE or COPY.
     pub overwrite: bool,
+    /// Whether nothing of what is deeper was meant (Depth: 0 or 1).
+    pub shallow: bool,
     /// Only if it is still this.
     pub if_match: Option<String>,
     /// Only if there is nothing.
@@ -165,7 +167,7 @@ pub fn ask(head: Head<'_>) -> Result<Asked, Refusal> {
     if !verb.reads() {
         refuse_conditions(head.headers)?;
     }
-    check_depth(head.headers, verb)?;
+    let shallow = check_depth(head.headers, verb)?;
     let to = match verb {
         Verb::Move | Verb::Copy => Some(destination(head)?),
         _ => None,
@@ -193,6 +195,7 @@ pub fn ask(head: Head<'_>) -> Result<Asked, Refusal> {
         path,
         to,
         overwrite,
+        shallow,
         if_match: single(head.headers, "if-match")?.map(|value| value.trim().to_owned()),
         if_absent,
         content_type: single(head.headers, "content-type")?,
@@ -229,13 +232,15 @@ fn refuse_conditions(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_depth(headers: &HeaderMap, verb: Verb) -> Result<(), Refusal> {
+/// Whether it says that nothing deeper is meant.
+fn check_depth(headers: &HeaderMap, verb: Verb) -> Result<bool, Refusal> {
     let depth = single(headers, "depth")?.map(|depth| depth.trim().to_ascii_lowercase());
     match (depth.as_deref(), verb) {
-        (None | Some("0" | "1"), _) => Ok(()),
-        (Some("infinity"), Verb::Delete | Verb::Propfind | Verb::Report) => Ok(()),
+        (None, _) => Ok(false),
+        (Some("0" | "1"), _) => Ok(true),
+        (Some("infinity"), Verb::Delete | Verb::Move | Verb::Propfind | Verb::Report) => Ok(false),
         (Some("infinity"), _) => {
-            let detail = "Depth: infinity is accepted for reading and for DELETE only. Change entries one by one.";
+            let detail = "Depth: infinity is accepted for reading, DELETE and MOVE only. Change entries one by one.";
             Err(refused(400, "Everything below is too much", detail))
         }
         (Some(_), _) => Err(refused(400, "Unknown depth", "Depth is 0, 1 or infinity.")),

@@ -1,6 +1,7 @@
 //! Transcripts: what each method would do, and what has no way upstream.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod elsewhere;
 mod people;
 mod undo;
 
@@ -17,7 +18,7 @@ use super::look::{Collection, Found, Holds, Member, listing, look, only_looks};
 use super::request::{Asked, Head, ask, place};
 use super::*;
 use crate::call::CallBody;
-use crate::undo::dav::{Kept, entry, inverse, left, left_made, limits, promise, whereabouts};
+use crate::undo::dav::{Kept, Only, entry, inverse, left, left_made, limits, promise, whereabouts};
 use crate::undo::{Change, Difference};
 
 fn here() -> Here {
@@ -456,7 +457,7 @@ fn a_collection_that_was_made_goes_only_while_it_is_as_it_was() {
         let found = Collection { etag: etag.map(str::to_owned), ..tree.collections[0].clone() };
         let known = left_made(made.clone(), &found);
         let back = inverse(&known, &now(&found), &BTreeMap::new(), &here());
-        assert_eq!((back.steps.len(), back.steps[0].only_empty, back.steps[0].class), (1, true, Class::Destroy));
+        assert_eq!((back.steps.len(), back.steps[0].only, back.steps[0].class), (1, Only::Empty, Class::Destroy));
         assert_eq!(back.steps[0].call.headers, headers);
         let another = Collection { settings: Vec::new(), ..found };
         let left = inverse(&known, &now(&another), &BTreeMap::new(), &here());

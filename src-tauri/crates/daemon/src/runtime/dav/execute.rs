@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use latch_core::call::CallBody;
+use latch_core::call::{CallBody, Digest};
 use latch_core::classify::dav::deed::{Deed, Frozen, Sent, Tree, frozen};
 use latch_core::classify::dav::hrefs::Here;
 use latch_core::classify::dav::look::{Collection, Found, Member, etag_of};
@@ -24,15 +24,15 @@ use crate::runtime::{Opened, Runtime};
 use crate::store::Copied;
 
 /// Copies that are read at the same time, and kept together.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 
 /// Where something runs.
 #[derive(Clone, Copy)]
-struct On<'a> {
-    opened: &'a Opened,
-    account: &'a Account,
-    epoch: Epoch,
-    here: &'a Here,
+pub(super) struct On<'a> {
+    pub(super) opened: &'a Opened,
+    pub(super) account: &'a Account,
+    pub(super) epoch: Epoch,
+    pub(super) here: &'a Here,
 }
 
 /// What was read before a change.
@@ -41,6 +41,8 @@ struct Before {
     old: BTreeMap<String, Kept>,
     /// What it moves.
     moved: Option<Sent>,
+    /// The texts of a collection that moves.
+    texts: BTreeMap<String, Digest>,
 }
 
 /// A change of which it is recorded that it is about to run.
@@ -78,11 +80,11 @@ impl Runtime {
                 let entry = entry(&part, &frozen, &before.old);
                 let undo =
                     entry.map(|entry| Undo::new(&undo_id, permit.agent(), &account.id, &part, entry, opened.now()));
-                self.intend(opened, permit, &part, undo, counter).await.map(|intended| (intended, before.moved))
+                self.intend(opened, permit, &part, undo, counter).await.map(|intended| (intended, before))
             }
             Err(failure) => Err(failure),
         };
-        let (Intended { mut plan, intent, undo }, moved) = match prepared {
+        let (Intended { mut plan, intent, undo }, before) = match prepared {
             Ok(prepared) => prepared,
             Err(failure) => {
                 forget().await;
@@ -102,9 +104,13 @@ impl Runtime {
         if let Some(undo) = undo.filter(|_| (200..207).contains(&answer.status)) {
             let sent = match &part.call.body {
                 CallBody::Bytes(body) if frozen.deed != Deed::Move => Sent::of(body),
-                _ => moved,
+                _ => before.moved,
             };
-            let entry = self.what_is_left(on, &frozen, sent, &answer, undo.entry.clone()).await;
+            let entry = undo.entry.clone();
+            let entry = match frozen.deed {
+                Deed::MoveAll => self.what_arrived(on, &frozen, &before.texts, entry).await,
+                _ => self.what_is_left(on, &frozen, sent, &answer, entry).await,
+            };
             let known = Undo { entry, ..undo };
             let commit = Commit { puts: vec![known.put()], ..Commit::default() };
             opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
@@ -124,13 +130,17 @@ impl Runtime {
             let kept = self.dav_text(on.account, on.epoch, &member).await.map_err(snapshot)?;
             moved = Sent::of(&kept.body);
         }
+        let texts = match (frozen.deed, &frozen.tree) {
+            (Deed::MoveAll, Some(tree)) => self.dav_prints(on, &tree.members).await.map_err(snapshot)?,
+            _ => BTreeMap::new(),
+        };
         let copied = destroyed(frozen);
         self.keep_texts(on, &copied, undo_id).await?;
-        if !copied.is_empty() {
-            // Copying a whole calendar takes its time.
+        if !copied.is_empty() || !texts.is_empty() {
+            // Reading a whole calendar takes its time.
             self.unchanged(on, frozen).await?;
         }
-        Ok(Before { old, moved })
+        Ok(Before { old, moved, texts })
     }
 
     /// Records that a change is about to run; an error means that it does not.
@@ -237,7 +247,7 @@ impl Runtime {
         self.dav_text(account, epoch, &member).await.ok().and_then(|kept| Sent::of(&kept.body))
     }
 
-    async fn tree_now(
+    pub(super) async fn tree_now(
         &self,
         account: &Account,
         epoch: Epoch,

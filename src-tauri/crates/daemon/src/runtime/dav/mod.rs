@@ -10,6 +10,7 @@
 //! the absolute URLs, and clients would have to be told a new address whenever the port changes.
 
 mod answer;
+mod elsewhere;
 mod execute;
 mod look;
 mod undo;
@@ -129,17 +130,6 @@ impl Runtime {
             Verb::Post => (At::Nothing, Vec::new()),
             _ => self.dav_at(&looked, &asked.path, Extent::Itself).await?,
         };
-        if matches!((asked.verb, &at), (Verb::Put | Verb::Delete, At::Tree(..))) {
-            // All that is in it is read only for whom it might be done.
-            let seen = Seen { at, to: At::Nothing, around: None, own: own.clone() };
-            let part = classify(asked, body, &seen, here).map_err(Unclear::Refused)?;
-            let request = Request { parts: vec![part], batch: false };
-            let forbids = opened.guard().forbids(session, &account.id, &request, opened.now());
-            if forbids {
-                return request.parts.into_iter().next().map(|part| (part, views)).ok_or(ReadError::Stopped.into());
-            }
-            (at, views) = self.dav_at(&looked, &asked.path, Extent::Everything).await?;
-        }
         let to = match &asked.to {
             None => At::Nothing,
             Some(to) => {
@@ -148,10 +138,23 @@ impl Runtime {
                 to
             }
         };
-        let around = match (asked.verb, &at) {
-            (Verb::Put, At::Nothing) => self.dav_holds(&looked, &parent(&asked.path)).await?,
+        let around = match (asked.verb, &at, &asked.to) {
+            (Verb::Move, At::Tree(..), Some(_)) if to != At::Nothing => None,
+            (Verb::Put, At::Nothing, _) => self.dav_holds(&looked, &parent(&asked.path)).await?,
+            (Verb::Move, At::Tree(..), Some(to)) => self.dav_holds(&looked, &parent(to)).await?,
             _ => None,
         };
+        if matches!((asked.verb, &at), (Verb::Put | Verb::Delete | Verb::Move, At::Tree(..))) {
+            // All that is in it is read only for whom it might be done.
+            let seen = Seen { at, to: to.clone(), around, own: own.clone() };
+            let part = classify(asked, body, &seen, here).map_err(Unclear::Refused)?;
+            let request = Request { parts: vec![part], batch: false };
+            let forbids = opened.guard().forbids(session, &account.id, &request, opened.now());
+            if forbids {
+                return request.parts.into_iter().next().map(|part| (part, views)).ok_or(ReadError::Stopped.into());
+            }
+            (at, views) = self.dav_at(&looked, &asked.path, Extent::Everything).await?;
+        }
         let part = classify(asked, body, &Seen { at, to, around, own }, here).map_err(Unclear::Refused)?;
         if asked.verb == Verb::Put && views.is_empty() {
             views.push((asked.path.clone(), glimpse(&asked.path, body).view));

@@ -8,7 +8,8 @@ use latch_core::classify::dav::look::refusals;
 use latch_core::journal::Commit;
 use latch_core::recipe::Answer;
 use latch_core::undo::Difference;
-use latch_core::undo::dav::{BackStep, Kept, inverse, whereabouts};
+use latch_core::undo::dav::elsewhere::ends;
+use latch_core::undo::dav::{BackStep, Kept, Only, inverse, whereabouts};
 use latch_ipc::contract::{NotRestored, UndoResult};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 
@@ -46,6 +47,14 @@ impl Runtime {
                 return Ok(UndoResult { not_restored, ..UndoResult::default() });
             }
         }
+        let stays = self.stays(account, &here, epoch, &undo.entry).await;
+        let stays =
+            stays.map_err(|error| RpcError::new(ErrorCode::Upstream, format!("nothing was put back: {error}")))?;
+        if let (Some(why), Some((from, _))) = (stays, ends(&undo.entry)) {
+            // It can be asked for again once nothing is in its way.
+            let not_restored = vec![NotRestored { object: from.to_owned(), why }];
+            return Ok(UndoResult { not_restored, ..UndoResult::default() });
+        }
         let mut copies: BTreeMap<String, Kept> = BTreeMap::new();
         for change in undo.entry.changes.iter().filter(|change| change.difference == Difference::Copied) {
             let copy = opened.store.quarantine_take(&undo.id, &change.object).await;
@@ -62,16 +71,18 @@ impl Runtime {
             match self.back_call(opened, account, &undo, &step, &here).await? {
                 None if step.restores => {
                     restored.insert(step.object);
+                    restored.extend(step.with);
                 }
                 None => {}
                 Some(why) => {
                     failing.insert(step.object.clone());
+                    failing.extend(step.with);
                     result.not_restored.push(NotRestored { object: step.object, why });
                 }
             }
         }
         result.restored = u32::try_from(restored.len()).unwrap_or(u32::MAX);
-        if !restored.is_empty() {
+        if !restored.is_empty() && ends(&undo.entry).is_none() {
             result.notes.push(NEW_VERSIONS.to_owned());
         }
         let failing: Vec<String> = failing.into_iter().collect();
@@ -103,23 +114,28 @@ impl Runtime {
         let commit = opened.guard().intent(&mut plan, 0, opened.now());
         let intent = opened.store.commit(commit).await.map_err(|error| storage(&error))?.seq;
         // What came into it until now goes nowhere with it.
-        let held = match step.only_empty {
-            true => self.dav_count(account, opened.gate.current(), here, &call.target).await,
-            false => Ok(0),
+        let epoch = opened.gate.current();
+        let in_the_way = match step.only {
+            Only::Empty => {
+                let held = self.dav_count(account, epoch, here, &call.target).await;
+                held.map(|held| (held > 0).then(|| inside(held)))
+            }
+            Only::AsMoved => self.stays(account, here, epoch, &undo.entry).await,
+            Only::Bound => Ok(None),
         };
-        let sent = match held {
-            Ok(0) => {
+        let sent = match in_the_way {
+            Ok(None) => {
                 let lease = opened.guard().lease(&mut plan, 0);
                 match lease {
                     Ok(lease) => Some(self.send(opened, account, lease, call.clone()).await),
                     Err(stopped) => Some(Err(stopped.into())),
                 }
             }
-            Ok(_) | Err(_) => None,
+            Ok(Some(_)) | Err(_) => None,
         };
-        let why = match sent.ok_or(held) {
-            Err(Ok(held)) => Some(inside(held)),
-            Err(Err(error)) => Some(format!("it can't be known whether it is empty: {error}")),
+        let why = match sent.ok_or(in_the_way) {
+            Err(Ok(in_the_way)) => in_the_way,
+            Err(Err(error)) => Some(format!("it can't be known what is in it: {error}")),
             Ok(sent) => why(sent),
         };
         let text = why.clone().map_or_else(|| "put back".to_owned(), |why| format!("not put back: {why}"));
