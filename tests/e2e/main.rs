@@ -69,6 +69,7 @@ mod large;
 #[cfg(unix)]
 mod liar;
 mod library;
+mod outbox;
 #[cfg(unix)]
 mod own_address;
 mod panic;
@@ -84,6 +85,8 @@ mod removed;
 mod same_account;
 #[cfg(unix)]
 mod sieve;
+#[cfg(unix)]
+mod sieve_at_once;
 #[cfg(unix)]
 mod sieve_clients;
 #[cfg(unix)]

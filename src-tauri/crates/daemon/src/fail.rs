@@ -7,6 +7,7 @@
 //! | `after-commit` | an intent or outcome is durable, its caller does not know yet |
 //! | `after-intent` | the caller knows, the call is not made yet |
 //! | `before-outcome` | the call was made, its outcome not yet given to the store |
+//! | `panic-after-intent` | does not die: everything is stopped before the call gets its lease |
 //! | `disk-full` | does not die: every write of the journal from here on fails as on a full disk |
 
 /// Ends the process at once, without unwinding, when `LATCHSTRING_FAILPOINT` is this name, or `name:3` at the third time here.
@@ -22,6 +23,21 @@ pub fn point(name: &str) {
 #[cfg(not(any(test, feature = "failpoints")))]
 #[inline]
 pub fn point(_name: &str) {}
+
+/// Whether `LATCHSTRING_FAILPOINT` asks for this here and now; never without the feature `failpoints`.
+#[cfg(any(test, feature = "failpoints"))]
+#[must_use]
+pub fn is_here(name: &str) -> bool {
+    reached(name)
+}
+
+/// Never in this build.
+#[cfg(not(any(test, feature = "failpoints")))]
+#[inline]
+#[must_use]
+pub const fn is_here(_name: &str) -> bool {
+    false
+}
 
 /// Whether `LATCHSTRING_FAILPOINT` asks for this kind of failure from now on; never without the feature `failpoints`.
 #[cfg(any(test, feature = "failpoints"))]

@@ -55,6 +55,8 @@ pub struct Account {
     pub(super) storing: Semaphore,
     /// Its mailboxes are renamed, removed and shared one at a time: none takes another's name between the look at it and its change.
     pub(super) arranging: tokio::sync::Mutex<()>,
+    /// Its mail filters are changed one at a time: what is compared with what was shown stays so until the command.
+    pub(super) filtering: tokio::sync::Mutex<()>,
     /// The place for reading all that is in a collection, which is much and counts little.
     pub(super) looking: Semaphore,
     whole: Arc<Credential>,
@@ -456,6 +458,7 @@ fn account(stored: &Stored, credential: Credential, kind: &'static str) -> Resul
         reading: Arc::new(Semaphore::new(MOST_READING)),
         storing: Semaphore::new(MOST_STORING),
         arranging: tokio::sync::Mutex::new(()),
+        filtering: tokio::sync::Mutex::new(()),
         looking: Semaphore::new(1),
         whole,
         named: Mutex::new(Named { trash: stored.trash.clone(), sent: stored.sent.clone() }),

@@ -222,7 +222,7 @@ impl Runtime {
         let result = match chosen {
             Some((request, dropped)) => match super::aside::whole(opened, request).await {
                 Ok((request, turn)) => {
-                    let result = match self.outbox_leaving(opened, id, true).await {
+                    let result = match self.outbox_leaving(opened, id).await {
                         Ok(()) => self.execute(account, permit, request, &dropped).await,
                         Err(failure) => Err(failure),
                     };

@@ -285,6 +285,9 @@ impl Runtime {
                 crate::fail::point("before-intent");
                 let receipt = opened.store.commit(commit).await?;
                 crate::fail::point("after-intent");
+                if crate::fail::is_here("panic-after-intent") {
+                    let _ = self.panic("a failpoint");
+                }
                 (receipt.seq, opened.guard().lease(plan, first + offset)?)
             };
             let sent = self.send(opened, account, lease, call).await;

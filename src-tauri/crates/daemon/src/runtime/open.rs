@@ -495,7 +495,7 @@ impl Runtime {
             guard: Mutex::new(guard),
             accounts: RwLock::new(accounts),
             answers: Mutex::new(HashMap::new()),
-            sending: Mutex::new(HashMap::new()),
+            sending: Mutex::default(),
             insisting: Mutex::default(),
             undoing: tokio::sync::Mutex::default(),
             spool,

@@ -1,7 +1,7 @@
 //! A plan of one call, from the permit to its lease.
 
 use latch_core::call::Call;
-use latch_core::journal::Put;
+use latch_core::journal::{Put, Shelf};
 use latch_core::lease::Lease;
 use latch_core::plan::{Permit, Plan};
 
@@ -17,7 +17,7 @@ pub(super) struct Begun {
 }
 
 impl Runtime {
-    /// A change: what must be known of it afterwards is stored with its intent.
+    /// A change: what must be known of it afterwards is stored with its intent. Where it fails, nothing of it left and none of it is in the undo history.
     pub(super) async fn begin_one(
         &self,
         opened: &Opened,
@@ -33,12 +33,27 @@ impl Runtime {
             return Err(Failure::Ending);
         }
         let mut commit = opened.guard().intent(&mut plan, 0, opened.now());
+        let undo = puts.iter().filter(|put| put.shelf == Shelf::Undo).map(|put| (put.shelf, put.id.clone())).collect();
         commit.puts.extend(puts);
         crate::fail::point("before-intent");
         let intent = opened.store.commit(commit).await?.seq;
         crate::fail::point("after-intent");
-        let lease = opened.guard().lease(&mut plan, 0)?;
-        Ok(Begun { plan, intent, lease })
+        if crate::fail::is_here("panic-after-intent") {
+            let _ = self.panic("a failpoint");
+        }
+        let lease = opened.guard().lease(&mut plan, 0);
+        match lease {
+            Ok(lease) => Ok(Begun { plan, intent, lease }),
+            Err(stopped) => {
+                let mut commit =
+                    opened.guard().outcome(&plan, intent, None, format!("not done: {stopped}"), opened.now());
+                commit.deletes = undo;
+                if let Err(error) = opened.store.commit(commit).await {
+                    tracing::error!(%error, "that a change was not made could not be recorded");
+                }
+                Err(stopped.into())
+            }
+        }
     }
 }
 

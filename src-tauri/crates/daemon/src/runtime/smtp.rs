@@ -7,11 +7,10 @@
 //! ```
 //! A mail that may have left is answered 554 and never 4yz: a client would send it again by itself.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+mod leaving;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use latch_core::call::Digest;
@@ -22,51 +21,37 @@ use latch_core::operation::{Part, Request};
 use latch_core::plan::Permit;
 use latch_core::recipe::Answer;
 use latch_core::recipe::sent::Writes;
-use tokio::sync::watch;
 use tokio::time::Instant;
+
+pub(crate) use leaving::Leaving;
+use leaving::Mail;
 
 use super::accounts::Account;
 use super::execute::Failure;
 use super::insist::likeness;
 use super::single::Begun;
-use super::visit::{Turned, Verdict, WRONG};
+use super::visit::{Nothing, Turned, WRONG, Words};
 use super::{Opened, Runtime};
 use crate::door::smtp::Inside;
 use crate::upstream::Fault;
 use crate::upstream::smtp::Submitted;
 
+const WORDS: Words = Words { done: "sent", again: "send the same again", doing_it_again: "sending the same again" };
+
 /// What an [`Answer`] to a submission says on the wire: `250 2.0.0`.
 const REPLY: &str = "smtp-reply";
-
-/// How long the answer to a mail is kept whose client did not wait for it, as that to a held one is.
-const KEPT: Duration = Duration::from_secs(600);
-
-/// Mails that are leaving now, by agent, account and bytes: whoever hands the same one in again meanwhile gets the same answer.
-pub(crate) type Leaving = HashMap<(String, String, Digest), Left>;
-
-/// A mail that is leaving, or left while nobody waited to hear of it.
-#[derive(Debug)]
-pub(crate) struct Left {
-    reply: watch::Receiver<Option<Reply>>,
-    unheard: Option<Instant>,
-}
 
 /// Its mail is leaving as long as this lives.
 struct OnItsWay {
     runtime: Arc<Runtime>,
-    mail: (String, String, Digest),
-    unheard: bool,
+    mail: Mail,
+    may_go_again: bool,
 }
 
 impl Drop for OnItsWay {
     fn drop(&mut self) {
-        let Some(opened) = self.runtime.opened() else { return };
-        let mut sending = super::lock(&opened.sending);
-        match sending.get_mut(&self.mail).filter(|_| self.unheard) {
-            Some(left) => left.unheard = Some(Instant::now()),
-            None => {
-                sending.remove(&self.mail);
-            }
+        if let Some(opened) = self.runtime.opened() {
+            super::lock(&opened.sending).over(&self.mail, self.may_go_again);
         }
     }
 }
@@ -113,10 +98,10 @@ impl Inside for Runtime {
 
 impl Runtime {
     async fn submitted(self: &Arc<Self>, sender: &Sender, mut part: Part) -> Reply {
-        let Some(opened) = self.opened() else { return stopped() };
+        let Some(opened) = self.opened() else { return nothing(&Nothing::Stopped) };
         if let Err(error) = opened.guard().authenticate(&sender.token, opened.now()) {
             return match error {
-                TokenError::Stopped => stopped(),
+                TokenError::Stopped => nothing(&Nothing::Stopped),
                 _ => Reply::new(
                     554,
                     "5.7.0",
@@ -145,7 +130,7 @@ impl Runtime {
                 Ruling::Held { id, commit } => {
                     if *commit != Commit::default() {
                         if opened.store.commit(*commit).await.is_err() {
-                            return unrecorded();
+                            return nothing(&Nothing::Unrecorded);
                         }
                         self.put_aside(opened, &id).await;
                         if let Some(door) = self.doors().smtp.and_then(|door| door.parse().ok()) {
@@ -157,7 +142,7 @@ impl Runtime {
                     return self.held_mail(opened, &sender.account, &id).await;
                 }
                 refusal => {
-                    let reply = refused_by_rule(opened, refusal).await;
+                    let reply = nothing(&Nothing::of(opened, refusal).await);
                     self.settle(opened);
                     return reply;
                 }
@@ -171,61 +156,43 @@ impl Runtime {
             Reply::new(554, "5.3.0", text)
         };
         let call = request.parts.first().map(|part| part.call.digest()).unwrap_or_default();
-        let same = (sender.session.agent.clone(), sender.account.id.clone(), call);
-        let (done, under_way) = watch::channel(None);
-        let before = {
-            let mut sending = super::lock(&opened.sending);
-            sending.retain(|_, left| left.unheard.is_none_or(|since| since.elapsed() < KEPT));
-            match sending.entry(same.clone()) {
-                Entry::Occupied(entry) => Some(entry.get().reply.clone()),
-                Entry::Vacant(entry) => {
-                    entry.insert(Left { reply: under_way.clone(), unheard: None });
-                    None
-                }
-            }
-        };
-        let mut reply = under_way;
-        if let Some(before) = before {
-            reply = before;
-        } else {
+        let same: Mail = (sender.session.agent.clone(), sender.account.id.clone(), call);
+        let (mut reply, done) = super::lock(&opened.sending).join(&same);
+        let is_first = done.is_some();
+        if let Some(done) = done {
             // In a task of its own: a client that hangs up does not cut a sending in half.
             let (runtime, account) = (Arc::clone(self), Arc::clone(&sender.account));
-            let mut on_its_way = OnItsWay { runtime: Arc::clone(self), mail: same, unheard: false };
+            let mut on_its_way = OnItsWay { runtime: Arc::clone(self), mail: same.clone(), may_go_again: false };
             self.tasks.spawn(async move {
                 let result = runtime.execute(&account, permit, request, &[]).await;
                 if let Some(opened) = runtime.opened() {
                     runtime.settle(opened);
                 }
                 let reply = reply_of(&result.unwrap_or_else(|failure| refused(&failure)));
-                // Only the list waits for it. What surely did not leave may be tried again.
-                on_its_way.unheard = done.receiver_count() < 2 && !(400..500).contains(&reply.code);
-                done.send_replace(Some(reply));
+                on_its_way.may_go_again = (400..500).contains(&reply.code);
                 drop(on_its_way);
+                done.send_replace(Some(reply));
             });
         }
-        let reply = reply.wait_for(Option::is_some).await;
-        reply.ok().and_then(|reply| reply.clone()).unwrap_or_else(nobody_knows)
+        let heard = reply.wait_for(Option::is_some).await.ok().and_then(|reply| reply.clone());
+        // Who comes again lost it before, and may lose it again.
+        if is_first && heard.is_some() {
+            super::lock(&opened.sending).heard(&same, &reply);
+        }
+        heard.unwrap_or_else(nobody_knows)
     }
 
     async fn held_mail(self: &Arc<Self>, opened: &Opened, account: &Arc<Account>, id: &str) -> Reply {
-        match self.wait_for_person(opened, account, id).await {
-            Verdict::Answered(answer) => {
-                let reply = reply_of(&answer);
-                if reply.code < 500 && reply.code >= 400 {
-                    // Surely not sent: asking again is a new question.
-                    opened.guard().finish_unkept(id);
-                }
-                reply
-            }
-            Verdict::Denied => denied(id),
-            Verdict::Failed => {
-                let text =
-                    "What this is about could not be read or kept, so the person could not be asked. Nothing was sent";
-                Reply::new(451, "4.3.0", text)
-            }
-            Verdict::Nobody => nobody(),
-            Verdict::Stopped => stopped(),
+        let answer = match self.wait_for_person(opened, account, id).await {
+            Ok(answer) => answer,
+            Err(why) => return nothing(&why),
+        };
+        let reply = reply_of(&answer);
+        if (400..500).contains(&reply.code) {
+            // Surely not sent: asking again is a new question.
+            opened.guard().finish_unkept(id);
         }
+        reply
     }
 
     /// Sends a mail, or puts it into the outbox.
@@ -251,7 +218,12 @@ impl Runtime {
             part.params.iter().filter(|(name, _)| name == NAMED).map(|(_, address)| address.clone()).collect();
         let doubt = (!named.is_empty()).then(|| opened.guard().writing(&account.id, Writes::New(Some(named))));
         let (doubt, puts) = doubt.map_or((None, Vec::new()), |(id, puts)| (Some(id), puts));
-        let Begun { plan, intent, lease } = self.begin_one(opened, permit, &call, puts).await?;
+        let begun = self.begin_one(opened, permit, &call, puts).await;
+        if let (Err(_), Some(doubt)) = (&begun, &doubt) {
+            let nothing = opened.guard().wrote(doubt, []);
+            let _ = opened.store.commit(nothing).await;
+        }
+        let Begun { plan, intent, lease } = begun?;
         let sent = opened.upstream.submit(lease, &account.target, &call).await;
         crate::fail::point("before-outcome");
         self.note_login(opened, account, &sent);
@@ -294,10 +266,15 @@ fn said_by(said: &Submitted) -> Answer {
 }
 
 /// An answer as it goes over the wire.
-pub(super) fn reply_of(answer: &Answer) -> Reply {
-    let said = answer.headers.iter().find(|(name, _)| name == REPLY).map(|(_, value)| value.as_str());
-    let (code, status) = said.and_then(|said| said.split_once(' ')).unwrap_or(("554", "5.0.0"));
-    Reply::new(code.parse().unwrap_or(554), status, &String::from_utf8_lossy(&answer.body))
+fn reply_of(answer: &Answer) -> Reply {
+    said_in(answer).unwrap_or_else(|| Reply::new(554, "5.0.0", &String::from_utf8_lossy(&answer.body)))
+}
+
+/// The same, if it is one to a submission.
+pub(super) fn said_in(answer: &Answer) -> Option<Reply> {
+    let (_, said) = answer.headers.iter().find(|(name, _)| name == REPLY)?;
+    let (code, status) = said.split_once(' ')?;
+    Some(Reply::new(code.parse().ok()?, status, &String::from_utf8_lossy(&answer.body)))
 }
 
 /// The answer to a mail that went to some of its recipients only. No code of the protocol says so: one that it was sent would be believed.
@@ -354,51 +331,15 @@ fn unknown(why: &str) -> Answer {
     answer(554, "5.5.0", &text)
 }
 
-fn stopped() -> Reply {
-    Reply::new(554, "5.7.1", "Stopped by the person. Nothing was sent")
-}
-
-fn unrecorded() -> Reply {
-    Reply::new(451, "4.3.0", "It could not be recorded. Nothing was sent")
-}
-
-fn denied(id: &str) -> Reply {
-    let text = format!(
-        "The person said no ({id}). Nothing was sent, and sending the same again won't help; ask them what they would like instead"
-    );
-    Reply::new(550, "5.7.1", &text)
-}
-
-fn nobody() -> Reply {
-    let text = "The person has not answered in time. Nothing was sent, and it is no denial: send the same again when they are there";
-    Reply::new(451, "4.7.1", text)
-}
-
-/// What the Guard does not let run, in words.
-async fn refused_by_rule(opened: &Opened, ruling: Ruling) -> Reply {
-    match ruling {
-        Ruling::Forbid { why, instead, commit } => match opened.store.commit(*commit).await {
-            Ok(_) => Reply::new(550, "5.7.1", &format!("{why} {instead} Nothing was sent")),
-            Err(_) => unrecorded(),
-        },
-        Ruling::Paused { until } => {
-            let seconds = until.since(opened.clock.now()).0 / 1000 + 1;
-            let text = format!(
-                "The person denied several requests in a row, or too many are waiting. Nothing that needs their consent is accepted for {seconds} s; nothing was sent"
-            );
-            Reply::new(450, "4.7.1", &text)
-        }
-        Ruling::Crowded { .. } => Reply::new(
-            452,
-            "4.3.1",
-            "What waits for the person already takes all the room there is. Nothing was sent; try again when the person has decided",
-        ),
-        Ruling::Stopped => stopped(),
-        Ruling::Resolve
-        | Ruling::LookUp(_)
-        | Ruling::View
-        | Ruling::ReadFirst
-        | Ruling::Permit(_)
-        | Ruling::Held { .. } => Reply::new(554, "5.3.0", "It is not known what this mail is about. Nothing was sent"),
-    }
+fn nothing(why: &Nothing) -> Reply {
+    let (code, status) = match why {
+        Nothing::Stopped => (554, "5.7.1"),
+        Nothing::Unrecorded | Nothing::Unreadable => (451, "4.3.0"),
+        Nothing::Denied(_) | Nothing::Forbidden(_) => (550, "5.7.1"),
+        Nothing::Nobody => (451, "4.7.1"),
+        Nothing::Paused { .. } => (450, "4.7.1"),
+        Nothing::Crowded => (452, "4.3.1"),
+        Nothing::Unclear => (554, "5.3.0"),
+    };
+    Reply::new(code, status, &why.said(&WORDS))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use latch_core::call::Digest;
-use latch_core::guard::{Session, TokenError, Waits};
+use latch_core::guard::{Ruling, Session, TokenError, Waits};
 use latch_core::hold::State;
 use latch_core::recipe::Answer;
 
@@ -25,16 +25,78 @@ pub(super) enum Turned {
     Now(String),
 }
 
-/// What the person said.
-pub(super) enum Verdict {
-    /// It ran, or did not: this is the answer to it.
-    Answered(Arc<Answer>),
-    Denied,
-    /// They could not be asked.
-    Failed,
-    /// They have not answered in time.
-    Nobody,
+/// Why nothing came of what was asked for.
+pub(super) enum Nothing {
     Stopped,
+    Unrecorded,
+    /// The person could not be asked.
+    Unreadable,
+    /// The person said no to this hold.
+    Denied(String),
+    /// The person has not answered in time.
+    Nobody,
+    Paused {
+        seconds: u64,
+    },
+    Crowded,
+    Forbidden(String),
+    Unclear,
+}
+
+/// A door's words for what it does.
+pub(super) struct Words {
+    /// `sent`.
+    pub(super) done: &'static str,
+    /// `send the same again`.
+    pub(super) again: &'static str,
+    /// `sending the same again`.
+    pub(super) doing_it_again: &'static str,
+}
+
+impl Nothing {
+    /// What the Guard does not let run.
+    pub(super) async fn of(opened: &Opened, ruling: Ruling) -> Self {
+        match ruling {
+            Ruling::Forbid { why, instead, commit } => match opened.store.commit(*commit).await {
+                Ok(_) => Self::Forbidden(format!("{why} {instead}")),
+                Err(_) => Self::Unrecorded,
+            },
+            Ruling::Paused { until } => Self::Paused { seconds: until.since(opened.clock.now()).0 / 1000 + 1 },
+            Ruling::Crowded { .. } => Self::Crowded,
+            Ruling::Stopped => Self::Stopped,
+            Ruling::Resolve
+            | Ruling::LookUp(_)
+            | Ruling::View
+            | Ruling::ReadFirst
+            | Ruling::Permit(_)
+            | Ruling::Held { .. } => Self::Unclear,
+        }
+    }
+
+    /// What the agent is told.
+    pub(super) fn said(&self, &Words { done, again, doing_it_again }: &Words) -> String {
+        match self {
+            Self::Stopped => format!("Stopped by the person. Nothing was {done}"),
+            Self::Unrecorded => format!("It could not be recorded. Nothing was {done}"),
+            Self::Unreadable => format!(
+                "What this is about could not be read or kept, so the person could not be asked. Nothing was {done}"
+            ),
+            Self::Denied(id) => format!(
+                "The person said no ({id}). Nothing was {done}, and {doing_it_again} won't help; ask them what they would like instead"
+            ),
+            Self::Nobody => format!(
+                "The person has not answered in time. Nothing was {done}, and it is no denial: {again} when they are there"
+            ),
+            Self::Paused { seconds } => format!(
+                "The person denied several requests in a row, or too many are waiting. Nothing that needs their consent is accepted for {seconds} s; nothing was {done}"
+            ),
+            Self::Crowded => format!(
+                "What waits for the person already takes all the room there is. Nothing was {done}; try again when the person has decided"
+            ),
+            Self::Forbidden(why) => format!("{why} Nothing was {done}"),
+            Self::Unclear => format!("It is not known what this is about. Nothing was {done}"),
+        }
+    }
 }
 
 impl Runtime {
@@ -58,13 +120,13 @@ impl Runtime {
         Ok((account, token, session))
     }
 
-    /// Waits for the person.
+    /// Waits for the person: for the answer to what ran, or did not.
     pub(super) async fn wait_for_person(
         self: &Arc<Self>,
         opened: &Opened,
         account: &Arc<Account>,
         id: &str,
-    ) -> Verdict {
+    ) -> Result<Arc<Answer>, Nothing> {
         self.settle(opened);
         let _waiting = Waiting::enter(self, id);
         let mut changed = opened.changed.subscribe();
@@ -76,19 +138,19 @@ impl Runtime {
             let state = opened.guard().hold(id).map(|hold| hold.state);
             match state {
                 Some(State::Allowed) => self.run_allowed_soon(account, id),
-                Some(State::Denied) => return Verdict::Denied,
-                Some(State::Failed) => return Verdict::Failed,
+                Some(State::Denied) => return Err(Nothing::Denied(id.to_owned())),
+                Some(State::Failed) => return Err(Nothing::Unreadable),
                 Some(State::Done | State::Expired) | None => {
                     let answer = super::lock(&opened.answers).get(id).cloned();
-                    return answer.map_or(Verdict::Nobody, Verdict::Answered);
+                    return answer.ok_or(Nothing::Nobody);
                 }
                 Some(State::Preparing | State::Open | State::Proposal | State::Running) => {}
             }
             tokio::select! {
-                moved = changed.changed() => if moved.is_err() { return Verdict::Stopped },
+                moved = changed.changed() => if moved.is_err() { return Err(Nothing::Stopped) },
                 // What was allowed already needs the server's time, not the person's.
                 () = tokio::time::sleep_until(deadline), if !matches!(state, Some(State::Allowed | State::Running)) => {
-                    return Verdict::Nobody;
+                    return Err(Nothing::Nobody);
                 }
             }
         }

@@ -144,7 +144,7 @@ fn character(inside: &str) -> Option<Vec<u8>> {
             return None;
         }
         match kind.to_ascii_lowercase().as_str() {
-            "hex" => Some(vec![u8::from_str_radix(number, 16).ok().filter(|_| number.len() == 2)?]),
+            "hex" => Some(vec![u8::from_str_radix(number, 16).ok().filter(|_| number.len() <= 2)?]),
             "unicode" => Some(char::from_u32(u32::from_str_radix(number, 16).ok()?)?.to_string().into_bytes()),
             _ => None,
         }

@@ -251,11 +251,12 @@ fn attack_no_spelling_hides_whom_mail_goes_to() {
         let audience = change.part(&Stored::default()).operation.audience.expect("somebody");
         audience.members.into_iter().map(|one| one.address).collect::<Vec<_>>()
     };
-    let encoded = "require [\"encoded-character\", \"copy\"];\nredirect :copy \"x${hex:40}evil${unicode: 2e}example\";";
-    assert_eq!(members(encoded), ["x@evil.example"]);
+    let encoded =
+        "require [\"encoded-character\", \"copy\"];\nredirect :copy \"x${hex:40}e${hex:7 69}l${unicode: 2e}example\";";
+    assert_eq!(members(encoded), ["x@e\u{7}il.example"]);
     assert_eq!(members("redirect \"${hex:61}@evil.example\";"), ["${hex:61}@evil.example"], "nobody decodes it");
-    let wrong = "require \"encoded-character\"; redirect \"${hex:+a}${x ${hex:4}${unicode:d800}@${hex:78}\";";
-    assert_eq!(members(wrong), ["${hex:+a}${x ${hex:4}${unicode:d800}@x"]);
+    let wrong = "require \"encoded-character\"; redirect \"${hex:+a}${x ${hex:400}${unicode:d800}@${hex:78}\";";
+    assert_eq!(members(wrong), ["${hex:+a}${x ${hex:400}${unicode:d800}@x"]);
     let require = "require [\"encoded-character\", \"enotify\"];\n";
     assert_eq!(members(&format!("{require}notify \"${{hex:6d 61}}ilto:a%40evil.example\";")), ["a@evil.example"]);
     let several = "notify \"mailto:me@own.example,b@x?subject=hi&CC=c@y%2Cd%40z&b%63c=e@w\";";

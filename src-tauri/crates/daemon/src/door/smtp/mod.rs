@@ -54,7 +54,7 @@ pub trait Inside: Send + Sync + 'static {
         peer: SocketAddr,
     ) -> impl Future<Output = Result<Self::Session, Reply>> + Send;
 
-    /// Takes a mail to its one answer. Dropped when the client leaves; what was begun ends by itself.
+    /// Takes a mail to its one answer, which counts as heard once it is there. Dropped when the client leaves; what was begun ends by itself.
     fn submit(self: &Arc<Self>, session: &Self::Session, part: Part) -> impl Future<Output = Reply> + Send;
 }
 
@@ -141,6 +141,8 @@ async fn decide<I: Inside>(
         submission(envelope, &mail)
     };
     tokio::select! {
+        // What `submit` has told counts as heard, so it is looked at first.
+        biased;
         reply = inside.submit(session, part) => Ok(Some(reply)),
         left = talk.left() => left.map(|left| match left {
             Left::Gone => None,

@@ -1,11 +1,12 @@
 //! Mails whose time has come: sent, tried again, or asked about.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use latch_core::guard::Now;
 use latch_core::hold::State;
 use latch_core::journal::{Commit, Shelf};
-use latch_core::lease::Epoch;
+use latch_core::lease::{Epoch, EpochGate};
 use latch_core::operation::{Objects, Request};
 use latch_core::recipe::{self, Answer};
 use latch_core::time::Span;
@@ -13,10 +14,13 @@ use latch_ipc::contract::EventKind;
 
 use super::{Dropped, Waiting, taken_back, unsent};
 use crate::runtime::execute::Failure;
+use crate::runtime::smtp::said_in;
 use crate::runtime::{Opened, Runtime, lock};
 use crate::spool::SPOOL_ABOVE;
+use crate::upstream::Fault;
 
-const MAY_HAVE_LEFT: &str = "it may have left already: it was cut off while it was being sent, so look among the sent mails before you allow it";
+const MAY_HAVE_LEFT: &str =
+    "it may have left already: nobody heard whether it was sent, so look among the sent mails before you allow it";
 /// How long a submitted mail waits after it could not be sent.
 const TRY_AGAIN: Span = Span::seconds(60);
 /// How often that is tried before the person is asked.
@@ -25,10 +29,14 @@ const MOST_TRIES: u32 = 5;
 const ASK_AGAIN: Span = Span::hours(1);
 
 /// What came of a sending.
+#[derive(Debug, PartialEq, Eq)]
 enum Came {
     Sent,
+    /// Everything was stopped, or the engine ends, before it left.
+    NotBegun,
     /// It surely did not leave, and may another time.
     NotYet(String),
+    /// It surely did not leave, and won't as it is.
     Refused(String),
     Unknown,
 }
@@ -37,33 +45,55 @@ impl Came {
     fn of(result: &Result<Answer, Failure>) -> Self {
         match result {
             Ok(answer) if (200..300).contains(&answer.status) => Self::Sent,
-            Ok(answer) => {
-                let reply = crate::runtime::smtp::reply_of(answer);
-                if reply.code < 500 { Self::NotYet(reply.lines.concat()) } else { Self::Refused(reply.lines.concat()) }
-            }
-            Err(Failure::Upstream(error)) if error.sent => Self::Unknown,
+            Ok(answer) => match said_in(answer) {
+                Some(reply) if reply.code < 500 => Self::NotYet(reply.lines.concat()),
+                Some(reply) => Self::Refused(reply.lines.concat()),
+                None => Self::of_status(answer.status),
+            },
             Err(Failure::Afterwards(_)) => Self::Unknown,
+            Err(Failure::Upstream(error)) if error.sent => Self::Unknown,
+            Err(Failure::Upstream(error)) if error.fault == Fault::Stopped => Self::NotBegun,
+            Err(Failure::Stopped | Failure::Ending) => Self::NotBegun,
             Err(failure) => Self::NotYet(failure.to_string()),
+        }
+    }
+
+    /// An HTTP server that fails may fail behind the sending (RFC 9110 section 15.6); what it refuses it has not done.
+    fn of_status(status: u16) -> Self {
+        let said = format!("the provider answered {status}");
+        match status {
+            401 | 408 | 425 | 429 => Self::NotYet(said),
+            500.. => Self::Unknown,
+            _ => Self::Refused(said),
         }
     }
 }
 
 impl Waiting {
-    /// It was tried, and is still here.
+    /// Why it is not sent without asking.
+    fn why(&self, gate: &EpochGate) -> Option<&str> {
+        match &self.ask {
+            _ if self.leaving => Some(MAY_HAVE_LEFT),
+            Some(why) => Some(why),
+            None if gate.admits(self.epoch) => None,
+            None => Some("it waited to be sent when everything was stopped"),
+        }
+    }
+
+    /// It is still here. That it may have left before stays true, whatever comes of another try.
     fn still_here(&mut self, came: Came, now: Now) {
-        self.leaving = matches!(came, Came::Unknown);
-        self.tries = self.tries.saturating_add(1);
-        self.due = now.time + TRY_AGAIN;
+        (self.held, self.busy) = (None, false);
+        self.leaving |= matches!(came, Came::Unknown);
         match came {
-            Came::NotYet(_) if self.tries < MOST_TRIES => {}
+            Came::NotBegun => return,
+            Came::NotYet(_) if self.tries.saturating_add(1) < MOST_TRIES => {}
             Came::NotYet(why) => self.ask = Some(format!("it could not be sent: {why}")),
             Came::Refused(why) => self.ask = Some(format!("the mail server refused it: {why}")),
             Came::Sent | Came::Unknown => {}
         }
-        // Nothing happens by itself any more: the person need not wait to be asked.
-        if self.leaving || self.ask.is_some() {
-            self.due = now.time;
-        }
+        self.tries = self.tries.saturating_add(1);
+        // Where nothing happens by itself any more the person need not wait to be asked.
+        self.due = if self.leaving || self.ask.is_some() { now.time } else { now.time + TRY_AGAIN };
     }
 }
 
@@ -71,10 +101,20 @@ impl Runtime {
     /// Sends what is due; asks again about what a panic or a restart froze.
     pub(in crate::runtime) async fn outbox_due(self: &Arc<Self>, opened: &Opened) {
         let now = opened.now();
-        let stopped = opened.guard().panicked().is_some() || self.tasks.is_ending();
+        if opened.guard().panicked().is_some() || self.tasks.is_ending() {
+            return;
+        }
+        let agents: BTreeSet<String> = lock(&opened.outbox).values().map(|waiting| waiting.agent.clone()).collect();
+        let stopped: BTreeSet<String> = {
+            let guard = opened.guard();
+            agents.into_iter().filter(|agent| guard.is_stopped(agent)).collect()
+        };
+        // A no that nobody said would be none, and so would be a silence.
+        let nobody = self.is_unattended();
         let mut due = Vec::new();
         for waiting in lock(&opened.outbox).values_mut() {
-            if waiting.held.is_none() && !waiting.busy && waiting.due <= now.time && !stopped {
+            let rests = stopped.contains(&waiting.agent) || (nobody && waiting.why(&opened.gate).is_some());
+            if waiting.held.is_none() && !waiting.busy && waiting.due <= now.time && !rests {
                 waiting.busy = true;
                 due.push(waiting.clone());
             }
@@ -102,16 +142,8 @@ impl Runtime {
                 Err(_) => return,
             }
         }
-        let why = match &waiting.ask {
-            _ if waiting.leaving => Some(MAY_HAVE_LEFT),
-            Some(why) => Some(why.as_str()),
-            None if opened.gate.admits(waiting.epoch) => None,
-            None => Some("it waited to be sent when everything was stopped"),
-        };
-        match why {
+        match waiting.why(&opened.gate) {
             None => self.outbox_send(opened, waiting, now).await,
-            // A no that nobody said would be none, and so would be a silence.
-            Some(_) if self.is_unattended() || opened.guard().is_stopped(&waiting.agent) => {}
             Some(why) => self.outbox_ask(opened, &waiting, why, now).await,
         }
         drop(turn);
@@ -132,45 +164,46 @@ impl Runtime {
         if lock(&opened.outbox).remove(&waiting.number()).is_none() {
             return;
         }
-        let mark = |leaving| Commit { puts: vec![Waiting { leaving, ..stored.clone() }.put()], ..Commit::default() };
-        if opened.store.commit(mark(true)).await.is_err() {
-            self.outbox_back(opened, waiting, false).await;
+        let mark = Commit { puts: vec![Waiting { leaving: true, ..stored }.put()], ..Commit::default() };
+        if opened.store.commit(mark).await.is_err() {
+            self.outbox_back(opened, waiting).await;
             return;
         }
         let recipients = crate::runtime::decide::reached(&request);
-        let result = self.execute(&account, permit, request, &[]).await;
-        if matches!(result, Err(Failure::Ending)) {
-            // It did not leave: the next start asks about it.
-            let _ = opened.store.commit(mark(false)).await;
-            return;
-        }
-        let came = Came::of(&result);
-        if matches!(came, Came::Unknown) || (waiting.is_here_alone() && !matches!(came, Came::Sent)) {
-            self.outbox_keep(opened, waiting, came).await;
-            return;
-        }
-        lock(&opened.recalled).remove(&waiting.number());
+        let came = Came::of(&self.execute(&account, permit, request, &[]).await);
         if matches!(came, Came::Sent) {
             let learned = opened.guard().learn(&account.id, &recipients);
             let _ = opened.store.commit(learned).await;
-            self.outbox_tidy(opened, &waiting, waiting.epoch).await;
-        } else {
-            let text = "A mail could not be sent when it was due; it is still among the drafts.".to_owned();
-            self.note_account(opened, &account.id, Some(text));
         }
+        let epoch = waiting.epoch;
+        self.outbox_came(opened, waiting, epoch, came).await;
+    }
+
+    /// What came of sending it, whoever let it go: only what was sent waits no longer.
+    async fn outbox_came(&self, opened: &Opened, waiting: Waiting, epoch: Epoch, came: Came) {
+        if !matches!(came, Came::Sent) {
+            return self.outbox_keep(opened, waiting, came).await;
+        }
+        lock(&opened.outbox).remove(&waiting.number());
+        self.outbox_tidy(opened, &waiting, ("outbox.tidy", Some(epoch))).await;
         // Last: after a crash in between the person is asked about it, and nothing is lost unseen.
         let commit = Commit { deletes: vec![(Shelf::Outbox, waiting.id.clone())], ..Commit::default() };
         let _ = opened.store.commit(commit).await;
+        lock(&opened.recalled).remove(&waiting.number());
         self.tell(EventKind::OutboxChanged, Some(waiting.id), None);
     }
 
-    /// A submitted mail did not leave, or nobody knows whether a mail did: it goes on waiting.
+    /// It did not leave, or nobody knows whether it did: it goes on waiting.
     async fn outbox_keep(&self, opened: &Opened, mut waiting: Waiting, came: Came) {
-        let unknown = matches!(came, Came::Unknown);
-        if !unknown && lock(&opened.recalled).remove(&waiting.number()) {
-            let _ = opened.store.commit(taken_back(opened, &waiting)).await;
-            self.tell(EventKind::OutboxChanged, Some(waiting.id), None);
-            return;
+        let told = match &came {
+            Came::NotYet(why) | Came::Refused(why) => {
+                Some(format!("A mail could not be sent: {why}. It waits in the outbox."))
+            }
+            Came::Sent | Came::NotBegun | Came::Unknown => None,
+        };
+        waiting.still_here(came, opened.now());
+        if !waiting.leaving && lock(&opened.recalled).remove(&waiting.number()) {
+            return self.outbox_recalled(opened, &waiting).await;
         }
         if opened.account(&waiting.account).is_none() || opened.guard().agent(&waiting.agent).is_none() {
             // Its account or agent was removed while it was being sent.
@@ -181,34 +214,39 @@ impl Runtime {
             self.tell(EventKind::OutboxChanged, Some(waiting.id), None);
             return;
         }
-        if let Came::NotYet(why) | Came::Refused(why) = &came {
-            let text = format!("A mail could not be sent: {why}. It waits in the outbox.");
-            self.note_account(opened, &waiting.account, Some(text));
+        if told.is_some() {
+            self.note_account(opened, &waiting.account, told);
         }
-        waiting.still_here(came, opened.now());
-        (waiting.held, waiting.busy) = (None, false);
         if let Some(mut stored) = Self::stored(opened, &waiting).await {
             (stored.leaving, stored.tries, stored.due) = (waiting.leaving, waiting.tries, waiting.due);
             stored.ask.clone_from(&waiting.ask);
             let _ = opened.store.commit(Commit { puts: vec![stored.put()], ..Commit::default() }).await;
         }
-        self.outbox_back(opened, waiting, unknown).await;
+        self.outbox_back(opened, waiting).await;
     }
 
     /// Among those that wait again, unless the person took it back meanwhile; one that may have left is asked about all the same.
-    async fn outbox_back(&self, opened: &Opened, waiting: Waiting, unknown: bool) {
+    async fn outbox_back(&self, opened: &Opened, waiting: Waiting) {
         let waits = {
             let mut outbox = lock(&opened.outbox);
-            let waits = !lock(&opened.recalled).remove(&waiting.number()) || unknown;
+            let waits = !lock(&opened.recalled).remove(&waiting.number()) || waiting.leaving;
             if waits {
-                outbox.insert(waiting.number(), waiting.clone());
+                outbox.insert(waiting.number(), Waiting { busy: false, ..waiting.clone() });
             }
             waits
         };
-        if !waits {
-            let _ = opened.store.commit(taken_back(opened, &waiting)).await;
+        if waits {
+            self.tell(EventKind::OutboxChanged, Some(waiting.id), None);
+        } else {
+            self.outbox_recalled(opened, &waiting).await;
         }
-        self.tell(EventKind::OutboxChanged, Some(waiting.id), None);
+    }
+
+    /// The person took it back while it was being sent, and it did not leave: it is not tried again.
+    async fn outbox_recalled(&self, opened: &Opened, waiting: &Waiting) {
+        let _ = opened.store.commit(taken_back(opened, waiting)).await;
+        self.outbox_tidy(opened, waiting, ("outbox.cancel", None)).await;
+        self.tell(EventKind::OutboxChanged, Some(waiting.id.clone()), None);
     }
 
     /// Whether a hold asks about a mail that waits here.
@@ -217,16 +255,11 @@ impl Runtime {
     }
 
     /// Before what the hold asks about is sent: after a crash it may have left.
-    pub(in crate::runtime) async fn outbox_leaving(
-        &self,
-        opened: &Opened,
-        hold: &str,
-        leaving: bool,
-    ) -> Result<(), Failure> {
+    pub(in crate::runtime) async fn outbox_leaving(&self, opened: &Opened, hold: &str) -> Result<(), Failure> {
         let about = lock(&opened.outbox).values().find(|one| one.held.as_deref() == Some(hold)).cloned();
         let Some(about) = about else { return Ok(()) };
         let Some(stored) = Self::stored(opened, &about).await else { return Ok(()) };
-        let put = Waiting { leaving, ..stored }.put();
+        let put = Waiting { leaving: true, ..stored }.put();
         opened.store.commit(Commit { puts: vec![put], ..Commit::default() }).await?;
         Ok(())
     }
@@ -255,19 +288,19 @@ impl Runtime {
         Some(Request { parts: vec![part], batch: false })
     }
 
-    /// Deletes the draft of a mail that left, unless a panic came in between.
-    async fn outbox_tidy(&self, opened: &Opened, waiting: &Waiting, epoch: Epoch) {
+    /// Deletes the draft of a mail that left or was taken back; with an epoch, unless a panic came in between.
+    async fn outbox_tidy(&self, opened: &Opened, waiting: &Waiting, how: (&str, Option<Epoch>)) {
         let account = opened.account(&waiting.account);
         let provider = self.provider_of(&waiting.account);
         let call = provider.and_then(|provider| recipe::cancel_draft(provider, &waiting.params, &waiting.draft));
         if let (Some(call), Some(account)) = (call, account)
-            && let Err(error) = self.owner_call(opened, &account, ("outbox.tidy", Some(epoch)), call).await
+            && let Err(error) = self.owner_call(opened, &account, how, call).await
         {
-            tracing::warn!(%error, "the draft of a mail that left is still there");
+            tracing::warn!(%error, "the draft of a mail that is done with is still there");
         }
     }
 
-    /// What a hold about a frozen mail allowed has run: it waits no longer, unless it waits here alone and did not leave, or nobody knows.
+    /// What a hold about a waiting mail allowed has run.
     pub(in crate::runtime) async fn outbox_settled(
         &self,
         opened: &Opened,
@@ -275,31 +308,11 @@ impl Runtime {
         epoch: Epoch,
         result: &Result<Answer, Failure>,
     ) {
-        let came = Came::of(result);
-        let left = matches!(came, Came::Sent).then_some(epoch);
-        let unknown = matches!(came, Came::Unknown);
-        let gone = self.outbox_drop(opened, |waiting| {
-            waiting.held.as_deref() == Some(hold) && (left.is_some() || !(waiting.is_here_alone() || unknown))
-        });
-        let _ = opened.store.commit(Commit { deletes: gone.deletes, ..Commit::default() }).await;
-        if let Some(epoch) = left {
-            for waiting in gone.dropped {
-                self.outbox_tidy(opened, &waiting, epoch).await;
-            }
-            return;
-        }
-        let kept = lock(&opened.outbox).values().find(|one| one.held.as_deref() == Some(hold)).cloned();
-        match kept {
-            Some(_) if matches!(result, Err(Failure::Ending)) => {
-                let _ = self.outbox_leaving(opened, hold, false).await;
-            }
-            Some(mut kept) => {
-                // Who was asked once is asked again, and told why.
-                kept.tries = kept.tries.max(MOST_TRIES);
-                self.outbox_keep(opened, kept, came).await;
-            }
-            None => {}
-        }
+        let about = lock(&opened.outbox).values().find(|one| one.held.as_deref() == Some(hold)).cloned();
+        let Some(mut about) = about else { return };
+        // Who was asked once is asked again, and told why.
+        about.tries = about.tries.max(MOST_TRIES);
+        self.outbox_came(opened, about, epoch, Came::of(result)).await;
     }
 
     /// Mails whose question was answered with no, or by nobody, wait no longer: they stay among the drafts. The no of a panic is none: it is asked about
@@ -337,6 +350,72 @@ impl Runtime {
                 }
                 Some(_) => {}
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::upstream::UpstreamError;
+
+    fn answered(status: u16) -> Result<Answer, Failure> {
+        Ok(Answer { status, headers: Vec::new(), body: Bytes::new() })
+    }
+
+    fn failed(fault: Fault, sent: bool) -> Result<Answer, Failure> {
+        Err(Failure::Upstream(Arc::new(UpstreamError { fault, sent })))
+    }
+
+    fn waiting() -> Waiting {
+        let stored =
+            serde_json::json!({ "id": "o1", "agent": "claw", "account": "mail", "draft": "d1", "due": 1, "epoch": 1 });
+        serde_json::from_value(stored).unwrap()
+    }
+
+    #[test]
+    fn a_doubt_about_an_earlier_try_outlives_a_later_one() {
+        let now = Now { time: latch_core::time::Time(5), wall: 5 };
+        let mut waiting = waiting();
+        waiting.still_here(Came::NotBegun, now);
+        assert_eq!((waiting.tries, waiting.due.0, waiting.leaving), (0, 1, false), "as it was");
+        for _ in 1..MOST_TRIES {
+            waiting.still_here(Came::NotYet("busy".to_owned()), now);
+            assert!(waiting.ask.is_none() && waiting.due == now.time + TRY_AGAIN);
+        }
+        waiting.still_here(Came::NotYet("busy".to_owned()), now);
+        assert_eq!((waiting.ask.as_deref(), waiting.due), (Some("it could not be sent: busy"), now.time));
+        waiting.still_here(Came::Unknown, now);
+        for came in [Came::NotBegun, Came::NotYet("busy".to_owned()), Came::Refused("no".to_owned())] {
+            waiting.still_here(came, now);
+            assert!(waiting.leaving);
+        }
+    }
+
+    #[test]
+    fn only_what_surely_did_not_leave_is_tried_again() {
+        let lost = || Fault::Lost { host: "mail.example".to_owned() };
+        let said = |status: u16| format!("the provider answered {status}");
+        for (result, came) in [
+            (answered(200), Came::Sent),
+            (answered(429), Came::NotYet(said(429))),
+            (answered(401), Came::NotYet(said(401))),
+            (answered(400), Came::Refused(said(400))),
+            (answered(403), Came::Refused(said(403))),
+            (answered(500), Came::Unknown),
+            (answered(503), Came::Unknown),
+            (failed(lost(), true), Came::Unknown),
+            (failed(lost(), false), Came::NotYet(lost().to_string())),
+            (failed(Fault::Stopped, true), Came::Unknown),
+            (failed(Fault::Stopped, false), Came::NotBegun),
+            (Err(Failure::Stopped), Came::NotBegun),
+            (Err(Failure::Ending), Came::NotBegun),
+            (Err(Failure::NotDivisible), Came::NotYet(Failure::NotDivisible.to_string())),
+        ] {
+            assert_eq!(Came::of(&result), came, "{result:?}");
         }
     }
 }

@@ -11,17 +11,23 @@ use latch_core::plan::Permit;
 use latch_core::recipe::Answer;
 use latch_core::undo::sieve::entry;
 
-use super::told;
+use super::{nothing, told};
 use crate::runtime::accounts::Account;
 use crate::runtime::execute::Failure;
 use crate::runtime::read::ReadError;
 use crate::runtime::single::Begun;
 use crate::runtime::undo::Undo;
+use crate::runtime::visit::Nothing;
 use crate::runtime::{Opened, Runtime};
+use crate::upstream::sieve::SieveAnswer;
 use crate::upstream::{Fault, UpstreamError};
 
+/// Marks an answer to what was surely not done: asking again is a new question.
+const AGAIN: &str = "sieve-ask-again";
+/// The response code of what may be tried again (RFC 5804 section 1.3).
+const LATER: &str = "TRYLATER";
 /// Why a change does not run that was decided about other scripts.
-pub(super) const CHANGED: &str = "the mail filters are no longer what they were when this was asked";
+const CHANGED: &str = "the mail filters are no longer what they were when this was asked";
 
 impl Runtime {
     /// Runs a command to its end.
@@ -37,10 +43,12 @@ impl Runtime {
             return self.read_allowed(opened, account, permit, &part).await;
         }
         let change = change_of(&part.call).ok_or(Failure::NotDivisible)?;
-        let now = self.filters_now(account, permit.epoch(), &change).await.map_err(|error| match error {
+        let unread = |error| match error {
             ReadError::Stopped => Failure::Stopped,
             other => Failure::Snapshot(other),
-        })?;
+        };
+        let _alone = self.filters_alone(account).await.map_err(unread)?;
+        let now = self.filters_now(account, permit.epoch(), &change).await.map_err(unread)?;
         // The protocol has no way to say "only if": this is as close before the command as it can be.
         if change.part(&now).operation.content != part.operation.content {
             return Err(Failure::Changed(CHANGED.to_owned()));
@@ -74,11 +82,9 @@ impl Runtime {
             // What was answered before was about what ran before.
             opened.guard().forget_answers(&account.id);
         }
-        match sent {
-            Ok(sent) if sent.is_ok() => Ok(answer(&Response::passed(&sent.status, done(&change)))),
-            Ok(sent) => Ok(answer(&Response::passed(&sent.status, "The mail server refused it, so nothing was done"))),
-            Err(error) => Err(Failure::Upstream(Arc::new(error))),
-        }
+        let sent = sent.map_err(|error| Failure::Upstream(Arc::new(error)))?;
+        let lead = if sent.is_ok() { done(&change) } else { "The mail server refused it, so nothing was done" };
+        Ok(answer(&Response::passed(&sent.status, lead), is_for_later(&sent)))
     }
 
     /// A read that the person was asked about.
@@ -92,14 +98,26 @@ impl Runtime {
         let Begun { lease, .. } = self.begin_one(opened, permit, &part.call, Vec::new()).await?;
         let sent = opened.upstream.sieve(lease, &account.target, &part.call).await;
         self.note_login(opened, account, &sent);
-        Ok(answer(&told(account, &part.call, sent)))
+        let later = sent.as_ref().is_ok_and(is_for_later);
+        Ok(answer(&told(account, &part.call, sent)?, later))
     }
 }
 
+/// Whether the mail server said that it may do so another time.
+fn is_for_later(said: &SieveAnswer) -> bool {
+    !said.is_ok() && said.status.code == LATER
+}
+
 /// An answer for whoever asked, and for whoever asks the same again.
-fn answer(response: &Response) -> Answer {
+fn answer(response: &Response, again: bool) -> Answer {
     let status = if response.wire().starts_with(b"NO") { 502 } else { 200 };
-    Answer { status, headers: Vec::new(), body: Bytes::copy_from_slice(response.wire()) }
+    let headers = again.then(|| (AGAIN.to_owned(), String::new())).into_iter().collect();
+    Answer { status, headers, body: Bytes::copy_from_slice(response.wire()) }
+}
+
+/// Whether it was surely not done.
+pub(super) fn may_be_asked_again(answer: &Answer) -> bool {
+    answer.headers.iter().any(|(name, _)| name == AGAIN)
 }
 
 /// An answer as it goes over the wire.
@@ -109,19 +127,22 @@ pub(super) fn response(answer: &Answer) -> Response {
 
 /// The answer to what did not run, or of which nobody knows.
 pub(in crate::runtime) fn refused(failure: &Failure) -> Answer {
-    let nothing = |code: &str, text: &str| Response::no(code, &format!("{text}. Nothing was done"));
-    answer(&match failure {
-        Failure::Stopped => super::stopped(),
-        Failure::Ending => nothing("TRYLATER", "Latchstring is ending"),
-        Failure::Store(_) => super::unrecorded(),
-        Failure::Snapshot(error) => super::unread(error),
+    let refusal = |code: &str, text: &str| Response::no(code, &format!("{text}. Nothing was done"));
+    let (response, again) = match failure {
+        Failure::Stopped => (nothing(&Nothing::Stopped), true),
+        Failure::Ending => (refusal(LATER, "Latchstring is ending"), true),
+        Failure::Store(_) => (nothing(&Nothing::Unrecorded), true),
+        Failure::Snapshot(error) => (super::unread(error), true),
         Failure::Changed(what) => {
-            nothing("", &format!("{what}. This is no denial: read them again, then decide again"))
+            (refusal("", &format!("{what}. This is no denial: read them again, then decide again")), true)
         }
-        Failure::Afterwards(_) => unknown("what became of it could not be recorded"),
-        Failure::Upstream(error) => unreached(error),
-        Failure::Aside(_) | Failure::Quarantine(_) | Failure::NotDivisible => nothing("", &failure.to_string()),
-    })
+        Failure::Afterwards(_) => (unknown("what became of it could not be recorded"), false),
+        Failure::Upstream(error) => (unreached(error), !error.sent),
+        Failure::Aside(_) | Failure::Quarantine(_) | Failure::NotDivisible => {
+            (refusal("", &failure.to_string()), false)
+        }
+    };
+    answer(&response, again)
 }
 
 /// The mail server did not answer.
@@ -131,13 +152,13 @@ pub(super) fn unreached(error: &UpstreamError) -> Response {
     }
     match &error.fault {
         Fault::Stopped if error.sent => unknown("it was stopped by the person while it was under way"),
-        Fault::Stopped => super::stopped(),
+        Fault::Stopped => nothing(&Nothing::Stopped),
         // The person hears what the mail server said; the agent only that it is not its own fault.
         Fault::SignIn { .. } | Fault::Refresh(_) => Response::no(
-            "TRYLATER",
+            LATER,
             "The mail server does not accept the person's own login at present. Your token is fine; ask the person to look. Nothing was done",
         ),
-        fault => Response::no("TRYLATER", &format!("{fault}. Your token is fine; nothing was done")),
+        fault => Response::no(LATER, &format!("{fault}. Your token is fine; nothing was done")),
     }
 }
 

@@ -11,6 +11,7 @@ mod undo;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use latch_core::call::{Call, Digest};
@@ -22,17 +23,23 @@ use latch_core::journal::Commit;
 use latch_core::lease::Epoch;
 use latch_core::operation::{Class, Part, Request};
 use latch_core::plan::Permit;
+use tokio::sync::MutexGuard;
 
 pub(super) use act::{is_about_filters, refused};
 
 use super::accounts::Account;
+use super::execute::Failure;
 use super::read::ReadError;
-use super::visit::{Turned, Verdict, WRONG};
+use super::visit::{Nothing, Turned, WRONG, Words};
 use super::{Opened, Runtime, read};
 use crate::door::sieve::Inside;
 use crate::upstream::sieve::SieveAnswer;
 use crate::upstream::{Fault, UpstreamError};
 
+const WORDS: Words =
+    Words { done: "done", again: "ask for the same again", doing_it_again: "asking for the same again" };
+/// How long a change waits for another one of the same account.
+const TURN: Duration = Duration::from_secs(10);
 /// The most scripts that are read for one change: it is shown and compared with all that they include.
 const MOST_READ: usize = 32;
 const ODD: &str = "The mail server's answer can't be read";
@@ -62,7 +69,7 @@ impl Inside for Runtime {
     }
 
     async fn command(self: &Arc<Self>, visitor: &Visitor, command: Command) -> Response {
-        let Some(opened) = self.opened() else { return stopped() };
+        let Some(opened) = self.opened() else { return nothing(&Nothing::Stopped) };
         if let Err(error) = opened.guard().authenticate(&visitor.token, opened.now()) {
             return match error {
                 TokenError::Stopped => Response::bye("TRYLATER", &error.to_string()),
@@ -117,14 +124,14 @@ impl Runtime {
                 let call = request.parts.into_iter().next().map(|part| part.call);
                 match call {
                     Some(call) => self.look_at_filters(opened, account, permit, &call).await,
-                    None => stopped(),
+                    None => nothing(&Nothing::Stopped),
                 }
             }
             Ruling::Permit(permit) => self.change_filters_now(opened, account, permit, request).await,
             Ruling::Held { id, commit } => {
                 if *commit != Commit::default() {
                     if opened.store.commit(*commit).await.is_err() {
-                        return unrecorded();
+                        return nothing(&Nothing::Unrecorded);
                     }
                     if let Some(door) = self.doors().sieve.and_then(|door| door.parse().ok()) {
                         self.name_program_at(opened, &id, visitor.peer, door).await;
@@ -134,7 +141,7 @@ impl Runtime {
                 self.held_filters(opened, account, &id).await
             }
             refusal => {
-                let response = refused_by_rule(opened, refusal).await;
+                let response = nothing(&Nothing::of(opened, refusal).await);
                 self.settle(opened);
                 response
             }
@@ -149,7 +156,8 @@ impl Runtime {
         };
         let answer = opened.upstream.sieve(lease, &account.target, call).await;
         self.note_login(opened, account, &answer);
-        told(account, call, answer)
+        let response = told(account, call, answer);
+        response.unwrap_or_else(|failure| act::response(&refused(&failure)))
     }
 
     async fn change_filters_now(
@@ -171,23 +179,21 @@ impl Runtime {
     }
 
     async fn held_filters(self: &Arc<Self>, opened: &Opened, account: &Arc<Account>, id: &str) -> Response {
-        match self.wait_for_person(opened, account, id).await {
-            Verdict::Answered(answer) => {
-                let response = act::response(&answer);
-                if response.wire().starts_with(b"NO (TRYLATER)") || is_changed(&response) {
-                    // Surely not done: asking again is a new question.
-                    opened.guard().finish_unkept(id);
-                }
-                response
-            }
-            Verdict::Denied => denied(id),
-            Verdict::Failed => {
-                let text = "What this is about could not be read, so the person could not be asked. Nothing was done";
-                Response::no("TRYLATER", text)
-            }
-            Verdict::Nobody => nobody(),
-            Verdict::Stopped => stopped(),
+        let answer = match self.wait_for_person(opened, account, id).await {
+            Ok(answer) => answer,
+            Err(why) => return nothing(&why),
+        };
+        if act::may_be_asked_again(&answer) {
+            opened.guard().finish_unkept(id);
         }
+        act::response(&answer)
+    }
+
+    /// For as long as it is held no other change of these filters runs.
+    pub(super) async fn filters_alone<'a>(&self, account: &'a Account) -> Result<MutexGuard<'a, ()>, ReadError> {
+        let busy = "another change of these mail filters is still under way";
+        let turn = tokio::time::timeout(TURN, account.filtering.lock()).await;
+        turn.map_err(|_| ReadError::Answer(busy.to_owned()))
     }
 
     /// What is stored now of what a change is about.
@@ -255,61 +261,47 @@ impl Runtime {
 }
 
 /// What a read says, written anew.
-fn told(account: &Account, call: &Call, answer: Result<SieveAnswer, UpstreamError>) -> Response {
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(error) => return act::unreached(&UpstreamError { sent: false, ..error }),
-    };
+fn told(account: &Account, call: &Call, answer: Result<SieveAnswer, UpstreamError>) -> Result<Response, Failure> {
+    // A read that broke off has changed nothing.
+    let answer = answer.map_err(|error| Failure::Upstream(Arc::new(UpstreamError { sent: false, ..error })))?;
     if answer.status.kind != Kind::Ok {
-        return Response::passed(&answer.status, "The mail server says no");
+        return Ok(Response::passed(&answer.status, "The mail server says no"));
     }
-    let odd = || Response::no("TRYLATER", ODD);
+    let odd = || Failure::Snapshot(ReadError::Answer(ODD.to_owned()));
     match call.method.as_str() {
-        "LISTSCRIPTS" => listed(&answer.lines).map_or_else(odd, |list| Response::list(&list)),
-        "GETSCRIPT" => match script(&answer.lines) {
-            Some(text) if account.target.is_told_in(text) => {
-                Response::no("", "This script holds the account's own password or token, so it is not shown")
+        "LISTSCRIPTS" => listed(&answer.lines).map(|list| Response::list(&list)).ok_or_else(odd),
+        "GETSCRIPT" => match script(&answer.lines).ok_or_else(odd)? {
+            text if account.target.is_told_in(text) => {
+                Ok(Response::no("", "This script holds the account's own password or token, so it is not shown"))
             }
-            Some(text) => Response::script(text),
-            None => odd(),
+            text => Ok(Response::script(text)),
         },
         "CAPABILITY" => {
-            capabilities(&answer.lines).map_or_else(odd, |can| Response::capabilities(Some(&can), &[], "That is all"))
+            let can = capabilities(&answer.lines).ok_or_else(odd)?;
+            Ok(Response::capabilities(Some(&can), &[], "That is all"))
         }
-        _ => Response::passed(&answer.status, "Yes"),
+        _ => Ok(Response::passed(&answer.status, "Yes")),
     }
 }
 
-/// Whether it did not run because what it was about had changed.
-fn is_changed(response: &Response) -> bool {
-    String::from_utf8_lossy(response.wire()).contains(act::CHANGED)
-}
-
-fn stopped() -> Response {
-    Response::no("TRYLATER", "Stopped by the person. Nothing was done")
-}
-
-fn unrecorded() -> Response {
-    Response::no("TRYLATER", "It could not be recorded. Nothing was done")
-}
-
-fn denied(id: &str) -> Response {
-    let text = format!(
-        "The person said no ({id}). Nothing was done, and asking for the same again won't help; ask them what they would like instead"
-    );
-    Response::no("", &text)
-}
-
-fn nobody() -> Response {
-    let text = "The person has not answered in time. Nothing was done, and it is no denial: ask for the same again when they are there";
-    Response::no("TRYLATER", text)
+fn nothing(why: &Nothing) -> Response {
+    let code = match why {
+        Nothing::Stopped
+        | Nothing::Unrecorded
+        | Nothing::Unreadable
+        | Nothing::Nobody
+        | Nothing::Paused { .. }
+        | Nothing::Crowded => "TRYLATER",
+        Nothing::Denied(_) | Nothing::Forbidden(_) | Nothing::Unclear => "",
+    };
+    Response::no(code, &why.said(&WORDS))
 }
 
 /// Why what is stored is not known.
 fn unread(error: &ReadError) -> Response {
     match error {
-        ReadError::Stopped => stopped(),
-        ReadError::Paused { seconds } => paused(*seconds),
+        ReadError::Stopped => nothing(&Nothing::Stopped),
+        ReadError::Paused { seconds } => nothing(&Nothing::Paused { seconds: *seconds }),
         ReadError::Spent { limit, window } => {
             let text = format!(
                 "What is stored must be read first, and this agent may read {limit} objects in {window}. Nothing was done; try again later"
@@ -320,34 +312,5 @@ fn unread(error: &ReadError) -> Response {
         ReadError::Status(_) | ReadError::Answer(_) => {
             Response::no("TRYLATER", &format!("What is stored now could not be read: {error}. Nothing was done"))
         }
-    }
-}
-
-fn paused(seconds: u64) -> Response {
-    let text = format!(
-        "The person denied several requests in a row, or too many are waiting. Nothing that needs their consent is accepted for {seconds} s; nothing was done"
-    );
-    Response::no("TRYLATER", &text)
-}
-
-/// What the Guard does not let run, in words.
-async fn refused_by_rule(opened: &Opened, ruling: Ruling) -> Response {
-    match ruling {
-        Ruling::Forbid { why, instead, commit } => match opened.store.commit(*commit).await {
-            Ok(_) => Response::no("", &format!("{why} {instead} Nothing was done")),
-            Err(_) => unrecorded(),
-        },
-        Ruling::Paused { until } => paused(until.since(opened.clock.now()).0 / 1000 + 1),
-        Ruling::Crowded { .. } => Response::no(
-            "TRYLATER",
-            "What waits for the person already takes all the room there is. Nothing was done; try again when the person has decided",
-        ),
-        Ruling::Stopped => stopped(),
-        Ruling::Resolve
-        | Ruling::LookUp(_)
-        | Ruling::View
-        | Ruling::ReadFirst
-        | Ruling::Permit(_)
-        | Ruling::Held { .. } => Response::no("", "It is not known what this is about. Nothing was done"),
     }
 }
