@@ -12,11 +12,16 @@ use crate::liar::{Cut, Liar};
 
 /// A house whose mail server is reached through a line that can break and lie.
 pub(crate) async fn lied_to(mails: usize) -> (Liar, Post) {
+    lied_to_as(mails, "organize").await
+}
+
+/// The same where the agent has this preset.
+pub(crate) async fn lied_to_as(mails: usize, preset: &str) -> (Liar, Post) {
     let home = tempfile::tempdir().expect("a temporary folder");
     let (dovecot, engine) = tokio::join!(Dovecot::start(mails), Start::at(home.path()).in_memory().imap().start());
     let liar = Liar::before(dovecot.port).await;
     add(&engine, liar.port, PASSWORD).await;
-    let connected = connect(&engine, AGENT, ACCOUNT, "organize").await;
+    let connected = connect(&engine, AGENT, ACCOUNT, preset).await;
     (liar, Post { dovecot, engine, connected, home })
 }
 

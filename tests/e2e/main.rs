@@ -60,6 +60,8 @@ mod imap_scope;
 mod imap_tls;
 #[cfg(unix)]
 mod imap_truth;
+#[cfg(unix)]
+mod imap_undo;
 mod imap_wire;
 mod incident;
 #[cfg(unix)]

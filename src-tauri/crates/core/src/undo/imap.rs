@@ -131,23 +131,25 @@ pub fn entry(
     // One that leaves its mailbox by losing its label is still known by this.
     let known = |(uid, present): (&u32, &Present)| Some((id(*uid), present.id?.to_string()));
     entry.params = before.iter().filter_map(known).collect();
-    if let Deed::Rename { .. } | Deed::Delete { .. } = deed {
+    if let Deed::Rename { .. } | Deed::Delete { .. } | Deed::SetAcl { .. } = deed {
         note_identity(&mut entry, on.uidvalidity);
     }
     Some(entry)
 }
 
-/// Notes what the mailbox that a deed made or renamed is told from others by.
+/// Notes what the mailbox that a deed made, renamed or shared is told from others by.
 pub fn note_identity(entry: &mut Entry, uidvalidity: Option<u32>) {
     entry.params.retain(|(name, _)| name != IDENTITY);
     entry.params.push((IDENTITY.to_owned(), uidvalidity.map(|one| one.to_string()).unwrap_or_default()));
 }
 
-/// The mailbox that a deed made or renamed, by the name that it has since.
+/// The mailbox that a deed made, renamed or shared, by the name that it has since.
 #[must_use]
-pub fn made(entry: &Entry) -> Option<&str> {
+pub fn arranged(entry: &Entry) -> Option<&str> {
     entry.changes.iter().find_map(|change| match &change.difference {
-        Difference::Created { .. } if place_of(&change.object).is_none() => Some(mailbox_named(&change.object)),
+        Difference::Created { .. } | Difference::Fields { .. } if place_of(&change.object).is_none() => {
+            Some(mailbox_named(&change.object))
+        }
         Difference::Moved { to: Some(to), .. } if place_of(&change.object).is_none() => Some(mailbox_named(to)),
         _ => None,
     })
@@ -330,17 +332,36 @@ pub fn arrived(
 #[must_use]
 pub fn whereabouts(entry: &Entry) -> BTreeMap<(String, u32), Vec<u32>> {
     let mut places: BTreeMap<(String, u32), Vec<u32>> = BTreeMap::new();
-    for change in &entry.changes {
-        let at = match &change.difference {
-            Difference::Moved { to, .. } => to.as_deref(),
-            Difference::Set { .. } | Difference::Created { .. } | Difference::Copied => Some(change.object.as_str()),
-            Difference::Fields { .. } | Difference::Deleted { .. } | Difference::Done => None,
-        };
-        if let Some((mailbox, uidvalidity, uid)) = at.and_then(place_of) {
-            places.entry((mailbox.to_owned(), uidvalidity)).or_default().push(uid);
-        }
+    for (mailbox, uidvalidity, uid) in entry.changes.iter().filter_map(whereabout) {
+        places.entry((mailbox.to_owned(), uidvalidity)).or_default().push(uid);
     }
     places
+}
+
+/// Where the message of one change is now: mailbox, UIDVALIDITY and UID.
+fn whereabout(change: &Change) -> Option<(&str, u32, u32)> {
+    let at = match &change.difference {
+        Difference::Moved { to, .. } => to.as_deref(),
+        Difference::Set { .. } | Difference::Created { .. } | Difference::Copied => Some(change.object.as_str()),
+        Difference::Fields { .. } | Difference::Deleted { .. } | Difference::Done => None,
+    };
+    at.and_then(place_of)
+}
+
+/// The objects whose message was in one of these mailboxes, which are not there, and is not known to be elsewhere. One that comes back as a copy needs none.
+#[must_use]
+pub fn out_of_reach(
+    entry: &Entry,
+    gone: &BTreeSet<(String, u32)>,
+    now: &BTreeMap<String, Present>,
+) -> BTreeSet<String> {
+    let lies = |change: &&Change| {
+        change.difference != Difference::Copied
+            && !now.contains_key(&change.object)
+            && whereabout(change)
+                .is_some_and(|(mailbox, uidvalidity, _)| gone.contains(&(mailbox.to_owned(), uidvalidity)))
+    };
+    entry.changes.iter().filter(lies).map(|change| change.object.clone()).collect()
 }
 
 /// The messages that a move was to take away, by the mailbox and UIDVALIDITY that they were in: some may be there still. Where the server moves by itself

@@ -128,7 +128,7 @@ impl Runtime {
                     young = true;
                 } else if !copied.contains(&undo.id) {
                     excess = excess.saturating_sub(1);
-                    commit.deletes.push((Shelf::Undo, undo.id));
+                    commit.deletes.extend([halfway(&undo.id), undo.id].map(|id| (Shelf::Undo, id)));
                 }
             }
             if !commit.deletes.is_empty() {
@@ -438,6 +438,11 @@ pub(super) fn rest(undo: Undo, failed: &[String]) -> Undo {
     let mut entry = undo.entry.clone();
     entry.changes.retain(|change| failed.contains(&change.object));
     if entry.changes.is_empty() { Undo { undone: true, ..undo } } else { Undo { entry, ..undo } }
+}
+
+/// The document that says how far an undo has come, while it runs or when it was cut off.
+pub(super) fn halfway(id: &str) -> String {
+    format!("{id}.halfway")
 }
 
 fn opened_noun(runtime: &Runtime, undo: &Undo) -> [String; 2] {

@@ -17,7 +17,7 @@ use latch_core::operation::{Class, Part, Request};
 use latch_core::plan::Permit;
 use latch_core::recipe::Answer;
 use latch_core::undo::Difference;
-use latch_core::undo::imap::{End, Present, arrived, entry, made, note_identity, note_rights, untouched};
+use latch_core::undo::imap::{End, Present, arranged, arrived, entry, note_identity, note_rights, untouched};
 use serde::{Deserialize, Serialize};
 
 use super::sent::Entering;
@@ -69,6 +69,17 @@ struct Ready {
     count: usize,
     /// What they may put among the sent mail.
     entering: Option<Entering>,
+}
+
+/// What has a mailbox's name now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// That mailbox.
+    Same,
+    /// Another one.
+    Another,
+    /// Nothing, or the server does not say.
+    Unsaid,
 }
 
 impl Runtime {
@@ -403,13 +414,30 @@ impl Runtime {
         Ok(own.and_then(|[_, rights]| rights.nstring()).map(std::borrow::Cow::into_owned))
     }
 
-    /// A mailbox is shared or renamed only if no other has its name by now.
+    /// Whether what has a mailbox's name is still that mailbox. `known`: what it was told from others by, if it has that.
+    pub(super) async fn standing(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        mailbox: &str,
+        known: Option<u32>,
+    ) -> Result<Standing, ReadError> {
+        let now = self.mail_identity(account, epoch, mailbox).await?;
+        Ok(match now {
+            now if now == known => Standing::Same,
+            Some(_) => Standing::Another,
+            None => Standing::Unsaid,
+        })
+    }
+
+    /// A mailbox is changed only if no other has its name by now.
     async fn is_the_same(&self, account: &Account, epoch: Epoch, on: &On) -> Result<(), Failure> {
-        let now = self.mail_identity(account, epoch, &on.mailbox).await.map_err(Failure::Snapshot)?;
-        if now == on.uidvalidity {
-            return Ok(());
+        match self.standing(account, epoch, &on.mailbox, on.uidvalidity).await.map_err(Failure::Snapshot)? {
+            Standing::Same => Ok(()),
+            Standing::Another | Standing::Unsaid => {
+                Err(Failure::Changed("since this was asked, another mailbox has taken that name".to_owned()))
+            }
         }
-        Err(Failure::Changed("since this was asked, another mailbox has taken that name".to_owned()))
     }
 
     /// A mailbox goes only with what the person saw in it.
@@ -477,7 +505,7 @@ impl Runtime {
                 true
             });
         }
-        let Some(mailbox) = made(&undo.entry).map(str::to_owned) else { return false };
+        let Some(mailbox) = arranged(&undo.entry).map(str::to_owned) else { return false };
         let identity = self.mail_identity(account, epoch, &mailbox).await;
         identity.is_ok_and(|identity| {
             note_identity(&mut undo.entry, identity);

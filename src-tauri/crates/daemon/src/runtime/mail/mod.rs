@@ -8,6 +8,7 @@
 mod act;
 mod ahead;
 mod append;
+mod back;
 mod close;
 mod execute;
 mod gmail;

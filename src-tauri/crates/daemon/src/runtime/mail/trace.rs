@@ -10,6 +10,7 @@ use latch_core::undo::imap::{Present, homes, stayed};
 use latch_core::undo::{Difference, Next};
 use tokio::time::Instant;
 
+use super::execute::Standing;
 use super::undo::is_gone;
 use crate::runtime::Runtime;
 use crate::runtime::accounts::Account;
@@ -169,11 +170,10 @@ impl Runtime {
         mut wanted: BTreeMap<String, usize>,
     ) -> Result<(BTreeMap<String, VecDeque<String>>, bool), ReadError> {
         let mut found: BTreeMap<String, VecDeque<String>> = BTreeMap::new();
-        match self.mail_status(account, epoch, mailbox, "UIDVALIDITY").await {
-            Ok(uidvalidity) if uidvalidity == next.uidvalidity => {}
-            Ok(_) => return Ok((found, true)),
-            Err(ReadError::Answer(_)) => return Ok((found, false)),
-            Err(error) => return Err(error),
+        match self.standing(account, epoch, mailbox, Some(next.uidvalidity)).await? {
+            Standing::Same => {}
+            Standing::Another => return Ok((found, true)),
+            Standing::Unsaid => return Ok((found, false)),
         }
         let place = Some((mailbox, Some(next.uidvalidity)));
         let keys = [Token::atom("UID"), Token::atom(format!("{}:*", next.uid))];

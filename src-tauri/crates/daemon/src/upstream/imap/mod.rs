@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use latch_core::call::Call;
 use latch_core::classify::imap::deed;
-use latch_core::classify::imap::reply::{Kind, Status, status};
+use latch_core::classify::imap::reply::{Kind, Status, status, status_item};
 use latch_core::classify::imap::token::Token;
 use latch_core::lease::{Lease, Redeemed};
 
@@ -28,6 +28,8 @@ use super::{AccountTarget, Fault, Upstream, UpstreamError};
 const MOST_IDLE: usize = 3;
 /// What a server may say while it stores a mail: what changed in the open mailbox comes first.
 const MAX_STORED: usize = 32 * 1024 * 1024;
+/// What the answer to a STATUS may take.
+const MAX_STATUS: usize = 1024 * 1024;
 /// Commands of an account that run at once.
 pub(super) const MOST_AT_ONCE: usize = 2;
 
@@ -46,6 +48,30 @@ pub struct MailAnswer {
     pub found: Vec<u32>,
     /// What it takes in memory, about, in bytes.
     pub cost: usize,
+}
+
+/// What STATUS must say of a mailbox right before a command about it leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Still {
+    mailbox: String,
+    numbers: Vec<(&'static str, u32)>,
+}
+
+impl Still {
+    /// These items with these numbers.
+    pub fn new(mailbox: &str, numbers: impl IntoIterator<Item = (&'static str, u32)>) -> Self {
+        Self { mailbox: mailbox.to_owned(), numbers: numbers.into_iter().collect() }
+    }
+
+    fn question(&self) -> Option<Call> {
+        let items = Token::atoms(self.numbers.iter().map(|(item, _)| *item));
+        deed::command("STATUS", None, &[Token::text(self.mailbox.as_str()), items])
+    }
+
+    fn holds(&self, answer: &MailAnswer) -> bool {
+        let said = |item: &str| answer.untagged.iter().find_map(|tokens| status_item(tokens, item));
+        answer.is_ok() && self.numbers.iter().all(|(item, number)| said(item) == Some(u64::from(*number)))
+    }
 }
 
 /// A mail on its way through.
@@ -91,9 +117,40 @@ impl Upstream {
         call: &Call,
         limit: usize,
     ) -> Result<MailAnswer, UpstreamError> {
+        self.mail_now(lease, account, call, (None, limit)).await
+    }
+
+    /// The same, if its mailbox is still like this the moment before: asked on the same connection, so that nothing but the way there and back is in between.
+    pub async fn mail_while(
+        &self,
+        lease: Lease,
+        account: &AccountTarget,
+        call: &Call,
+        still: &Still,
+        limit: usize,
+    ) -> Result<MailAnswer, UpstreamError> {
+        self.mail_now(lease, account, call, (Some(still), limit)).await
+    }
+
+    async fn mail_now(
+        &self,
+        lease: Lease,
+        account: &AccountTarget,
+        call: &Call,
+        (still, limit): (Option<&Still>, usize),
+    ) -> Result<MailAnswer, UpstreamError> {
         let redeemed = lease.redeem(&account.id, call, &self.gate).map_err(not_permitted)?;
         let _line = account.lines.acquire().await;
         let mut wire = self.mail_wire(account, &redeemed).await?;
+        if let Some(still) = still {
+            let question = still.question().ok_or_else(|| Fault::NotPermitted.unsent())?;
+            let said = self.mail_on(&mut wire, &redeemed, &question, MAX_STATUS).await;
+            let said = said.map_err(|error| UpstreamError { sent: false, ..error })?;
+            if !still.holds(&said) {
+                self.mail_done(account, wire);
+                return Err(Fault::Changed { mailbox: still.mailbox.clone() }.unsent());
+            }
+        }
         let answer = self.mail_on(&mut wire, &redeemed, call, limit).await?;
         self.mail_done(account, wire);
         Ok(answer)
