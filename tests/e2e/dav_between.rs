@@ -1,63 +1,72 @@
 //! What happens between the engine and a calendar server: who else writes there, and how much is read for a request.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use latch_ipc::contract::{GrantPut, GrantPutParams, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams};
 use latch_ipc::view::Class;
-use latch_tests::diary::add_account;
+use latch_tests::diary::{CalendarServer, PASSWORD, USER, add_account};
 use latch_tests::engine::Start;
 use latch_tests::radicale::{ACCOUNT, Dav, Diary, Radicale, WORK, event};
 use latch_tests::scene::AGENT;
+use latch_tests::xandikos::{self, Xandikos};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What somebody else stores as soon as the server has answered a PUT: a path and a text.
-type Meanwhile = Arc<Mutex<Option<(String, String)>>>;
+/// What is shared by all connections.
+#[derive(Default)]
+struct Heard {
+    /// Every request.
+    bytes: Mutex<Vec<u8>>,
+    /// What somebody else stores as soon as the server has answered a PUT or a MOVE: a path and a text.
+    meanwhile: Mutex<Option<(String, String)>>,
+    /// How often something was moved.
+    moves: AtomicUsize,
+}
 
-/// Passes everything on to a server that gives no versions in its headers, and keeps the requests.
+/// Passes everything on to a server that gives no versions in its headers, and new ones to what is moved; keeps the requests.
 struct Between {
     port: u16,
-    heard: Arc<Mutex<Vec<u8>>>,
-    meanwhile: Meanwhile,
+    heard: Arc<Heard>,
 }
 
 impl Between {
     async fn before(server: u16, person: Dav) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let (heard, meanwhile): (Arc<Mutex<Vec<u8>>>, Meanwhile) = Default::default();
-        let (all, next) = (Arc::clone(&heard), Arc::clone(&meanwhile));
+        let heard = Arc::new(Heard::default());
+        let all = Arc::clone(&heard);
         tokio::spawn(async move {
             while let Ok((engine, _)) = listener.accept().await {
                 let upstream = TcpStream::connect(("127.0.0.1", server)).await.expect("it listens");
-                tokio::spawn(pass(engine, upstream, Arc::clone(&all), Arc::clone(&next), person.clone()));
+                tokio::spawn(pass(engine, upstream, Arc::clone(&all), person.clone()));
             }
         });
-        Self { port, heard, meanwhile }
+        Self { port, heard }
     }
 
     /// How often an entry of the calendar was read.
     fn reads(&self) -> usize {
-        String::from_utf8_lossy(&self.heard.lock().unwrap()).matches(&format!("GET {WORK}")).count()
+        String::from_utf8_lossy(&self.heard.bytes.lock().unwrap()).matches(&format!("GET {WORK}")).count()
     }
 
     fn then(&self, path: &str, text: String) {
-        *self.meanwhile.lock().unwrap() = Some((path.to_owned(), text));
+        *self.heard.meanwhile.lock().unwrap() = Some((path.to_owned(), text));
     }
 }
 
-async fn pass(engine: TcpStream, server: TcpStream, heard: Arc<Mutex<Vec<u8>>>, meanwhile: Meanwhile, person: Dav) {
+async fn pass(engine: TcpStream, server: TcpStream, heard: Arc<Heard>, person: Dav) {
     let (mut from_engine, mut to_engine) = engine.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let is_put = Arc::new(Mutex::new(false));
-    let puts = Arc::clone(&is_put);
+    let stored = Arc::new(Mutex::new(false));
+    let (stores, all) = (Arc::clone(&stored), Arc::clone(&heard));
     tokio::spawn(async move {
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from_engine.read(&mut bytes).await {
-            heard.lock().unwrap().extend_from_slice(&bytes[..read]);
-            if bytes.starts_with(b"PUT ") {
-                *puts.lock().unwrap() = true;
-            }
+            all.bytes.lock().unwrap().extend_from_slice(&bytes[..read]);
+            let moves = bytes.starts_with(b"MOVE ");
+            all.moves.fetch_add(usize::from(moves), Ordering::SeqCst);
+            *stores.lock().unwrap() |= moves || bytes.starts_with(b"PUT ");
             if to_server.write_all(&bytes[..read]).await.is_err() {
                 return;
             }
@@ -69,13 +78,28 @@ async fn pass(engine: TcpStream, server: TcpStream, heard: Arc<Mutex<Vec<u8>>>, 
         while let Some(at) = answer.windows(8).position(|window| window == b"\r\nETag: ") {
             answer[at + 2] = b'X';
         }
-        let next = if std::mem::take(&mut *is_put.lock().unwrap()) { meanwhile.lock().unwrap().take() } else { None };
+        if heard.moves.load(Ordering::SeqCst) % 2 == 1 {
+            renew(&mut answer);
+        }
+        let next =
+            if std::mem::take(&mut *stored.lock().unwrap()) { heard.meanwhile.lock().unwrap().take() } else { None };
         if let Some((path, text)) = next {
             person.put(&path, &text).await;
         }
         if to_engine.write_all(&answer).await.is_err() {
             return;
         }
+    }
+}
+
+/// Other versions of everything, always the same. They are forty hexadecimal digits.
+fn renew(answer: &mut [u8]) {
+    let tags: Vec<usize> = (0..answer.len().saturating_sub(41))
+        .filter(|&at| answer[at] == b'"' && answer[at + 41] == b'"')
+        .filter(|&at| answer[at + 1..at + 41].iter().all(u8::is_ascii_hexdigit))
+        .collect();
+    for at in tags {
+        answer[at + 1..at + 41].reverse();
     }
 }
 
@@ -88,7 +112,7 @@ async fn diary(events: usize, preset: &str) -> (Diary, Between) {
     (Diary { server: radicale, engine, home }, between)
 }
 
-async fn undo_latest(diary: &Diary) -> UndoResult {
+async fn undo_latest<S>(diary: &Diary<S>) -> UndoResult {
     let entries = diary.engine.call(UndoList, UndoListParams::default()).await;
     let entry = entries.into_iter().find(|entry| !entry.undone).expect("something to undo").entry;
     diary.engine.call(UndoRun, UndoRunParams::Entry { entry }).await
@@ -166,4 +190,36 @@ async fn nothing_is_read_for_a_deletion_that_is_refused_anyway_and_what_is_read_
     assert_eq!(answer.status, 429, "{}", answer.text());
     assert_eq!(between.reads(), 12);
     assert_eq!(diary.server.stored(), before);
+}
+
+#[tokio::test]
+async fn a_calendar_that_gets_new_versions_by_moving_is_known_by_its_texts() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let (server, engine) = tokio::join!(Xandikos::start(3), Start::at(home.path()).in_memory().start());
+    let port = server.url().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let person = Dav::new(server.url(), USER, PASSWORD);
+    let between = Between::before(port, person.clone()).await;
+    add_account(&engine, &format!("http://127.0.0.1:{}", between.port), "organize").await;
+    let diary = Diary { server, engine, home };
+    let (agent, before) = (diary.agent().await, diary.server.stored());
+    let moved = async || {
+        let agent = agent.clone();
+        let to = [("destination", "/cal/erin/calendars/moved/")];
+        let asked = tokio::spawn(async move { agent.dav("MOVE", xandikos::WORK, &to, "").await });
+        let hold = diary.engine.hold().await;
+        diary.engine.allow(&hold).await;
+        asked.await.unwrap().expect(201);
+    };
+    moved().await;
+    let undone = undo_latest(&diary).await;
+    assert_eq!((undone.restored, undone.not_restored.len()), (4, 0), "{undone:?}");
+    assert_eq!(diary.server.stored(), before);
+    // Somebody was faster than the look at the new versions.
+    between.then("/erin/calendars/moved/e2.ics", event(2, "Person", &[]));
+    moved().await;
+    let stored = diary.server.stored();
+    assert!(stored["erin/calendars/moved/e2.ics"].contains("Person"), "{stored:?}");
+    let undone = undo_latest(&diary).await;
+    assert!(undone.not_restored[0].why.contains("1 with another version (e2.ics)"), "{undone:?}");
+    assert_eq!((undone.restored, diary.server.stored()), (0, stored));
 }
