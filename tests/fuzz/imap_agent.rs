@@ -198,10 +198,10 @@ fn change(asked: &Command) -> Option<(Deed, On)> {
         Command::Rename { mailbox, to } => on(&mailbox, Deed::Rename { to }),
         Command::Subscribe { mailbox, off } => on(&mailbox, Deed::Subscribe { off }),
         Command::SetAcl { mailbox, who, rights } => on(&mailbox, Deed::SetAcl { who, rights }),
-        Command::Setting { verb, args } => {
+        Command::Setting { mailbox, verb, args } => {
             let args = written(&args);
             // The door refuses those.
-            args.and_then(|args| on("", Deed::Setting { verb, args }))
+            args.and_then(|args| on(mailbox.as_deref().unwrap_or_default(), Deed::Setting { verb, args }))
         }
         _ => None,
     }
@@ -258,8 +258,10 @@ fn changes(deed: &Deed, on: &On, soft: bool, call: &Call) {
         (Command::SetAcl { mailbox, who: them, rights: these }, Deed::SetAcl { who, rights }) => {
             *mailbox == on.mailbox && them == who && these == rights
         }
-        (Command::Setting { verb: said, args: words }, Deed::Setting { verb, args }) => {
-            said == verb && written(words).as_ref() == Some(args)
+        (Command::Setting { mailbox, verb: said, args: words }, Deed::Setting { verb, args }) => {
+            mailbox.as_deref().unwrap_or_default() == on.mailbox
+                && said == verb
+                && written(words).as_ref() == Some(args)
         }
         _ => false,
     };
