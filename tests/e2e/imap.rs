@@ -195,10 +195,12 @@ async fn a_copy_that_can_not_go_back_now_can_go_back_later() {
     let undone = post.undo().await;
     assert_eq!(undone.restored, 0, "{undone:?}");
     phone.ok("CREATE Work").await;
+    // The copy, and the mark that was on it.
     let undone = post.undo().await;
-    assert_eq!(undone.restored, 1, "{undone:?}");
+    assert_eq!((undone.restored, undone.not_restored.len()), (2, 0), "{undone:?}");
     assert_eq!(post.dovecot.messages("Work").len(), 1);
     assert_eq!(post.dovecot.messages("Work")[0].bytes, start[0].bytes);
+    assert_eq!(post.dovecot.marked("Work"), 0);
 }
 
 #[tokio::test]
