@@ -1,6 +1,6 @@
 //! A line between the engine and its mail server that can break, and that can change what is said.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +26,15 @@ struct Rules {
     hears: Vec<(String, String)>,
     /// A command, or a line of the server, with this word in it takes so long.
     slow: Option<(String, Duration)>,
+    /// Commands with this word in them, and how many there were.
+    counted: Option<(String, usize)>,
+}
+
+/// How many connections there are, and were at most.
+#[derive(Default)]
+struct Open {
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 /// The line.
@@ -33,6 +42,7 @@ pub(crate) struct Liar {
     /// Where it begins.
     pub(crate) port: u16,
     rules: Arc<Mutex<Rules>>,
+    open: Arc<Open>,
 }
 
 impl Liar {
@@ -40,13 +50,20 @@ impl Liar {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let rules = Arc::<Mutex<Rules>>::default();
-        let own = Arc::clone(&rules);
+        let open = Arc::<Open>::default();
+        let (own, counting) = (Arc::clone(&rules), Arc::clone(&open));
         tokio::spawn(async move {
             while let Ok((engine, _)) = listener.accept().await {
-                tokio::spawn(relay(engine, server, Arc::clone(&own)));
+                let (rules, open) = (Arc::clone(&own), Arc::clone(&counting));
+                let now = open.now.fetch_add(1, Ordering::SeqCst) + 1;
+                open.most.fetch_max(now, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let _ = relay(engine, server, rules).await;
+                    open.now.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
-        Self { port, rules }
+        Self { port, rules, open }
     }
 
     fn rules(&self) -> std::sync::MutexGuard<'_, Rules> {
@@ -71,6 +88,21 @@ impl Liar {
     /// From now on each command, and each line of the server, with this word in it takes so long.
     pub(crate) fn slow(&self, word: &str, by: Duration) {
         self.rules().slow = Some((word.to_owned(), by));
+    }
+
+    /// The most connections that there were at once.
+    pub(crate) fn most(&self) -> usize {
+        self.open.most.load(Ordering::SeqCst)
+    }
+
+    /// From now on commands with this word are counted.
+    pub(crate) fn counts(&self, word: &str) {
+        self.rules().counted = Some((word.to_owned(), 0));
+    }
+
+    /// How many there were.
+    pub(crate) fn counted(&self) -> usize {
+        self.rules().counted.as_ref().map_or(0, |(_, times)| *times)
     }
 
     /// Honest again, for new connections and old ones.
@@ -126,7 +158,10 @@ async fn relay(engine: TcpStream, server: u16, rules: Arc<Mutex<Rules>>) -> std:
         let mut line = Vec::new();
         while from_engine.read_until(b'\n', &mut line).await? > 0 {
             let (cut, hears) = {
-                let rules = rules.lock().expect("not poisoned");
+                let mut rules = rules.lock().expect("not poisoned");
+                if let Some((_, times)) = rules.counted.as_mut().filter(|(word, _)| has(&line, word)) {
+                    *times += 1;
+                }
                 let cut = rules.cut.clone().filter(|(word, _)| has(&line, word)).map(|(_, cut)| cut);
                 (cut, rules.hears.iter().find(|(words, _)| has(&line, words)).cloned())
             };

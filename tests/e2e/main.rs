@@ -61,6 +61,8 @@ mod imap_tls;
 #[cfg(unix)]
 mod imap_truth;
 #[cfg(unix)]
+mod imap_turns;
+#[cfg(unix)]
 mod imap_undo;
 mod imap_wire;
 mod incident;

@@ -46,6 +46,9 @@ pub(crate) enum Failure {
     /// What was looked at is not as it was.
     #[error("{0}, so nothing was done")]
     Changed(String),
+    /// Others are at it, for longer than anybody waits.
+    #[error("nothing was done: {0}")]
+    InUse(&'static str),
     /// A copy could not be kept, so nothing was destroyed.
     #[error("no copy could be kept, so nothing was destroyed: {0}")]
     Quarantine(String),

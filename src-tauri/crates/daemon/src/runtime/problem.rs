@@ -164,6 +164,7 @@ pub(super) fn failed(shape: ErrorShape, failure: &Failure) -> Problem {
             let detail = format!("{what}. Nothing was done. This is not a denial: read it again, then decide again.");
             Problem::new(shape, 412, "Changed in between", detail)
         }
+        Failure::InUse(_) => Problem::new(shape, 503, "In use", failure.to_string()),
         Failure::Quarantine(_) => Problem::new(shape, 507, "No copy could be kept", failure.to_string()),
         Failure::Upstream(error) => upstream(shape, error),
         Failure::NotDivisible => Problem::new(shape, 409, "Not in part", failure.to_string()),

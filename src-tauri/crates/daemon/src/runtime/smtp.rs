@@ -299,6 +299,7 @@ pub(super) fn refused(failure: &Failure) -> Answer {
     match failure {
         Failure::Stopped => answer(554, "5.7.1", "Stopped by the person. Nothing was sent"),
         Failure::Ending => nothing(451, "4.3.2", "Latchstring is ending"),
+        Failure::InUse(why) => nothing(451, "4.3.2", why),
         Failure::Store(_) => nothing(451, "4.3.0", "It could not be recorded"),
         Failure::Aside(error) => {
             nothing(451, "4.3.0", &format!("It was put aside and could not be read again: {error}"))

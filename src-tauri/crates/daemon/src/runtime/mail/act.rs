@@ -11,8 +11,13 @@ use latch_core::operation::{Part, Request};
 use latch_core::plan::Permit;
 use latch_core::recipe::Answer;
 
+use tokio::task::JoinHandle;
+use tokio::time::Interval;
+
 use super::MailSession;
+use super::execute::ALLOWED;
 use crate::door::imap::{Next, Talk};
+use crate::runtime::execute::Failure;
 use crate::runtime::visit::Waiting;
 use crate::spool::Turn;
 
@@ -107,10 +112,14 @@ impl MailSession {
             Ruling::Permit(permit) => {
                 // In a task of its own: a client that hangs up does not cut a change in half.
                 let (running, account) = (Arc::clone(&runtime), Arc::clone(&self.account));
-                let run = runtime.tasks.spawn(async move { running.execute(&account, permit, request, &[]).await });
-                let result = run.await.unwrap_or(Err(crate::runtime::execute::Failure::Stopped));
-                runtime.settle(opened);
-                Ok(Ok(Ruled::Done(Arc::new(result.unwrap_or_else(|failure| super::execute::refused(&failure))))))
+                let run = runtime.tasks.spawn(async move {
+                    let result = running.execute(&account, permit, request, &[]).await;
+                    if let Some(opened) = running.opened() {
+                        running.settle(opened);
+                    }
+                    result
+                });
+                self.runs(tag, run, talk).await.map(Ok)
             }
             Ruling::Held { id, commit } => {
                 if *commit != Commit::default() {
@@ -125,6 +134,32 @@ impl MailSession {
                 // A large mail does not wait in memory.
                 drop((request, turn));
                 self.held(tag, &id, runs_here, talk).await
+            }
+        }
+    }
+
+    /// Waits for what runs, and says so now and then.
+    async fn runs(
+        &mut self,
+        tag: &str,
+        mut run: JoinHandle<Result<Answer, Failure>>,
+        talk: &mut Talk,
+    ) -> io::Result<Ruled> {
+        let mut beat = beats();
+        let over = self.over();
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                result = &mut run => {
+                    let result = result.unwrap_or(Err(Failure::Stopped));
+                    return Ok(Ruled::Done(Arc::new(result.unwrap_or_else(|failure| super::execute::refused(&failure)))));
+                }
+                _ = beat.tick() => tell(tag, "Waiting for the mail server", talk).await?,
+                () = talk.hung_up() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                () = &mut over => {
+                    talk.line("* BYE [UNAVAILABLE] The access token is over; what was begun goes on");
+                    return Ok(Ruled::Told(Next::Close));
+                }
             }
         }
     }
@@ -145,7 +180,7 @@ impl MailSession {
         }
         let _waiting = Waiting::enter(&runtime, id);
         let mut changed = opened.changed.subscribe();
-        let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
+        let mut beat = beats();
         let over = self.over();
         tokio::pin!(over);
         let no = |text: &str| Ok(Err(text.to_owned()));
@@ -189,10 +224,7 @@ impl MailSession {
             }
             tokio::select! {
                 moved = changed.changed() => if moved.is_err() { return Ok(Ok(Ruled::Told(Next::Close))) },
-                _ = beat.tick() => {
-                    talk.line(&format!("* OK [INPROGRESS (\"{tag}\" NIL NIL)] Waiting for the person"));
-                    talk.flush().await?;
-                }
+                _ = beat.tick() => tell(tag, "Waiting for the person", talk).await?,
                 () = talk.hung_up() => {
                     self.withdraw(id, runs_here).await;
                     return Err(io::ErrorKind::UnexpectedEof.into());
@@ -227,16 +259,29 @@ impl MailSession {
             |name: &str| answer.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
         let text = String::from_utf8_lossy(&answer.body);
         let code = header("code").map(|code| format!("[{code}] ")).unwrap_or_default();
-        let done = header("done").and_then(|done| done.parse::<usize>().ok());
-        match (answer.status, asked, done) {
-            (200, Some(asked), Some(done)) if done < asked => talk.line(&format!(
-                "{tag} NO [NOPERM] The person allowed this for {done} of {asked} messages: those are done, the others are as they were"
+        match (answer.status, asked, allowed(answer)) {
+            (200, Some(asked), Some(allowed)) if allowed < asked => talk.line(&format!(
+                "{tag} NO [NOPERM] The person allowed this for {allowed} of {asked} messages: those are done, the others are as they were"
             )),
             (200, ..) => talk.line(&format!("{tag} OK {code}{text}")),
             _ => talk.line(&format!("{tag} NO {code}{text}")),
         }
         Ok(Next::Command)
     }
+}
+
+/// How many messages the person let it be done to; some of them may have left by themselves.
+pub(super) fn allowed(answer: &Answer) -> Option<usize> {
+    answer.headers.iter().find(|(name, _)| name == ALLOWED).and_then(|(_, allowed)| allowed.parse().ok())
+}
+
+fn beats() -> Interval {
+    tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT)
+}
+
+async fn tell(tag: &str, what: &str, talk: &mut Talk) -> io::Result<()> {
+    talk.line(&format!("* OK [INPROGRESS (\"{tag}\" NIL NIL)] {what}"));
+    talk.flush().await
 }
 
 /// What a deed's answer says before its end, such as where messages went (RFC 6851 section 4.3).

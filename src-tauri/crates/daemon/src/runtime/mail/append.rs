@@ -41,7 +41,8 @@ const SKIPPING: Duration = Duration::from_secs(120);
 /// A mail that passes through may take as long as this, and a second more for so many bytes of it: it takes one of few places.
 const PASSING: Duration = Duration::from_secs(120);
 const SLOWEST: u64 = 32 * 1024;
-/// How long a mail waits for others that are being stored.
+const STORING: &str = "other mails are being stored in this account, and that takes long: try again";
+/// How long a mail waits for others that are being stored, and a change of mailboxes for others of that kind.
 pub(super) const OTHERS: Duration = Duration::from_secs(10);
 
 impl MailSession {
@@ -219,6 +220,9 @@ impl Runtime {
         part: &Part,
     ) -> Result<Answer, Failure> {
         let CallBody::Bytes(mail) = &part.call.body else { return Err(Failure::NotDivisible) };
+        // Whoever asked hears meanwhile that it is waited for.
+        let one = tokio::time::timeout(PASSING, account.storing.acquire()).await;
+        let _one = one.ok().and_then(Result::ok).ok_or(Failure::InUse(STORING))?;
         let server = self.mail_server_now(opened, account, permit.epoch()).await.map_err(Failure::Snapshot)?;
         let entering = sent::appends(part, &server).map(|writes| Entering::new(opened, account, writes));
         if self.tasks.is_ending() {
@@ -228,7 +232,7 @@ impl Runtime {
         let mut source = Whole::new(mail.clone());
         let answer = self.append(opened, account, permit, part, &mut source, (entering, all)).await?;
         let codes = answer.statuses().filter_map(|status| status.code.clone()).collect();
-        Ok(answered(&answer.status, codes, "", 1))
+        Ok(answered(&answer.status, codes, ""))
     }
 
     /// Intent, lease, command, outcome. `all`: all mail as it was before, on Gmail.

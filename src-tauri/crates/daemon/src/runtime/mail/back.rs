@@ -16,7 +16,8 @@ use latch_core::undo::imap::{BackStep, DELETED, Present};
 use latch_ipc::contract::{NotRestored, UndoResult};
 use latch_ipc::rpc::RpcError;
 
-use super::execute::{Kept, MAX_ANSWER};
+use super::execute::MAX_ANSWER;
+use super::ready::Kept;
 use super::undo::{Whole, told_as};
 use crate::runtime::accounts::Account;
 use crate::runtime::execute::Failure;

@@ -6,7 +6,7 @@ use latch_core::classify::imap::deed::{Deed, On};
 use latch_core::guard::Context;
 
 use super::MailSession;
-use super::act::Ruled;
+use super::act::{Ruled, allowed};
 use super::relay::Ended;
 use super::session::MOST;
 use crate::door::imap::{Next, Talk};
@@ -57,12 +57,10 @@ impl MailSession {
             Ok(Ruled::Go { .. } | Ruled::ReadFirst) => return stays("Latchstring did not run this"),
         };
         let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let done =
-            answer.headers.iter().find(|(name, _)| name == "done").and_then(|(_, done)| done.parse::<usize>().ok());
-        match done.filter(|_| answer.status == 200) {
+        match allowed(&answer).filter(|_| answer.status == 200) {
             None => Ok(Ok(format!("What is marked as deleted was not, or not all, removed: {text}"))),
-            Some(done) if done < asked => {
-                Ok(Ok(format!("The person allowed to remove {done} of {asked} messages. {text}")))
+            Some(allowed) if allowed < asked => {
+                Ok(Ok(format!("The person allowed to remove {allowed} of {asked} messages. {text}")))
             }
             Some(_) => Ok(Ok(text)),
         }

@@ -1,6 +1,6 @@
 //! From a permit to what a deed became: snapshot, then step by step intent, lease, command, outcome.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use latch_core::call::Call;
 use latch_core::classify::imap::deed::{Deed, On, Server, command, deed_of, is_append, object};
 use latch_core::classify::imap::reply::{Fetched, Kind, Status};
 use latch_core::classify::imap::set::Set;
-use latch_core::classify::imap::steps::{Step, steps, trashed};
+use latch_core::classify::imap::steps::Step;
 use latch_core::classify::imap::token::Token;
 use latch_core::guard::EVERYTHING;
 use latch_core::journal::Shelf;
@@ -17,70 +17,25 @@ use latch_core::operation::{Class, Part, Request};
 use latch_core::plan::Permit;
 use latch_core::recipe::Answer;
 use latch_core::undo::Difference;
-use latch_core::undo::imap::{End, Present, arranged, arrived, entry, note_identity, note_rights, untouched};
-use serde::{Deserialize, Serialize};
+use latch_core::undo::imap::{arranged, arrived, note_identity, note_rights, untouched};
 
-use super::sent::Entering;
+use super::ready::Ready;
 use crate::runtime::accounts::Account;
 use crate::runtime::execute::Failure;
 use crate::runtime::read::ReadError;
 use crate::runtime::undo::Undo;
 use crate::runtime::{Opened, Runtime};
-use crate::store::Copied;
 use crate::upstream::imap::MailAnswer;
+use crate::upstream::{Fault, UpstreamError};
 
 /// What the largest answer to a change may take in memory, in bytes.
 pub(super) const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
+/// What says in an answer how many messages the person let it be done to.
+pub(super) const ALLOWED: &str = "allowed";
+
 /// What is read of messages on Gmail before and after their labels change.
 pub(super) const LABELS: [&str; 4] = ["UID", "FLAGS", "X-GM-LABELS", "X-GM-MSGID"];
-
-/// A message as the quarantine keeps it.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Kept {
-    pub(super) flags: Vec<String>,
-    pub(super) date: Option<String>,
-    #[serde(with = "text")]
-    pub(super) body: Vec<u8>,
-}
-
-mod text {
-    use base64::Engine as _;
-    use base64::prelude::BASE64_STANDARD;
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        BASE64_STANDARD.decode(text).map_err(serde::de::Error::custom)
-    }
-}
-
-/// What is known before the first step.
-struct Ready {
-    steps: Vec<Step>,
-    undo: Option<Undo>,
-    counter: Option<latch_core::journal::Put>,
-    said: String,
-    /// How many messages the steps are about.
-    count: usize,
-    /// What they may put among the sent mail.
-    entering: Option<Entering>,
-}
-
-/// What has a mailbox's name now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// That mailbox.
-    Same,
-    /// Another one.
-    Another,
-    /// Nothing, or the server does not say.
-    Unsaid,
-}
 
 impl Runtime {
     /// Runs a deed to its end.
@@ -96,8 +51,7 @@ impl Runtime {
             return self.execute_append(opened, account, permit, &part).await;
         }
         let (deed, on) = deed_of(&part).ok_or(Failure::NotDivisible)?;
-        let _one = if deed.arranges() { Some(account.arranging.lock().await) } else { None };
-        let Ready { steps, undo, counter, said, count, mut entering } =
+        let Ready { steps, undo, counter, said, mut entering, still, turn: _turn } =
             self.ready(opened, account, &permit, &part, &deed, &on).await?;
         if part.operation.class == Class::Modify {
             let everything = [EVERYTHING.to_owned()];
@@ -159,7 +113,10 @@ impl Runtime {
             };
             crate::fail::point("after-intent");
             let lease = opened.guard().lease(&mut plan, index)?;
-            let sent = opened.upstream.mail(lease, &account.target, &step.call, MAX_ANSWER).await;
+            let sent = match &still {
+                Some(still) => opened.upstream.mail_while(lease, &account.target, &step.call, still, MAX_ANSWER).await,
+                None => opened.upstream.mail(lease, &account.target, &step.call, MAX_ANSWER).await,
+            };
             crate::fail::point("before-outcome");
             let text = match &sent {
                 Ok(answer) if answer.is_ok() => "done".to_owned(),
@@ -253,7 +210,13 @@ impl Runtime {
             } else if let Some(known) = undo.as_ref().filter(|_| !left.is_empty()) {
                 self.forget_copies(opened, &On { uids: left, ..on.clone() }, &known.id).await;
             }
-            let answer = sent.map_err(|error| Failure::Upstream(Arc::new(error)))?;
+            let answer = match sent {
+                Err(UpstreamError { fault: Fault::Changed { .. }, sent: false }) if still.is_some() => {
+                    let what = "since it was shown, something came into the mailbox, or another has its name";
+                    return Err(Failure::Changed(what.to_owned()));
+                }
+                sent => sent.map_err(|error| Failure::Upstream(Arc::new(error)))?,
+            };
             let ok = answer.is_ok();
             if step.counts || !ok {
                 last = Some(answer.status);
@@ -268,116 +231,14 @@ impl Runtime {
             opened.store.commit(entering.known(opened, on.uids.len())).await?;
         }
         let last = last.ok_or(Failure::NotDivisible)?;
-        let mut answer = answered(&last, codes, &said, count);
+        let mut answer = answered(&last, codes, said);
+        answer.headers.push((ALLOWED.to_owned(), on.uids.len().to_string()));
         if let Some(set) = Set::of(&conflicts) {
             answer.headers.push(("modified".to_owned(), set.to_string()));
             answer.body =
                 Bytes::from_static(b"These have changed since, so they are as they were; the others are done");
         }
         Ok(answer)
-    }
-
-    /// Copies are kept of what goes; if it does not get as far as that, they are forgotten.
-    async fn ready(
-        &self,
-        opened: &Opened,
-        account: &Account,
-        permit: &Permit,
-        part: &Part,
-        deed: &Deed,
-        on: &On,
-    ) -> Result<Ready, Failure> {
-        let (undo_id, counter) = opened.guard().next_undo();
-        match self.ready_as(opened, account, permit, part, (deed, on), &undo_id).await {
-            Ok(ready) => Ok(Ready { counter: Some(counter), ..ready }),
-            Err(failure) => {
-                self.forget_copies(opened, on, &undo_id).await;
-                Err(failure)
-            }
-        }
-    }
-
-    async fn ready_as(
-        &self,
-        opened: &Opened,
-        account: &Account,
-        permit: &Permit,
-        part: &Part,
-        (deed, on): (&Deed, &On),
-        undo_id: &str,
-    ) -> Result<Ready, Failure> {
-        let epoch = permit.epoch();
-        let server = self.mail_server_now(opened, account, epoch).await.map_err(Failure::Snapshot)?;
-        let soft = part.operation.soften.is_some() && !permit.forever();
-        // A mailbox that is renamed is still there with all that is in it.
-        let destroys = part.operation.class == Class::Destroy && !soft && !matches!(deed, Deed::Rename { .. });
-        match deed {
-            Deed::Delete { .. } => self.is_as_shown(account, epoch, on, &server).await?,
-            Deed::SetAcl { .. } | Deed::Rename { .. } => self.is_the_same(account, epoch, on).await?,
-            _ => {}
-        }
-        // Only what has a copy may go.
-        let copied;
-        let on = if destroys {
-            copied = self.keep_mail(opened, account, epoch, deed, on, undo_id).await?;
-            &copied
-        } else {
-            on
-        };
-        let mut subscribed = false;
-        if destroys && let Deed::Delete { .. } = deed {
-            subscribed = self.mail_subscribed(account, epoch, &on.mailbox).await.map_err(Failure::Snapshot)?;
-            // Copying takes its time.
-            self.is_as_shown(account, epoch, on, &server).await?;
-        }
-        let labels = part.operation.undo.as_deref() == Some("labels");
-        let before = match deed {
-            Deed::Store { .. } | Deed::Copy { .. } if labels || (matches!(deed, Deed::Store { .. }) && !soft) => {
-                let items: &[&str] = if labels { &LABELS } else { &["UID", "FLAGS"] };
-                let found = self.mail_fetch(account, epoch, on, items).await.map_err(Failure::Snapshot)?;
-                found.into_iter().map(|(uid, fetched)| (uid, fetched.present)).collect()
-            }
-            // Where the answer to a move is lost, this is what its messages are found by.
-            Deed::Move { .. } | Deed::Expunge | Deed::Store { .. }
-                if soft || part.operation.class != Class::Destroy =>
-            {
-                self.before_moving(account, epoch, on).await.map_err(Failure::Snapshot)?
-            }
-            _ => BTreeMap::<u32, Present>::new(),
-        };
-        let end = match deed {
-            Deed::Expunge | Deed::Store { .. } if soft => End::Trashed { mailbox: server.trash.clone() },
-            Deed::Expunge => End::Copied { subscribed },
-            Deed::Store { .. } if destroys => End::Copied { subscribed },
-            Deed::Delete { .. } if soft => End::Trashed { mailbox: trashed(&on.mailbox, &server, undo_id) },
-            Deed::Delete { .. } => End::Copied { subscribed },
-            Deed::SetAcl { who, .. } => {
-                let rights = self.rights(account, epoch, &on.mailbox, who).await.map_err(Failure::Snapshot)?;
-                End::Shared { rights }
-            }
-            _ => End::Plain,
-        };
-        let steps = steps(deed, on, &server, soft, undo_id)
-            .map_err(|why| Failure::Snapshot(ReadError::Answer(why.to_string())))?;
-        let agent = permit.agent().to_owned();
-        let to = match deed {
-            Deed::Move { to } => Some(to),
-            Deed::Expunge | Deed::Store { .. } if soft => server.trash.as_ref(),
-            _ => None,
-        };
-        let next = match to {
-            Some(to) => self.next_of(account, epoch, to).await.map_err(Failure::Snapshot)?,
-            None => None,
-        };
-        let entry = entry(part, deed, on, (&before, next), &end);
-        let undo = entry.map(|entry| Undo::new(undo_id, &agent, &account.id, part, entry, opened.now()));
-        let said = match (deed, soft) {
-            (Deed::Expunge | Deed::Store { .. }, true) => "Moved to the Trash instead of being removed for ever",
-            (Deed::Delete { .. }, true) => "The mailbox was moved to the Trash instead of being removed for ever",
-            _ => "",
-        };
-        let entering = self.entering(opened, account, epoch, (deed, on, &server)).await.map_err(Failure::Snapshot)?;
-        Ok(Ready { steps, undo, counter: None, said: said.to_owned(), count: on.uids.len(), entering })
     }
 
     /// The server, on a connection whose capabilities are known.
@@ -387,14 +248,31 @@ impl Runtime {
         account: &Account,
         epoch: Epoch,
     ) -> Result<Server, ReadError> {
+        let can = self.mail_can(opened, account, epoch).await?;
+        self.mail_server(opened, account, epoch, &can).await
+    }
+
+    async fn mail_can(&self, opened: &Opened, account: &Account, epoch: Epoch) -> Result<Vec<String>, ReadError> {
         let call = command("NOOP", None, &[]).ok_or(ReadError::Stopped)?;
         let lease = opened.guard().lease_preview(&account.id, &call, epoch).map_err(|_| ReadError::Stopped)?;
-        let can = opened
-            .upstream
-            .mail_capabilities(lease, &account.target, &call)
-            .await
-            .map_err(|error| ReadError::Upstream(Arc::new(error)))?;
-        self.mail_server(opened, account, epoch, &can).await
+        let can = opened.upstream.mail_capabilities(lease, &account.target, &call).await;
+        can.map_err(|error| ReadError::Upstream(Arc::new(error)))
+    }
+
+    /// The same, where all that a deed asks of it may be what it can: flags hang on no mailbox, but on Gmail, where they move.
+    pub(super) async fn mail_server_for(
+        &self,
+        opened: &Opened,
+        account: &Account,
+        epoch: Epoch,
+        deed: &Deed,
+    ) -> Result<Server, ReadError> {
+        let can = self.mail_can(opened, account, epoch).await?;
+        let server = Server::of(&[], |one| can.iter().any(|known| known == one));
+        match deed {
+            Deed::Store { .. } if !server.gmail => Ok(server),
+            _ => self.mail_server(opened, account, epoch, &can).await,
+        }
     }
 
     /// What somebody may do in a mailbox now (RFC 4314).
@@ -412,69 +290,6 @@ impl Runtime {
         let (pairs, _) = listed.and_then(|tokens| tokens.get(2..)).unwrap_or_default().as_chunks::<2>();
         let own = pairs.iter().find(|[name, _]| name.nstring().as_deref() == Some(who));
         Ok(own.and_then(|[_, rights]| rights.nstring()).map(std::borrow::Cow::into_owned))
-    }
-
-    /// Whether what has a mailbox's name is still that mailbox. `known`: what it was told from others by, if it has that.
-    pub(super) async fn standing(
-        &self,
-        account: &Account,
-        epoch: Epoch,
-        mailbox: &str,
-        known: Option<u32>,
-    ) -> Result<Standing, ReadError> {
-        let now = self.mail_identity(account, epoch, mailbox).await?;
-        Ok(match now {
-            now if now == known => Standing::Same,
-            Some(_) => Standing::Another,
-            None => Standing::Unsaid,
-        })
-    }
-
-    /// A mailbox is changed only if no other has its name by now.
-    async fn is_the_same(&self, account: &Account, epoch: Epoch, on: &On) -> Result<(), Failure> {
-        match self.standing(account, epoch, &on.mailbox, on.uidvalidity).await.map_err(Failure::Snapshot)? {
-            Standing::Same => Ok(()),
-            Standing::Another | Standing::Unsaid => {
-                Err(Failure::Changed("since this was asked, another mailbox has taken that name".to_owned()))
-            }
-        }
-    }
-
-    /// A mailbox goes only with what the person saw in it.
-    async fn is_as_shown(&self, account: &Account, epoch: Epoch, on: &On, server: &Server) -> Result<(), Failure> {
-        let changed = |what: &str| Err(Failure::Changed(format!("since it was shown, {what}")));
-        let now = self.mail_content(account, epoch, &on.mailbox).await.map_err(Failure::Snapshot)?;
-        if Some(now.uidvalidity) != on.uidvalidity {
-            return changed("the mailbox was made anew");
-        }
-        let shown: BTreeSet<u32> = on.uids.iter().copied().collect();
-        if now.uids.iter().any(|uid| !shown.contains(uid)) {
-            return changed("other messages came into the mailbox");
-        }
-        if self.mail_has_below(account, epoch, &on.mailbox, server).await.map_err(Failure::Snapshot)? {
-            return changed("mailboxes were made below it");
-        }
-        Ok(())
-    }
-
-    /// Copies of what will be gone for ever: of which messages there are some now. An error means that nothing may go.
-    async fn keep_mail(
-        &self,
-        opened: &Opened,
-        account: &Account,
-        epoch: Epoch,
-        deed: &Deed,
-        on: &On,
-        entry: &str,
-    ) -> Result<On, Failure> {
-        let copied = self.copy_mail(opened, account, epoch, on, entry).await;
-        let wanted = matches!(deed, Deed::Expunge | Deed::Store { .. });
-        match copied {
-            Ok(copied) if copied.uids.is_empty() && wanted => {
-                Err(Failure::Quarantine("these messages are not in the mailbox any more".to_owned()))
-            }
-            copied => copied,
-        }
     }
 
     /// Whether all of these messages are still in their mailbox.
@@ -524,40 +339,10 @@ impl Runtime {
     }
 
     /// Nothing goes, so nothing is kept.
-    async fn forget_copies(&self, opened: &Opened, on: &On, entry: &str) {
+    pub(super) async fn forget_copies(&self, opened: &Opened, on: &On, entry: &str) {
         let uidvalidity = on.uidvalidity.unwrap_or_default();
         let objects = on.uids.iter().map(|uid| object(&on.mailbox, uidvalidity, *uid)).collect();
         let _ = opened.store.quarantine_forget(entry, objects).await;
-    }
-
-    async fn copy_mail(
-        &self,
-        opened: &Opened,
-        account: &Account,
-        epoch: Epoch,
-        on: &On,
-        entry: &str,
-    ) -> Result<On, Failure> {
-        let uidvalidity =
-            on.uidvalidity.ok_or_else(|| Failure::Quarantine("it is not known what is in it".to_owned()))?;
-        let mut copied = On { uids: Vec::with_capacity(on.uids.len()), ..on.clone() };
-        for uid in &on.uids {
-            let one = On { uids: vec![*uid], ..on.clone() };
-            let items = ["UID", "FLAGS", "INTERNALDATE", "BODY.PEEK[]"];
-            let mut found = self.mail_fetch(account, epoch, &one, &items).await.map_err(Failure::Snapshot)?;
-            // The server shows no such message now: without a copy it must not be removed either.
-            let Some(fetched) = found.remove(uid) else { continue };
-            let Some(body) = fetched.body else {
-                return Err(Failure::Quarantine("the mail server did not send a whole message".to_owned()));
-            };
-            let kept = Kept { flags: fetched.present.flags.into_iter().collect(), date: fetched.date, body };
-            let content = serde_json::to_vec(&kept).map_err(|error| Failure::Quarantine(error.to_string()))?;
-            let copy = Copied { entry: entry.to_owned(), object: object(&on.mailbox, uidvalidity, *uid), content };
-            let put = opened.store.quarantine_put(vec![copy]).await;
-            put.map_err(|error| Failure::Quarantine(error.to_string()))?;
-            copied.uids.push(*uid);
-        }
-        Ok(copied)
     }
 }
 
@@ -603,7 +388,7 @@ fn arrival(
     arrived(undo.map(|undo| undo.entry.clone()), part, on, to, uidvalidity, &pairs)
 }
 
-pub(super) fn answered(last: &Status, codes: Vec<String>, said: &str, done: usize) -> Answer {
+pub(super) fn answered(last: &Status, codes: Vec<String>, said: &str) -> Answer {
     let ok = last.kind == Kind::Ok;
     let mut headers: Vec<(String, String)> = Vec::new();
     // What was in conflict is told by whoever knows whether it was named by number.
@@ -618,9 +403,6 @@ pub(super) fn answered(last: &Status, codes: Vec<String>, said: &str, done: usiz
         );
         headers.extend(last.code.clone().filter(|code| shown(code)).map(|code| ("code".to_owned(), code)));
     }
-    if ok {
-        headers.push(("done".to_owned(), done.to_string()));
-    }
     let text = if said.is_empty() || !ok { last.text.clone() } else { said.to_owned() };
     Answer { status: if ok { 200 } else { 409 }, headers, body: Bytes::from(text) }
 }
@@ -629,6 +411,7 @@ pub(super) fn answered(last: &Status, codes: Vec<String>, said: &str, done: usiz
 pub(crate) fn refused(failure: &Failure) -> Answer {
     let code = match failure {
         Failure::Quarantine(_) | Failure::NotDivisible | Failure::Changed(_) => "CANNOT",
+        Failure::InUse(_) => "INUSE",
         _ => "UNAVAILABLE",
     };
     Answer { status: 502, headers: vec![("code".to_owned(), code.to_owned())], body: Bytes::from(failure.to_string()) }

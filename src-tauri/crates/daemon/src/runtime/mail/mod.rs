@@ -15,6 +15,7 @@ mod gmail;
 mod hide;
 mod idle;
 mod look;
+mod ready;
 mod relay;
 mod sent;
 mod session;

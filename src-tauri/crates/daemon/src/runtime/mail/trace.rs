@@ -10,7 +10,7 @@ use latch_core::undo::imap::{Present, homes, stayed};
 use latch_core::undo::{Difference, Next};
 use tokio::time::Instant;
 
-use super::execute::Standing;
+use super::ready::Standing;
 use super::undo::is_gone;
 use crate::runtime::Runtime;
 use crate::runtime::accounts::Account;

@@ -13,7 +13,8 @@ use latch_ipc::contract::UndoResult;
 use latch_ipc::rpc::{ErrorCode, RpcError};
 
 use super::back::Returning;
-use super::execute::{LABELS, Standing};
+use super::execute::LABELS;
+use super::ready::{Standing, turn};
 use crate::runtime::accounts::Account;
 use crate::runtime::read::ReadError;
 use crate::runtime::stop::storage;
@@ -30,6 +31,7 @@ const MOST_NAMED: usize = 10;
 
 const GONE: &str =
     "the mailbox that it was in is not there: undo first what was done to that mailbox, or give it its name again";
+const TURN: &str = "mailboxes of this account are being changed just now, so nothing was put back: try again";
 const MISSED: &str = "the mail server did not let all of the mailbox be looked at: try again later";
 
 impl Runtime {
@@ -45,7 +47,7 @@ impl Runtime {
         let mut going = Returning::of(self, opened, account, undo).await?;
         let arranges = going.undo.entry.changes.iter().any(|change| place_of(&change.object).is_none());
         let one = match arranges {
-            true => Some(account.arranging.lock().await),
+            true => Some(turn(account).await.ok_or_else(|| RpcError::new(ErrorCode::Conflict, TURN))?),
             false => None,
         };
         let (undo, missed) = self.found_again(account, epoch, &server, going.undo).await.map_err(failed)?;

@@ -136,6 +136,7 @@ pub(in crate::runtime) fn refused(failure: &Failure) -> Answer {
         Failure::Changed(what) => {
             (refusal("", &format!("{what}. This is no denial: read them again, then decide again")), true)
         }
+        Failure::InUse(why) => (refusal(LATER, why), true),
         Failure::Afterwards(_) => (unknown("what became of it could not be recorded"), false),
         Failure::Upstream(error) => (unreached(error), !error.sent),
         Failure::Aside(_) | Failure::Quarantine(_) | Failure::NotDivisible => {
