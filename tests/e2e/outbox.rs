@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use latch_ipc::contract::{
-    AccountList, Empty, Id, JournalTail, JournalTailParams, OutboxCancel, OutboxList, PanicCall, Resume, ResumeParams,
-    SettingsSet, StatusCall,
+    AccountList, AgentList, Empty, GrantRevoke, Id, JournalTail, JournalTailParams, OutboxCancel, OutboxList,
+    PanicCall, Resume, ResumeParams, SettingsSet, StatusCall,
 };
 use latch_ipc::view::HoldView;
 use latch_tests::Agent;
@@ -162,4 +162,22 @@ async fn an_allowed_frozen_draft_that_panic_stops_is_frozen_again() {
     wait_until(|| async { house.waiting().await == 0 }).await;
     assert_eq!(house.sends(), 2);
     house.engine.no_holds().await;
+}
+
+#[tokio::test]
+async fn what_its_agent_may_no_longer_send_says_so_until_it_may_again() {
+    let house = House::new(|start| start).await;
+    house.hand_in("Second").await.unwrap().expect(200);
+    let agents = house.engine.call(AgentList, Empty {}).await;
+    house.engine.call(GrantRevoke, Id { id: agents[0].grants[0].id.clone() }).await;
+    let hold = house.engine.hold().await;
+    assert!(hold.why.contains("its agent may no longer use this account"), "{}", hold.why);
+    house.engine.allow(&hold).await;
+    let again = house.next(&hold).await;
+    assert!(again.why.contains("give it the account back before you allow it"), "{}", again.why);
+    assert_eq!((house.sends(), house.waiting().await), (1, 1));
+    latch_tests::scene::grant(&house.engine, "claw", "mail", "assistant").await;
+    house.engine.allow(&again).await;
+    wait_until(|| async { house.waiting().await == 0 }).await;
+    assert_eq!(house.sends(), 2);
 }

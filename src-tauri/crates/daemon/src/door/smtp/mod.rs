@@ -290,3 +290,39 @@ impl AsRef<[u8]> for Held {
         &self.mail
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Has the answer at once.
+    struct Ready;
+
+    impl Inside for Ready {
+        type Session = ();
+
+        async fn enter(self: &Arc<Self>, _: &str, _: &str, _: SocketAddr) -> Result<(), Reply> {
+            Ok(())
+        }
+
+        async fn submit(self: &Arc<Self>, (): &(), _: Part) -> Reply {
+            Reply::new(250, "2.0.0", "Sent")
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_there_is_taken_even_if_its_client_leaves_at_that_moment() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let envelope = Envelope { from: String::new(), recipients: Vec::new(), eight_bit: false, utf8: false };
+        for _ in 0..16 {
+            let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let stream = Connections::new().register(listener.accept().await.unwrap().0).unwrap();
+            let mut talk = Talk { stream, buffer: BytesMut::new(), login_by: None };
+            drop(client);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let reply = decide(&Arc::new(Ready), &(), &mut talk, &envelope, Bytes::new()).await.unwrap();
+            assert!(reply.is_some_and(|reply| reply.code == 250));
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use latch_core::grant::Grant;
 use latch_core::guard::Now;
 use latch_core::hold::State;
 use latch_core::journal::{Commit, Shelf};
@@ -21,11 +22,13 @@ use crate::upstream::Fault;
 
 const MAY_HAVE_LEFT: &str =
     "it may have left already: nobody heard whether it was sent, so look among the sent mails before you allow it";
-/// How long a submitted mail waits after it could not be sent.
+const LOST: &str =
+    "its agent may no longer use this account: give it the account back before you allow it, or else it does not leave";
+/// How long a mail waits after it could not be sent.
 const TRY_AGAIN: Span = Span::seconds(60);
 /// How often that is tried before the person is asked.
 const MOST_TRIES: u32 = 5;
-/// How long after nobody answered the question about a submitted mail is asked again.
+/// How long after nobody answered the question about a mail that waits here alone is asked again.
 const ASK_AGAIN: Span = Span::hours(1);
 
 /// What came of a sending.
@@ -142,9 +145,14 @@ impl Runtime {
                 Err(_) => return,
             }
         }
+        let is_its = |grant: &Grant| grant.agent == waiting.agent && grant.account() == waiting.account;
+        let has_lost_it = !opened.guard().grants().any(is_its);
         match waiting.why(&opened.gate) {
-            None => self.outbox_send(opened, waiting, now).await,
-            Some(why) => self.outbox_ask(opened, &waiting, why, now).await,
+            None if !has_lost_it => self.outbox_send(opened, waiting, now).await,
+            why => {
+                let whys: Vec<&str> = why.into_iter().chain(has_lost_it.then_some(LOST)).collect();
+                self.outbox_ask(opened, &waiting, &whys.join("; "), now).await;
+            }
         }
         drop(turn);
     }
