@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use latch_ipc::contract::{
-    Empty, HoldList, JournalVerify, StatusCall, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams, Verdict,
+    Empty, HoldList, JournalVerify, QuarantineList, StatusCall, UndoList, UndoListParams, UndoResult, UndoRun,
+    UndoRunParams, Verdict,
 };
 use latch_tests::diary::{CalendarServer, Diary};
 use latch_tests::engine::{Start, decision};
@@ -120,4 +121,21 @@ async fn attack_35_a_whole_calendar_that_is_moved_comes_back() {
         let undone = undo_latest(&diary).await;
         assert_eq!(diary.server.stored(), before, "{point}: {undone:?}");
     }
+}
+
+#[tokio::test]
+async fn what_panic_stops_before_it_leaves_keeps_no_copy_and_is_nothing_to_undo() {
+    let mut diary = Diary::lasting(2, "organize").await;
+    let before = diary.server.stored();
+    let home = diary.home.path().to_owned();
+    diary.restart_as(Start::at(&home).failing("panic-after-intent")).await;
+    let agent = diary.agent().await;
+    let asked = tokio::spawn(async move { agent.delete("/erin/work/e1.ics").await });
+    let hold = diary.engine.hold().await;
+    diary.engine.decide(decision(&hold, Verdict::Allow)).await.expect("allowed");
+    assert_ne!(asked.await.expect("an answer").status, 204);
+    crate::classes::wait_until(|| async { diary.engine.call(StatusCall, Empty {}).await.panicked }).await;
+    crate::classes::wait_until(|| async { diary.engine.call(QuarantineList, Empty {}).await.items == 0 }).await;
+    assert!(diary.engine.call(UndoList, UndoListParams::default()).await.is_empty());
+    assert_eq!(diary.server.stored(), before);
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
+use latch_core::call::Digest;
 use latch_core::classify::dav::hrefs::{Here, Rewriter, Way};
 
 use crate::door::http::AnswerBody;
@@ -22,6 +23,8 @@ const METHODS: &str =
 const DAV: HeaderName = HeaderName::from_static("dav");
 /// The longest line that is looked at for a UID.
 const LONGEST_LINE: usize = 1024;
+/// Entries of one answer that are told apart.
+const MOST_UIDS: usize = 10_000;
 
 /// The answer as the agent gets it. `charged`: entries that count already.
 pub(super) fn inward(
@@ -76,7 +79,7 @@ enum Reader {
     /// Rewritten; `None` once it has ended.
     Document(Option<Box<Rewriter>>),
     /// As it is; UIDs are counted.
-    Texts { uids: BTreeSet<Vec<u8>>, line: Vec<u8> },
+    Texts { uids: BTreeSet<Digest>, line: Vec<u8> },
 }
 
 impl Reader {
@@ -89,7 +92,7 @@ impl Reader {
                 Ok((Bytes::from(out), rewriter.take_data()))
             }
             Self::Texts { uids, line } => {
-                let before = uids.len();
+                let mut more = 0;
                 for byte in &data {
                     if *byte != b'\n' {
                         if line.len() < LONGEST_LINE {
@@ -98,11 +101,14 @@ impl Reader {
                         continue;
                     }
                     if line.get(..3).is_some_and(|name| name.eq_ignore_ascii_case(b"UID")) {
-                        uids.insert(std::mem::take(line));
+                        // Beyond these each counts, were it the same one again.
+                        if uids.len() >= MOST_UIDS || uids.insert(Digest::of(&[line])) {
+                            more += 1;
+                        }
                     }
                     line.clear();
                 }
-                Ok((data, u32::try_from(uids.len() - before).unwrap_or(u32::MAX)))
+                Ok((data, more))
             }
         }
     }

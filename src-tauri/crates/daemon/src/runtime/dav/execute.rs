@@ -8,9 +8,9 @@ use latch_core::call::{CallBody, Digest};
 use latch_core::classify::dav::deed::{Deed, Frozen, Sent, Tree, frozen};
 use latch_core::classify::dav::hrefs::Here;
 use latch_core::classify::dav::look::{Collection, Found, Member, etag_of};
-use latch_core::journal::{Commit, Put, Shelf};
+use latch_core::journal::{Commit, Shelf};
 use latch_core::lease::Epoch;
-use latch_core::operation::{Part, Request};
+use latch_core::operation::Request;
 use latch_core::plan::{Permit, Plan};
 use latch_core::recipe::Answer;
 use latch_core::undo::Entry;
@@ -19,6 +19,7 @@ use latch_core::undo::dav::{Kept, destroyed, entry, leaves, left, left_made, mov
 use crate::runtime::accounts::Account;
 use crate::runtime::execute::Failure;
 use crate::runtime::read::ReadError;
+use crate::runtime::single::Begun;
 use crate::runtime::undo::Undo;
 use crate::runtime::{Opened, Runtime};
 use crate::store::Copied;
@@ -43,13 +44,6 @@ struct Before {
     moved: Option<Sent>,
     /// The texts of a collection that moves.
     texts: BTreeMap<String, Digest>,
-}
-
-/// A change of which it is recorded that it is about to run.
-struct Intended {
-    plan: Plan,
-    intent: u64,
-    undo: Option<Undo>,
 }
 
 impl Runtime {
@@ -80,23 +74,26 @@ impl Runtime {
                 let entry = entry(&part, &frozen, &before.old);
                 let undo =
                     entry.map(|entry| Undo::new(&undo_id, permit.agent(), &account.id, &part, entry, opened.now()));
-                self.intend(opened, permit, &part, undo, counter).await.map(|intended| (intended, before))
+                let puts = undo.iter().map(Undo::put).chain(undo.is_some().then_some(counter)).collect();
+                self.begin_one(opened, permit, &part.call, puts).await.map(|begun| (begun, undo, before))
             }
             Err(failure) => Err(failure),
         };
-        let (Intended { mut plan, intent, undo }, before) = match prepared {
+        let (Begun { plan, intent, lease }, undo, before) = match prepared {
             Ok(prepared) => prepared,
             Err(failure) => {
                 forget().await;
                 return Err(failure);
             }
         };
-        let lease = opened.guard().lease(&mut plan, 0)?;
         let sent = self.send(opened, account, lease, part.call.clone()).await;
         crate::fail::point("before-outcome");
-        let refused = matches!(&sent, Ok(answer) if (300..500).contains(&answer.status));
-        self.tell_outcome(opened, &plan, intent, undo.as_ref().map(|undo| (undo.id.as_str(), refused)), &sent).await?;
-        if refused {
+        let nothing = match &sent {
+            Ok(answer) => (300..500).contains(&answer.status),
+            Err(failure) => matches!(failure, Failure::Upstream(error) if !error.sent),
+        };
+        self.tell_outcome(opened, &plan, intent, undo.as_ref().map(|undo| (undo.id.as_str(), nothing)), &sent).await?;
+        if nothing {
             forget().await;
         }
         let answer = sent?;
@@ -143,33 +140,6 @@ impl Runtime {
         Ok(Before { old, moved, texts })
     }
 
-    /// Records that a change is about to run; an error means that it does not.
-    async fn intend(
-        &self,
-        opened: &Opened,
-        permit: Permit,
-        part: &Part,
-        undo: Option<Undo>,
-        counter: Put,
-    ) -> Result<Intended, Failure> {
-        let mut plan = {
-            let now = opened.now();
-            opened.guard().begin(permit, std::slice::from_ref(&part.call), now)
-        };
-        if self.tasks.is_ending() {
-            return Err(Failure::Ending);
-        }
-        let mut commit = opened.guard().intent(&mut plan, 0, opened.now());
-        if let Some(undo) = &undo {
-            commit.puts.push(undo.put());
-            commit.puts.push(counter);
-        }
-        crate::fail::point("before-intent");
-        let intent = opened.store.commit(commit).await?.seq;
-        crate::fail::point("after-intent");
-        Ok(Intended { plan, intent, undo })
-    }
-
     /// Records what became of it. `undo`: its entry, and whether there is nothing to take back.
     async fn tell_outcome(
         &self,
@@ -181,6 +151,7 @@ impl Runtime {
     ) -> Result<(), Failure> {
         let text = match sent {
             Ok(answer) => format!("the server answered {}", answer.status),
+            Err(Failure::Upstream(error)) if !error.sent => format!("not done: {error}"),
             Err(failure) => format!("unknown: {failure}"),
         };
         let (kept, nothing) = match undo {
