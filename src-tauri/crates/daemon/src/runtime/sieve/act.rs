@@ -43,12 +43,11 @@ impl Runtime {
             return self.read_allowed(opened, account, permit, &part).await;
         }
         let change = change_of(&part.call).ok_or(Failure::NotDivisible)?;
-        let unread = |error| match error {
+        let _alone = self.filters_alone(account).await.map_err(Failure::InUse)?;
+        let now = self.filters_now(account, permit.epoch(), &change).await.map_err(|error| match error {
             ReadError::Stopped => Failure::Stopped,
             other => Failure::Snapshot(other),
-        };
-        let _alone = self.filters_alone(account).await.map_err(unread)?;
-        let now = self.filters_now(account, permit.epoch(), &change).await.map_err(unread)?;
+        })?;
         // The protocol has no way to say "only if": this is as close before the command as it can be.
         if change.part(&now).operation.content != part.operation.content {
             return Err(Failure::Changed(CHANGED.to_owned()));

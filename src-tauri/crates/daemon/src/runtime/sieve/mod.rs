@@ -190,10 +190,9 @@ impl Runtime {
     }
 
     /// For as long as it is held no other change of these filters runs.
-    pub(super) async fn filters_alone<'a>(&self, account: &'a Account) -> Result<MutexGuard<'a, ()>, ReadError> {
-        let busy = "another change of these mail filters is still under way";
+    pub(super) async fn filters_alone<'a>(&self, account: &'a Account) -> Result<MutexGuard<'a, ()>, &'static str> {
         let turn = tokio::time::timeout(TURN, account.filtering.lock()).await;
-        turn.map_err(|_| ReadError::Answer(busy.to_owned()))
+        turn.map_err(|_| "another change of these mail filters is still under way; try again when it is over")
     }
 
     /// What is stored now of what a change is about.

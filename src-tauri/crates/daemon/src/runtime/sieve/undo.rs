@@ -1,5 +1,7 @@
 //! Putting mail filters back (I9).
 
+use std::fmt::Display;
+
 use latch_core::call::Call;
 use latch_core::journal::Commit;
 use latch_core::operation::Class;
@@ -8,7 +10,6 @@ use latch_ipc::contract::{NotRestored, UndoResult};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 
 use crate::runtime::accounts::Account;
-use crate::runtime::read::ReadError;
 use crate::runtime::stop::storage;
 use crate::runtime::undo::{Undo, rest};
 use crate::runtime::{Opened, Runtime};
@@ -21,9 +22,11 @@ impl Runtime {
         account: &Account,
     ) -> Result<UndoResult, RpcError> {
         let epoch = opened.gate.current();
-        let failed = |error: ReadError| RpcError::new(ErrorCode::Upstream, format!("nothing was put back: {error}"));
-        let _alone = self.filters_alone(account).await.map_err(failed)?;
-        let now = self.filters_of(account, epoch, |stored| unread(&undo.entry, stored)).await.map_err(failed)?;
+        let failed = |code, why: &dyn Display| RpcError::new(code, format!("nothing was put back: {why}"));
+        let alone = self.filters_alone(account).await;
+        let _alone = alone.map_err(|why| failed(ErrorCode::Conflict, &why))?;
+        let now = self.filters_of(account, epoch, |stored| unread(&undo.entry, stored)).await;
+        let now = now.map_err(|error| failed(ErrorCode::Upstream, &error))?;
         let mut result = UndoResult::default();
         let objects: Vec<String> = undo.entry.changes.iter().map(|change| change.object.clone()).collect();
         let all = u32::try_from(objects.len()).unwrap_or(u32::MAX);
