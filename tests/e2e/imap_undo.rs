@@ -180,6 +180,22 @@ async fn an_undo_that_is_killed_in_the_middle_brings_nothing_back_twice() {
 }
 
 #[tokio::test]
+async fn a_mark_that_does_not_come_back_is_told() {
+    let (liar, post) = lied_to_as(2, "organize").await;
+    let mut client = post.client().await;
+    client.ok("SELECT INBOX").await;
+    client.ok("UID STORE 1 +FLAGS.SILENT (\\Deleted)").await;
+    done(&post, &mut client, "UID EXPUNGE 1").await;
+    assert_eq!(post.dovecot.messages("INBOX").len(), 1);
+    liar.hears("+FLAGS", "XFLAGS");
+    let entry = newest(&post.engine).await.first().expect("an entry").clone();
+    let undone = post.engine.call(UndoRun, UndoRunParams::Entry { entry }).await;
+    assert_eq!((undone.restored, undone.not_restored.len()), (1, 1), "{undone:?}");
+    assert!(undone.not_restored[0].why.starts_with("it is back, but not marked as deleted"), "{undone:?}");
+    assert_eq!(post.dovecot.messages("INBOX").len(), 2);
+}
+
+#[tokio::test]
 async fn rights_are_not_given_back_in_another_mailbox_of_that_name() {
     let post = Post::new(0, "assistant").await;
     let (mut client, mut phone) = (post.client().await, post.phone().await);
