@@ -42,11 +42,19 @@ impl World {
         if kill == Kill::After {
             return self.crash();
         }
+        let agent = flight.plan.agent().unwrap_or_default().to_owned();
+        let grant = self.grants.get(&(agent.clone(), flight.account.clone()));
         let lease = self.guard.lease(&mut flight.plan, flight.next);
         let Ok(lease) = lease else {
-            assert!(self.panicked || flight.epoch != self.epoch, "a standing plan has no lease");
+            let stands = grant.is_some_and(|(_, end)| end.is_none_or(|end| now.time < end));
+            let may = stands && !self.stopped.contains(&agent);
+            assert!(self.panicked || flight.epoch != self.epoch || !may, "a standing plan has no lease");
             return;
         };
+        assert!(
+            grant.is_some() && !self.stopped.contains(&agent),
+            "a call left for an agent that has no business there"
+        );
         assert!(self.guard.lease(&mut flight.plan, flight.next).is_err(), "I1: two leases for one call");
         assert!(!self.panicked && flight.epoch == self.epoch, "I3: a call of an older epoch left");
         assert!(self.disk.has_intent(call.digest()), "a call left without its record");
