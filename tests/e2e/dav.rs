@@ -7,8 +7,8 @@ use latch_ipc::contract::{
 use latch_ipc::rpc::ErrorCode;
 use latch_ipc::view::{Class, HoldState, HoldView, Reversible};
 use latch_tests::Answer;
+use latch_tests::copied::Copied;
 use latch_tests::engine::decision;
-
 use latch_tests::radicale::{Dav, Diary, FRIENDS, PASSWORD, WORK, contact, event};
 use latch_tests::scene::AGENT;
 use serde_json::json;
@@ -188,6 +188,29 @@ async fn a_whole_calendar_is_one_question_with_every_title_and_comes_back() {
     let undone = undo_latest(&diary).await;
     assert_eq!((undone.restored, undone.not_restored.len()), (13, 0), "{undone:?}");
     assert!(undone.notes.iter().any(|note| note.contains("access")), "{undone:?}");
+    assert_eq!(diary.server.stored(), before);
+}
+
+#[tokio::test]
+async fn a_copy_that_can_not_be_read_keeps_no_other_from_coming_back() {
+    let diary = Diary::new(4, "organize").await;
+    let before = diary.server.stored();
+    let agent = diary.agent().await;
+    let asked = asks(&agent, "DELETE", WORK, &[], "");
+    diary.engine.allow(&diary.engine.hold().await).await;
+    asked.await.unwrap().expect(200);
+    let copy = Copied::nth(diary.home.path(), 2);
+    copy.spoil();
+    let entry = diary.engine.call(UndoList, UndoListParams::default()).await[0].entry.clone();
+    for restored in [4, 0] {
+        let undone = diary.engine.call(UndoRun, UndoRunParams::Entry { entry: entry.clone() }).await;
+        assert_eq!((undone.restored, undone.not_restored.len()), (restored, 1), "{undone:?}");
+        assert!(undone.not_restored[0].why.contains("can't be read"), "{undone:?}");
+        assert_eq!(diary.server.stored().len(), before.len() - 1);
+    }
+    copy.mend();
+    let undone = diary.engine.call(UndoRun, UndoRunParams::Entry { entry }).await;
+    assert_eq!((undone.restored, undone.not_restored.len()), (1, 0), "{undone:?}");
     assert_eq!(diary.server.stored(), before);
 }
 

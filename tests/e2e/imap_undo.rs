@@ -1,6 +1,7 @@
 //! Undo over IMAP that does not succeed at once: what a passing trouble kept from being put back can be put back later, and nothing comes back twice.
 
 use latch_ipc::contract::{Empty, QuarantineList, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams};
+use latch_tests::copied::Copied;
 use latch_tests::dovecot::{Dovecot, PASSWORD, Stored};
 use latch_tests::engine::{Engine, Start};
 use latch_tests::mail::{Client, Post, add};
@@ -115,26 +116,15 @@ async fn a_copy_that_can_not_be_read_keeps_no_other_from_coming_back_and_none_co
     let start = unmarked(&post.dovecot);
     let mut client = post.client().await;
     expunged(&post.engine, &mut client, "1:3").await;
-    let copies = rusqlite::Connection::open(post.home.path().join("quarantine.db")).expect("a database");
-    let (row, right): (i64, Vec<u8>) = copies
-        .query_row("SELECT rowid, content FROM copy ORDER BY rowid LIMIT 1 OFFSET 1", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .expect("a copy");
-    let write = |content: &[u8]| {
-        let changed = copies.execute("UPDATE copy SET content = ?1 WHERE rowid = ?2", (content, row));
-        assert_eq!(changed.expect("written"), 1);
-    };
-    let mut wrong = right.clone();
-    wrong[20] ^= 1;
-    write(&wrong);
+    let copy = Copied::nth(post.home.path(), 1);
+    copy.spoil();
     for _ in 0..2 {
         let undone = all_undone(&post.engine).await;
         assert!(undone.not_restored.iter().any(|one| one.why.contains("can't be read")), "{undone:?}");
         assert_eq!(unmarked(&post.dovecot).len(), 5, "all but the one");
     }
     assert_eq!(post.engine.call(QuarantineList, Empty {}).await.items, 1);
-    write(&right);
+    copy.mend();
     all_undone(&post.engine).await;
     assert_eq!(unmarked(&post.dovecot), start);
     assert_eq!(post.engine.call(QuarantineList, Empty {}).await.items, 0);

@@ -4,6 +4,7 @@ use latch_ipc::contract::{
     Empty, HoldDecideParams, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams, Verdict,
 };
 use latch_tests::Scene;
+use latch_tests::copied::Copied;
 use latch_tests::engine::decision;
 use serde_json::{Value, json};
 
@@ -109,6 +110,28 @@ async fn two_undos_at_once_put_copies_back_once() {
     let restored: u32 = [one, two, three].into_iter().flatten().map(|result| result.restored).sum();
     assert_eq!(restored, 2);
     assert_eq!(scene.gmail.labels().await.len(), 6);
+}
+
+#[tokio::test]
+async fn a_copy_that_can_not_be_read_keeps_no_other_from_coming_back() {
+    let scene = Scene::new(6, "organize").await;
+    let before = scene.gmail.labels().await.len();
+    let agent = scene.agent().await;
+    let path = gmail("messages/batchDelete");
+    let asked = tokio::spawn(async move { agent.post(&path, &json!({ "ids": ["m0001", "m0002", "m0003"] })).await });
+    let hold = scene.engine.hold().await;
+    scene.engine.allow_forever(&hold).await;
+    asked.await.unwrap().expect(204);
+    let copy = Copied::nth(scene.home.path(), 0);
+    copy.spoil();
+    for restored in [2, 0] {
+        let undone = undo_all(&scene).await;
+        assert_eq!((undone.restored, undone.not_restored.len()), (restored, 1), "{undone:?}");
+        assert!(undone.not_restored[0].why.contains("can't be read"), "{undone:?}");
+    }
+    copy.mend();
+    assert_eq!(undo_all(&scene).await.restored, 1);
+    assert_eq!(scene.gmail.labels().await.len(), before);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 
 pub mod agent;
 pub mod canary;
+pub mod copied;
 #[cfg(unix)]
 pub mod diary;
 #[cfg(unix)]

@@ -290,17 +290,20 @@ impl Runtime {
             .map(|change| change.object.clone())
             .filter(|object| !inverse.not_restored.iter().any(|(left, _)| left == object))
             .collect();
+        // They stay for another try, and keep no other from coming back.
+        let mut unread = Vec::new();
         if !copied.is_empty() {
             let mut copies = Vec::new();
             for object in &copied {
-                let copy = opened
-                    .store
-                    .quarantine_take(&undo.id, object)
-                    .await
-                    .map_err(|error| RpcError::new(ErrorCode::Storage, error.to_string()))?;
-                match copy.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()) {
-                    Some(copy) => copies.push((object.to_owned(), copy)),
-                    None => inverse.not_restored.push((object.to_owned(), "its copy is not there any more".to_owned())),
+                match opened.copy_of::<Value>(&undo.id, object).await {
+                    Ok(Some(copy)) => copies.push((object.to_owned(), copy)),
+                    Ok(None) => {
+                        inverse.not_restored.push((object.to_owned(), "its copy is not there any more".to_owned()));
+                    }
+                    Err(why) => {
+                        inverse.not_restored.push((object.to_owned(), why));
+                        unread.push(object.to_owned());
+                    }
                 }
             }
             let again = undo::reinsert(provider, &undo.entry, &copies);
@@ -310,7 +313,8 @@ impl Runtime {
         }
         let agents = self.brings_back_agents(opened, &undo, &copied).await?;
         let mut result = UndoResult::default();
-        let (answers, failed) = self.run_inverse(opened, &undo, inverse, &mut result).await?;
+        let (answers, mut failed) = self.run_inverse(opened, &undo, inverse, &mut result).await?;
+        failed.extend(unread);
         if let Some(agents) = agents {
             let made: Vec<String> = answers
                 .iter()
@@ -430,6 +434,19 @@ impl Runtime {
             }
         }
         Ok((answers, failed))
+    }
+}
+
+impl Opened {
+    /// What was copied before it went; an error, in words, if the copy can't be read.
+    pub(super) async fn copy_of<T: serde::de::DeserializeOwned>(
+        &self,
+        entry: &str,
+        object: &str,
+    ) -> Result<Option<T>, String> {
+        let unread = |why: &dyn std::fmt::Display| format!("its copy can't be read: {why}");
+        let copy = self.store.quarantine_take(entry, object).await.map_err(|error| unread(&error))?;
+        copy.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(|_| unread(&"it is none"))
     }
 }
 

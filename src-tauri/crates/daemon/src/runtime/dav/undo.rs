@@ -56,17 +56,21 @@ impl Runtime {
             return Ok(UndoResult { not_restored, ..UndoResult::default() });
         }
         let mut copies: BTreeMap<String, Kept> = BTreeMap::new();
+        // They stay for another try, and keep no other from coming back.
+        let mut unread: BTreeMap<String, String> = BTreeMap::new();
         for change in undo.entry.changes.iter().filter(|change| change.difference == Difference::Copied) {
-            let copy = opened.store.quarantine_take(&undo.id, &change.object).await;
-            let copy = copy.map_err(|error| RpcError::new(ErrorCode::Storage, error.to_string()))?;
-            let kept = copy.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
-            copies.extend(kept.map(|kept| (change.object.clone(), kept)));
+            match opened.copy_of::<Kept>(&undo.id, &change.object).await {
+                Ok(kept) => copies.extend(kept.map(|kept| (change.object.clone(), kept))),
+                Err(why) => drop(unread.insert(change.object.clone(), why)),
+            }
         }
         let back = inverse(&undo.entry, &now, &copies, &here);
-        let told = |(object, why): (String, String)| NotRestored { object, why };
+        let told =
+            |(object, why): (String, String)| NotRestored { why: unread.get(&object).unwrap_or(&why).clone(), object };
         let mut result = UndoResult { notes: back.notes, ..UndoResult::default() };
         result.not_restored.extend(back.not_restored.into_iter().map(told));
-        let (mut restored, mut failing) = (BTreeSet::new(), BTreeSet::new());
+        let mut restored = BTreeSet::new();
+        let mut failing: BTreeSet<String> = unread.into_keys().collect();
         for step in back.steps {
             match self.back_call(opened, account, &undo, &step, &here).await? {
                 None if step.restores => {

@@ -156,7 +156,7 @@ impl<'a> Returning<'a> {
         for name in names {
             let Some((mailbox, ..)) = place_of(&name) else { continue };
             if let Some(present) = now.get(&name) {
-                let kept = self.kept(&name).await.ok().flatten();
+                let kept = self.opened.copy_of::<Kept>(&self.undo.id, &name).await.ok().flatten();
                 let was = |kept: Kept| kept.flags.iter().any(|flag| flag.eq_ignore_ascii_case(DELETED));
                 if present.mark().is_some() && kept.is_some_and(|kept| !was(kept)) {
                     marked.push(name);
@@ -172,13 +172,13 @@ impl<'a> Returning<'a> {
             } else if unanswered.0 >= MOST_UNANSWERED {
                 self.fails([name], &unanswered.1);
             } else {
-                match self.kept(&name).await {
+                match self.opened.copy_of::<Kept>(&self.undo.id, &name).await {
                     Ok(Some(kept)) => match self.append(&name, kept).await? {
                         None => unanswered.0 = 0,
                         Some(why) => unanswered = (unanswered.0 + 1, why),
                     },
                     Ok(None) => self.left(&name, NOT_KEPT),
-                    Err(why) => self.fails([name], &format!("its copy can't be read: {why}")),
+                    Err(why) => self.fails([name], &why),
                 }
             }
         }
@@ -195,11 +195,6 @@ impl<'a> Returning<'a> {
     fn came(&mut self, name: String, new: String) {
         self.restored.insert(name.clone());
         self.renamed.insert(name, new);
-    }
-
-    async fn kept(&self, name: &str) -> Result<Option<Kept>, String> {
-        let copy = self.opened.store.quarantine_take(&self.undo.id, name).await.map_err(|error| error.to_string())?;
-        copy.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(|_| "it is no mail".to_owned())
     }
 
     /// Stores one copy; why, if the server did not say what became of it.
