@@ -1,11 +1,11 @@
 //! What happened can be put back, exactly.
 
 use latch_ipc::contract::{
-    Empty, HoldDecideParams, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams, Verdict,
+    Empty, HoldDecideParams, QuarantineList, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams, Verdict,
 };
 use latch_tests::Scene;
 use latch_tests::copied::Copied;
-use latch_tests::engine::decision;
+use latch_tests::engine::{Start, decision};
 use serde_json::{Value, json};
 
 use crate::gmail;
@@ -132,6 +132,34 @@ async fn a_copy_that_can_not_be_read_keeps_no_other_from_coming_back() {
     copy.mend();
     assert_eq!(undo_all(&scene).await.restored, 1);
     assert_eq!(scene.gmail.labels().await.len(), before);
+}
+
+#[tokio::test]
+async fn an_undo_that_is_killed_in_the_middle_brings_no_copy_back_twice() {
+    for point in ["before-intent:2", "after-intent:2", "before-outcome:2"] {
+        let mut scene = Scene::lasting(6, "organize").await;
+        let agent = scene.agent().await;
+        let path = gmail("messages/batchDelete");
+        let ids = json!({ "ids": ["m0001", "m0002", "m0003"] });
+        let asked = tokio::spawn(async move { agent.post(&path, &ids).await });
+        let hold = scene.engine.hold().await;
+        scene.engine.allow_forever(&hold).await;
+        asked.await.unwrap().expect(204);
+        assert_eq!(scene.gmail.labels().await.len(), 3);
+        let entry = scene.engine.call(UndoList, UndoListParams::default()).await[0].entry.clone();
+        let home = scene.home.path().to_owned();
+        scene.restart_as(Start::at(&home).failing(point)).await;
+        let undo = UndoRunParams::Entry { entry };
+        assert!(scene.engine.client.call(UndoRun, undo.clone()).await.is_err(), "{point}");
+        scene.restart_as(Start::at(&home)).await;
+        assert!((4..=5).contains(&scene.gmail.labels().await.len()), "{point}");
+        let undone = scene.engine.call(UndoRun, undo).await;
+        assert_eq!((undone.restored, undone.not_restored.len()), (3, 0), "{point}: {undone:?}");
+        // Nobody could know that the second one was back.
+        let twice = usize::from(point == "before-outcome:2");
+        assert_eq!(scene.gmail.labels().await.len(), 6 + twice, "{point}");
+        assert_eq!(scene.engine.call(QuarantineList, Empty {}).await.items, 0, "{point}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Putting back (I9): inspect, inverse, call by call, each with its intent; owner only, also while panicked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use latch_core::call::Call;
 use latch_core::classify::dav::deed::PROVIDER;
@@ -28,6 +28,8 @@ const MAX_LISTED: usize = 1000;
 const MOST_KEPT: u64 = 50_000;
 /// Entries that are read at once.
 const PAGE: u32 = 200;
+/// So many copies are noted as back beside their entry before it is written anew without them.
+pub(super) const AT_ONCE: usize = 100;
 /// How far entries may be out of order.
 const SLACK: Span = Span::minutes(30);
 
@@ -276,6 +278,10 @@ impl Runtime {
             .catalog
             .provider(&undo.entry.provider)
             .ok_or_else(|| RpcError::new(ErrorCode::NotFound, "its provider file is not there any more"))?;
+        let (undo, back_before) = opened.taken_up(undo).await?;
+        if undo.undone {
+            return Ok(UndoResult { restored: back_before, ..UndoResult::default() });
+        }
         let epoch = opened.gate.current();
         let now = self
             .read_all(&account, epoch, undo::inspect(provider, &undo.entry))
@@ -312,8 +318,8 @@ impl Runtime {
             inverse.notes.extend(again.notes);
         }
         let agents = self.brings_back_agents(opened, &undo, &copied).await?;
-        let mut result = UndoResult::default();
-        let (answers, mut failed) = self.run_inverse(opened, &undo, inverse, &mut result).await?;
+        let mut result = UndoResult { restored: back_before, ..UndoResult::default() };
+        let (answers, mut failed) = self.run_inverse(opened, &undo, inverse, &copied, &mut result).await?;
         failed.extend(unread);
         if let Some(agents) = agents {
             let made: Vec<String> = answers
@@ -329,22 +335,19 @@ impl Runtime {
         }
         let follow = undo::follow(provider, &undo.entry, &answers);
         let mut after = UndoResult::default();
-        self.run_inverse(opened, &undo, follow, &mut after).await?;
+        self.run_inverse(opened, &undo, follow, &[], &mut after).await?;
         result.not_restored.extend(after.not_restored);
         result.notes.extend(after.notes);
         let done = rest(undo, &failed);
-        let commit = Commit { puts: vec![done.put()], ..Default::default() };
+        let commit =
+            Commit { puts: vec![done.put()], deletes: vec![(Shelf::Undo, halfway(&done.id))], ..Default::default() };
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
         opened.guard().forget_answers(&done.account);
         let back: Vec<String> = copied
             .into_iter()
             .filter(|object| !result.not_restored.iter().any(|left| left.object == *object))
             .collect();
-        if !back.is_empty()
-            && let Err(error) = opened.store.quarantine_forget(&done.id, back).await
-        {
-            tracing::warn!(%error, "copies of what is back stay in the quarantine");
-        }
+        opened.forget_copies_of(&done.id, back).await;
         Ok(result)
     }
 
@@ -370,12 +373,13 @@ impl Runtime {
         Ok(Some(Agents { doubt, messages }))
     }
 
-    /// Answers by objects, and the objects whose calls did not succeed.
+    /// Answers by objects, and the objects whose calls did not succeed. Of what comes back from `copied` it is noted at once: it must not come twice.
     async fn run_inverse(
         &self,
         opened: &Opened,
         undo: &Undo,
         inverse: Inverse,
+        copied: &[String],
         result: &mut UndoResult,
     ) -> Result<(Vec<(Vec<String>, Value)>, Vec<String>), RpcError> {
         let account = opened
@@ -393,6 +397,7 @@ impl Runtime {
         let mut plan = opened.guard().begin_undo(&undo.account, &undo.entry.action, Class::Modify, count, &calls);
         let mut answers = Vec::new();
         let mut failed = Vec::new();
+        let (mut noted, mut left) = (BTreeSet::new(), undo.clone());
         for (index, (ids, call)) in inverse.calls.into_iter().enumerate() {
             if self.tasks.is_ending() {
                 let why = Failure::Ending.to_string();
@@ -418,8 +423,19 @@ impl Runtime {
                 }
                 Err(failure) => (format!("unknown: {failure}"), Some(failure.to_string())),
             };
-            let commit = opened.guard().outcome(&plan, intent, Some(undo.id.clone()), text, opened.now());
+            let mut commit = opened.guard().outcome(&plan, intent, Some(undo.id.clone()), text, opened.now());
+            let mut forgotten = Vec::new();
+            if why.is_none() && ids.iter().all(|id| copied.contains(id)) {
+                noted.extend(ids.iter().cloned());
+                if noted.len() < AT_ONCE {
+                    commit.puts.push(noted_put(&undo.id, &noted));
+                } else {
+                    commit.extend(left.without(&noted));
+                    forgotten = std::mem::take(&mut noted).into_iter().collect();
+                }
+            }
             opened.store.commit(commit).await.map_err(|error| storage(&error))?;
+            opened.forget_copies_of(&undo.id, forgotten).await;
             match (why, sent) {
                 (None, Ok(answer)) => {
                     result.restored = result.restored.saturating_add(u32::try_from(ids.len()).unwrap_or(u32::MAX));
@@ -448,6 +464,42 @@ impl Opened {
         let copy = self.store.quarantine_take(entry, object).await.map_err(|error| unread(&error))?;
         copy.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(|_| unread(&"it is none"))
     }
+
+    /// Copies of what is back.
+    pub(super) async fn forget_copies_of(&self, entry: &str, objects: Vec<String>) {
+        if !objects.is_empty()
+            && let Err(error) = self.store.quarantine_forget(entry, objects).await
+        {
+            tracing::warn!(%error, "copies of what is back stay in the quarantine");
+        }
+    }
+
+    /// The entry without what an undo that was cut off has brought back, and how much that was.
+    async fn taken_up(&self, mut undo: Undo) -> Result<(Undo, u32), RpcError> {
+        let noted = self.store.document(Shelf::Undo, &halfway(&undo.id)).await.map_err(|error| storage(&error))?;
+        let noted: BTreeSet<String> = noted.and_then(|noted| serde_json::from_value(noted).ok()).unwrap_or_default();
+        if noted.is_empty() {
+            return Ok((undo, 0));
+        }
+        let commit = undo.without(&noted);
+        self.store.commit(commit).await.map_err(|error| storage(&error))?;
+        let count = u32::try_from(noted.len()).unwrap_or(u32::MAX);
+        self.forget_copies_of(&undo.id, noted.into_iter().collect()).await;
+        Ok((undo, count))
+    }
+}
+
+impl Undo {
+    /// Takes out what is back, and stores that.
+    fn without(&mut self, noted: &BTreeSet<String>) -> Commit {
+        self.entry.changes.retain(|change| !noted.contains(&change.object));
+        self.undone = self.entry.changes.is_empty();
+        Commit { puts: vec![self.put()], deletes: vec![(Shelf::Undo, halfway(&self.id))], ..Commit::default() }
+    }
+}
+
+fn noted_put(id: &str, noted: &BTreeSet<String>) -> Put {
+    Put { shelf: Shelf::Undo, id: halfway(id), value: serde_json::to_value(noted).unwrap_or_default() }
 }
 
 /// The entry after an undo: over, or what of it can be tried again because its calls failed.

@@ -95,11 +95,7 @@ impl Runtime {
         opened.store.commit(commit).await.map_err(|error| storage(&error))?;
         opened.guard().forget_answers(&done.account);
         let back: Vec<String> = copies.into_keys().filter(|object| restored.contains(object)).collect();
-        if !back.is_empty()
-            && let Err(error) = opened.store.quarantine_forget(&done.id, back).await
-        {
-            tracing::warn!(%error, "copies of what is back stay in the quarantine");
-        }
+        opened.forget_copies_of(&done.id, back).await;
         Ok(result)
     }
 

@@ -22,15 +22,13 @@ use super::undo::{Whole, told_as};
 use crate::runtime::accounts::Account;
 use crate::runtime::execute::Failure;
 use crate::runtime::stop::storage;
-use crate::runtime::undo::{Pages, Undo, halfway, rest};
+use crate::runtime::undo::{AT_ONCE, Pages, Undo, halfway, rest};
 use crate::runtime::{Opened, Runtime};
 use crate::upstream::imap::{MailAnswer, Still};
 use crate::upstream::{Fault, UpstreamError};
 
 const UNCOPIED: &str = "the mail server did not say that it copied it back, so it was left where it is, too";
 const NOT_KEPT: &str = "its copy is not there any more";
-/// So many copies are noted as back beside their entry before it is written anew without them.
-const AT_ONCE: usize = 100;
 /// So many copies in a row may get no answer before the rest waits for another time.
 const MOST_UNANSWERED: usize = 3;
 
@@ -101,7 +99,7 @@ impl<'a> Returning<'a> {
         if !back.noted.is_empty() {
             let commit = back.without_noted().await?;
             opened.store.commit(commit).await.map_err(|error| storage(&error))?;
-            back.forget(back.renamed.keys().cloned().collect()).await;
+            opened.forget_copies_of(&back.undo.id, back.renamed.keys().cloned().collect()).await;
         }
         Ok(back)
     }
@@ -228,16 +226,8 @@ impl<'a> Returning<'a> {
             self.without_noted().await?
         };
         self.note(&sent, noted).await?;
-        self.forget(vec![name.to_owned()]).await;
+        self.opened.forget_copies_of(&self.undo.id, vec![name.to_owned()]).await;
         Ok(None)
-    }
-
-    async fn forget(&self, copies: Vec<String>) {
-        if !copies.is_empty()
-            && let Err(error) = self.opened.store.quarantine_forget(&self.undo.id, copies).await
-        {
-            tracing::warn!(%error, "copies of what is back stay in the quarantine");
-        }
     }
 
     /// The entry without what is noted as back, which others learn of.
@@ -266,7 +256,7 @@ impl<'a> Returning<'a> {
         let commit = Commit { puts, deletes: vec![(Shelf::Undo, halfway(&self.undo.id))], ..Commit::default() };
         self.opened.store.commit(commit).await.map_err(|error| storage(&error))?;
         self.opened.guard().forget_answers(&done.account);
-        self.forget(copies).await;
+        self.opened.forget_copies_of(&self.undo.id, copies).await;
         self.result.restored = u32::try_from(self.restored.len()).unwrap_or(u32::MAX);
         Ok(self.result)
     }
