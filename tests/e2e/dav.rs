@@ -227,7 +227,15 @@ async fn a_put_on_a_calendar_replaces_it_and_is_held_as_that() {
     assert_eq!(diary.server.stored(), before);
     diary.engine.allow(&hold).await;
     asked.await.unwrap().expect(201);
-    assert_ne!(diary.server.stored(), before);
+    let after = diary.server.stored();
+    assert_ne!(after, before);
+    // Nothing is taken away for what can't come back.
+    let copy = Copied::nth(diary.home.path(), 1);
+    copy.spoil();
+    let undone = undo_latest(&diary).await;
+    assert_eq!((undone.restored, undone.not_restored.len()), (0, 1), "{undone:?}");
+    assert_eq!(diary.server.stored(), after);
+    copy.mend();
     let undone = undo_latest(&diary).await;
     assert!(undone.not_restored.is_empty(), "{undone:?}");
     assert_eq!(diary.server.stored(), before);

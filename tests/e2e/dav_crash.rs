@@ -136,6 +136,7 @@ async fn what_panic_stops_before_it_leaves_keeps_no_copy_and_is_nothing_to_undo(
     assert_ne!(asked.await.expect("an answer").status, 204);
     crate::classes::wait_until(|| async { diary.engine.call(StatusCall, Empty {}).await.panicked }).await;
     crate::classes::wait_until(|| async { diary.engine.call(QuarantineList, Empty {}).await.items == 0 }).await;
-    assert!(diary.engine.call(UndoList, UndoListParams::default()).await.is_empty());
+    crate::classes::wait_until(|| async { diary.engine.call(UndoList, UndoListParams::default()).await.is_empty() })
+        .await;
     assert_eq!(diary.server.stored(), before);
 }

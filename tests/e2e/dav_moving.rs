@@ -265,3 +265,21 @@ async fn a_server_that_moves_no_collections_is_believed() {
     let records = diary.engine.call(JournalTail, JournalTailParams::default()).await;
     assert!(records.iter().any(|record| format!("{record:?}").contains("the server answered 405")), "{records:?}");
 }
+
+#[tokio::test]
+async fn what_was_changed_before_can_be_put_back_once_the_calendar_is_at_home() {
+    let diary = Diary::movable(2, "organize").await;
+    let (agent, person) = (diary.agent().await, diary.person());
+    let before = bodies(&person, WORK, 2).await;
+    agent.put(&format!("{WORK}e1.ics"), &event(1, "Changed", &[])).await.expect(204);
+    moved(&diary, &agent, WORK, MOVED).await;
+    let own = format!("{MOVED}own.ics");
+    person.put(&own, &event(9, "Mine", &[])).await.expect(201);
+    let all = UndoRunParams::Agent { agent: AGENT.to_owned(), since: "1h".to_owned() };
+    let undone = diary.engine.call(UndoRun, all.clone()).await;
+    assert_eq!((undone.restored, undone.not_restored.len()), (0, 2), "{undone:?}");
+    person.delete(&own).await;
+    let undone = diary.engine.call(UndoRun, all).await;
+    assert!(undone.not_restored.is_empty(), "{undone:?}");
+    assert_eq!(bodies(&person, WORK, 2).await, before);
+}

@@ -1,12 +1,15 @@
 //! Undo over IMAP that does not succeed at once: what a passing trouble kept from being put back can be put back later, and nothing comes back twice.
 
-use latch_ipc::contract::{Empty, QuarantineList, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams};
+use latch_ipc::contract::{
+    Empty, QuarantineList, StatusCall, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams,
+};
 use latch_tests::copied::Copied;
 use latch_tests::dovecot::{Dovecot, PASSWORD, Stored};
 use latch_tests::engine::{Engine, Start};
 use latch_tests::mail::{Client, Post, add};
 use latch_tests::scene::{ACCOUNT, AGENT, connect, issue};
 
+use crate::classes::wait_until;
 use crate::imap_bad::lied_to_as;
 use crate::liar::Cut;
 
@@ -201,4 +204,53 @@ async fn rights_are_not_given_back_in_another_mailbox_of_that_name() {
     assert!(undone.not_restored[0].why.starts_with("another mailbox has its name"), "{undone:?}");
     let rights = phone.ok("GETACL Team").await.untagged;
     assert!(!rights[0].contains("bob"), "{rights:?}");
+}
+
+#[tokio::test]
+async fn what_panic_stops_before_it_leaves_keeps_no_copy_and_is_nothing_to_undo() {
+    for command in ["UID EXPUNGE 1:2", "UID STORE 3 +FLAGS (\\Flagged)", "CREATE Made"] {
+        let post =
+            Post::with(Dovecot::start(4), "ask-everything", |start| start.in_memory().failing("panic-after-intent"))
+                .await;
+        let mut phone = post.phone().await;
+        phone.ok("SELECT INBOX").await;
+        phone.ok("UID STORE 1:2 +FLAGS.SILENT (\\Deleted)").await;
+        let start = post.dovecot.messages("INBOX");
+        let mut client = post.client().await;
+        client.ok("SELECT INBOX").await;
+        let tag = client.send(command).await;
+        let hold = post.engine.hold().await;
+        if command.contains("EXPUNGE") {
+            post.engine.allow_forever(&hold).await;
+        } else {
+            post.engine.allow(&hold).await;
+        }
+        client.end(&tag).await;
+        wait_until(|| async { post.engine.call(StatusCall, Empty {}).await.panicked }).await;
+        wait_until(|| async { post.engine.call(QuarantineList, Empty {}).await.items == 0 }).await;
+        wait_until(|| async { post.engine.call(UndoList, UndoListParams::default()).await.is_empty() }).await;
+        assert_eq!(post.dovecot.messages("INBOX"), start, "{command}");
+        let warnings = post.engine.call(StatusCall, Empty {}).await.warnings;
+        assert!(!warnings.iter().any(|warning| warning.contains("unknown")), "{command}: {warnings:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_skipped_behind_a_step_that_failed_can_be_put_back_later() {
+    let (liar, post) = lied_to_as(4, "organize").await;
+    let mut phone = post.phone().await;
+    phone.ok("SELECT INBOX").await;
+    phone.ok("UID STORE 1:4 FLAGS.SILENT ()").await;
+    phone.ok("UID STORE 2:3 FLAGS.SILENT (\\Flagged)").await;
+    let start = post.dovecot.messages("INBOX");
+    let mut client = post.client().await;
+    client.ok("SELECT INBOX").await;
+    client.ok("UID STORE 1:4 FLAGS (\\Seen)").await;
+    liar.hears("+FLAGS", "XFLAGS");
+    let undone = all_undone(&post.engine).await;
+    assert_eq!(undone.not_restored.len(), 4, "{undone:?}");
+    liar.hears("+FLAGS", "+FLAGS");
+    let undone = all_undone(&post.engine).await;
+    assert_eq!((undone.restored, undone.not_restored.len()), (4, 0), "{undone:?}");
+    assert_eq!(post.dovecot.messages("INBOX"), start);
 }

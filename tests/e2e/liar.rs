@@ -80,9 +80,11 @@ impl Liar {
         self.rules().says.push((instead_of.to_owned(), line.into()));
     }
 
-    /// From now on the server hears these words instead of others.
+    /// From now on the server hears these words instead of others, or as they are if they are the same.
     pub(crate) fn hears(&self, instead_of: &str, words: &str) {
-        self.rules().hears.push((instead_of.to_owned(), words.to_owned()));
+        let mut rules = self.rules();
+        rules.hears.retain(|(former, _)| former != instead_of);
+        rules.hears.push((instead_of.to_owned(), words.to_owned()));
     }
 
     /// From now on each command, and each line of the server, with this word in it takes so long.

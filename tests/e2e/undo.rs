@@ -1,13 +1,15 @@
 //! What happened can be put back, exactly.
 
 use latch_ipc::contract::{
-    Empty, HoldDecideParams, QuarantineList, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams, Verdict,
+    Empty, HoldDecideParams, QuarantineList, StatusCall, UndoList, UndoListParams, UndoResult, UndoRun, UndoRunParams,
+    Verdict,
 };
 use latch_tests::Scene;
 use latch_tests::copied::Copied;
 use latch_tests::engine::{Start, decision};
 use serde_json::{Value, json};
 
+use crate::classes::wait_until;
 use crate::gmail;
 use crate::holds::trash;
 
@@ -160,6 +162,26 @@ async fn an_undo_that_is_killed_in_the_middle_brings_no_copy_back_twice() {
         assert_eq!(scene.gmail.labels().await.len(), 6 + twice, "{point}");
         assert_eq!(scene.engine.call(QuarantineList, Empty {}).await.items, 0, "{point}");
     }
+}
+
+#[tokio::test]
+async fn what_panic_stops_before_it_leaves_keeps_no_copy_and_is_nothing_to_undo() {
+    let mut scene = Scene::lasting(6, "organize").await;
+    let before = scene.gmail.labels().await;
+    let home = scene.home.path().to_owned();
+    scene.restart_as(Start::at(&home).failing("panic-after-intent")).await;
+    let agent = scene.agent().await;
+    let path = gmail("messages/batchDelete");
+    let asked = tokio::spawn(async move { agent.post(&path, &json!({ "ids": ["m0001", "m0002"] })).await });
+    let hold = scene.engine.hold().await;
+    scene.engine.allow_forever(&hold).await;
+    assert_ne!(asked.await.unwrap().status, 204);
+    wait_until(|| async { scene.engine.call(StatusCall, Empty {}).await.panicked }).await;
+    wait_until(|| async { scene.engine.call(QuarantineList, Empty {}).await.items == 0 }).await;
+    wait_until(|| async { scene.engine.call(UndoList, UndoListParams::default()).await.is_empty() }).await;
+    let warnings = scene.engine.call(StatusCall, Empty {}).await.warnings;
+    assert!(!warnings.iter().any(|warning| warning.contains("unknown")), "{warnings:?}");
+    assert_eq!(scene.gmail.labels().await, before);
 }
 
 #[tokio::test]

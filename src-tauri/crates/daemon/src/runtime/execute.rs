@@ -274,7 +274,7 @@ impl Runtime {
             if self.tasks.is_ending() {
                 return Err(Failure::Ending);
             }
-            let (intent, lease) = {
+            let (intent, lease): (u64, Result<_, Failure>) = {
                 let mut commit = opened.guard().intent(plan, first + offset, opened.now());
                 if let Some(undo) = &undo
                     && offset == 0
@@ -291,12 +291,21 @@ impl Runtime {
                 if crate::fail::is_here("panic-after-intent") {
                     let _ = self.panic("a failpoint");
                 }
-                (receipt.seq, opened.guard().lease(plan, first + offset)?)
+                (receipt.seq, opened.guard().lease(plan, first + offset).map_err(Failure::from))
             };
-            let sent = self.send(opened, account, lease, call).await;
+            let sent = match lease {
+                Ok(lease) => self.send(opened, account, lease, call).await,
+                Err(stopped) => Err(stopped),
+            };
             crate::fail::point("before-outcome");
+            let unsent = match &sent {
+                Err(Failure::Stopped) => true,
+                Err(Failure::Upstream(error)) => !error.sent,
+                _ => false,
+            };
             let text = match &sent {
                 Ok(answer) => format!("the provider answered {}", answer.status),
+                Err(failure) if unsent => format!("not done: {failure}"),
                 Err(failure) => format!("unknown: {failure}"),
             };
             let succeeded = matches!(&sent, Ok(answer) if (200..300).contains(&answer.status));
@@ -328,17 +337,23 @@ impl Runtime {
                     commit.extend(opened.guard().wrote(id, made.flatten()));
                 }
             }
-            if let Ok(answer) = &sent
-                && (400..500).contains(&answer.status)
+            if let (true, Some((id, _)), true) = (unsent, &writing, offset == 0) {
+                commit.extend(opened.guard().wrote(id, None));
+            }
+            let refused = unsent || matches!(&sent, Ok(answer) if (400..500).contains(&answer.status));
+            let mut unneeded = Vec::new();
+            if refused
                 && offset == 0
                 && let Some(refused) = undo.take()
             {
+                unneeded = part.operation.objects.ids().to_vec();
                 commit.deletes.push((Shelf::Undo, refused.id.clone()));
                 for record in &mut commit.records {
                     record.undo = None;
                 }
             }
             opened.store.commit(commit).await.map_err(|error| Failure::Afterwards(Arc::new(error)))?;
+            opened.forget_copies_of(&undo_id, unneeded).await;
             if tidies && offset > 0 {
                 break;
             }

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use latch_core::classify::dav::hrefs::Here;
-use latch_core::classify::dav::look::Found;
-use latch_core::classify::dav::look::refusals;
+use latch_core::classify::dav::look::{Found, parent, refusals};
 use latch_core::journal::Commit;
+use latch_core::lease::Epoch;
 use latch_core::recipe::Answer;
-use latch_core::undo::Difference;
 use latch_core::undo::dav::elsewhere::ends;
 use latch_core::undo::dav::{BackStep, Kept, Only, inverse, whereabouts};
+use latch_core::undo::{Difference, Entry};
 use latch_ipc::contract::{NotRestored, UndoResult};
 use latch_ipc::rpc::{ErrorCode, RpcError};
 
@@ -19,6 +19,7 @@ use crate::runtime::stop::storage;
 use crate::runtime::undo::{Undo, rest};
 use crate::runtime::{Opened, Runtime};
 
+const NOT_KEPT: &str = "its copy is not there any more, so what is there now stays";
 const NEW_VERSIONS: &str = "What is back has new versions (ETags): programs fetch it again.";
 
 impl Runtime {
@@ -55,6 +56,10 @@ impl Runtime {
             let not_restored = vec![NotRestored { object: from.to_owned(), why }];
             return Ok(UndoResult { not_restored, ..UndoResult::default() });
         }
+        if let Some(object) = self.is_without_its_collection(account, epoch, &here, &undo.entry, &now).await? {
+            let why = "its calendar or address book is not at its address now".to_owned();
+            return Ok(UndoResult { not_restored: vec![NotRestored { object, why }], ..UndoResult::default() });
+        }
         let mut copies: BTreeMap<String, Kept> = BTreeMap::new();
         // They stay for another try, and keep no other from coming back.
         let mut unread: BTreeMap<String, String> = BTreeMap::new();
@@ -63,6 +68,16 @@ impl Runtime {
                 Ok(kept) => copies.extend(kept.map(|kept| (change.object.clone(), kept))),
                 Err(why) => drop(unread.insert(change.object.clone(), why)),
             }
+        }
+        let copied = undo.entry.changes.iter().filter(|change| change.difference == Difference::Copied);
+        let missing: Vec<&String> =
+            copied.map(|change| &change.object).filter(|object| !copies.contains_key(*object)).collect();
+        if undo.entry.recipe == "replaced-all" && !missing.is_empty() {
+            // What the agent put there goes only for what was there before.
+            let why = |object: &String| unread.get(object).cloned().unwrap_or_else(|| NOT_KEPT.to_owned());
+            let not_restored =
+                missing.into_iter().map(|object| NotRestored { object: object.clone(), why: why(object) }).collect();
+            return Ok(UndoResult { not_restored, ..UndoResult::default() });
         }
         let back = inverse(&undo.entry, &now, &copies, &here);
         let told =
@@ -97,6 +112,39 @@ impl Runtime {
         let back: Vec<String> = copies.into_keys().filter(|object| restored.contains(object)).collect();
         opened.forget_copies_of(&done.id, back).await;
         Ok(result)
+    }
+
+    /// An object that is not there, nor what it should be in: that may be somewhere else, and come back.
+    async fn is_without_its_collection(
+        &self,
+        account: &Account,
+        epoch: Epoch,
+        here: &Here,
+        entry: &Entry,
+        now: &BTreeMap<String, Found>,
+    ) -> Result<Option<String>, RpcError> {
+        let mut known: BTreeMap<String, bool> = BTreeMap::new();
+        let brings = |collection: &String| entry.changes.iter().any(|change| change.object == *collection);
+        for path in whereabouts(entry).into_iter().filter(|path| !now.contains_key(path) && ends(entry).is_none()) {
+            let around = parent(&path);
+            if brings(&around) || entry.recipe == "made" {
+                continue;
+            }
+            let is_there = match known.get(&around) {
+                Some(is_there) => *is_there,
+                None => {
+                    let found = self.dav_found(account, epoch, here, &around).await;
+                    found
+                        .map_err(|error| RpcError::new(ErrorCode::Upstream, format!("nothing was put back: {error}")))?
+                        .is_some()
+                }
+            };
+            if !is_there {
+                return Ok(Some(path));
+            }
+            known.insert(around, is_there);
+        }
+        Ok(None)
     }
 
     /// One call between its records; why it did not succeed.

@@ -113,6 +113,8 @@ impl MailSession {
                 // In a task of its own: a client that hangs up does not cut a change in half.
                 let (running, account) = (Arc::clone(&runtime), Arc::clone(&self.account));
                 let run = runtime.tasks.spawn(async move {
+                    // The mail stays in memory as long as this runs, whoever still waits for it.
+                    let _turn = turn;
                     let result = running.execute(&account, permit, request, &[]).await;
                     if let Some(opened) = running.opened() {
                         running.settle(opened);

@@ -117,6 +117,22 @@ impl<'a> Returning<'a> {
         self.result.not_restored.push(NotRestored { object: told_as(object), why: why.to_owned() });
     }
 
+    /// A step that can't be taken, since an earlier one failed for some of its objects.
+    pub(super) fn skips(&mut self, one: BackStep) {
+        let others: Vec<String> = one.objects.into_iter().filter(|object| !self.failing.contains(object)).collect();
+        self.stops(others, "it was not tried, because what had to be done before failed for others");
+    }
+
+    /// No further steps for these. What is back by now must not come back again.
+    fn stops(&mut self, objects: Vec<String>, why: &str) {
+        let (back, others): (Vec<String>, Vec<String>) =
+            objects.into_iter().partition(|object| self.renamed.contains_key(object));
+        for object in back {
+            self.left(&object, &format!("it is back, and may still be where it was put, too: {why}"));
+        }
+        self.fails(others, why);
+    }
+
     /// One step; `still`: it leaves only while its mailbox is like this.
     pub(super) async fn step(&mut self, one: BackStep, still: Option<Still>, server: &Server) -> Result<(), RpcError> {
         let sent = self.sent(&one.step.call, one.objects.len(), still.map_or(What::Plain, What::While)).await?;
@@ -124,7 +140,7 @@ impl<'a> Returning<'a> {
         let answer = match sent.answer {
             Ok(answer) => answer,
             Err(why) => {
-                self.fails(one.objects, &why);
+                self.stops(one.objects, &why);
                 return Ok(());
             }
         };

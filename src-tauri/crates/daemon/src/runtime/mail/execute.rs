@@ -112,10 +112,16 @@ impl Runtime {
                 }
             };
             crate::fail::point("after-intent");
-            let lease = opened.guard().lease(&mut plan, index)?;
-            let sent = match &still {
-                Some(still) => opened.upstream.mail_while(lease, &account.target, &step.call, still, MAX_ANSWER).await,
-                None => opened.upstream.mail(lease, &account.target, &step.call, MAX_ANSWER).await,
+            if crate::fail::is_here("panic-after-intent") {
+                let _ = self.panic("a failpoint");
+            }
+            let lease = opened.guard().lease(&mut plan, index);
+            let sent = match (lease, &still) {
+                (Err(_), _) => Err(UpstreamError { fault: Fault::Stopped, sent: false }),
+                (Ok(lease), Some(still)) => {
+                    opened.upstream.mail_while(lease, &account.target, &step.call, still, MAX_ANSWER).await
+                }
+                (Ok(lease), None) => opened.upstream.mail(lease, &account.target, &step.call, MAX_ANSWER).await,
             };
             crate::fail::point("before-outcome");
             let text = match &sent {

@@ -68,6 +68,7 @@ impl Runtime {
         going.failing.extend(missed.into_iter().chain(gone));
         for one in back.steps {
             if one.objects.iter().any(|object| going.failing.contains(object)) {
+                going.skips(one);
                 continue;
             }
             if self.is_there_again(account, epoch, &going.undo, &one).await {

@@ -128,7 +128,7 @@ impl Runtime {
             self.tasks.spawn(async move {
                 let Some(opened) = runtime.opened() else { return };
                 let number = waiting.number();
-                runtime.outbox_take_up(opened, waiting, now).await;
+                runtime.outbox_take_up(opened, waiting).await;
                 if let Some(left) = lock(&opened.outbox).get_mut(&number) {
                     left.busy = false;
                 }
@@ -136,7 +136,7 @@ impl Runtime {
         }
     }
 
-    async fn outbox_take_up(&self, opened: &Opened, waiting: Waiting, now: Now) {
+    async fn outbox_take_up(&self, opened: &Opened, waiting: Waiting) {
         let mut turn = None;
         if waiting.length > SPOOL_ABOVE {
             match opened.spool.turn(waiting.length).await {
@@ -144,6 +144,15 @@ impl Runtime {
                 // Without room it is tried again a second later.
                 Err(_) => return,
             }
+        }
+        // That may have taken a while.
+        let now = opened.now();
+        let is_stopped = {
+            let guard = opened.guard();
+            guard.panicked().is_some() || guard.is_stopped(&waiting.agent)
+        };
+        if is_stopped {
+            return;
         }
         let is_its = |grant: &Grant| grant.agent == waiting.agent && grant.account() == waiting.account;
         let has_lost_it = !opened.guard().grants().any(is_its);
